@@ -1,0 +1,12 @@
+//! `trace run IMAGE` runs a container and shows where the time went.
+//!
+//! The engine does the work and emits spans; a recorder turns spans into one trace file; everything a person sees is
+//! made from that file. `docs/ARCHITECTURE.md` has the picture, the layering rules and the reading order.
+//!
+//! Unsafe code lives in `sys` only; printing lives in `cli` and `report` only. A test (`tests/layering.rs`) holds
+//! the modules to the order in which they may use each other.
+
+pub mod digest;
+pub mod error;
+pub mod names;
+pub mod record;

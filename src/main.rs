@@ -1,0 +1,3 @@
+//! The `trace` program.
+
+fn main() {}

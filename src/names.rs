@@ -1,0 +1,256 @@
+//! Every span name and attribute key, in one place. Imports nothing.
+//!
+//! Names are constant and of low cardinality, so that runs can be counted and compared by name path;
+//! digests, references and ids are attributes. Keys follow the OpenTelemetry semantic conventions (v1.44)
+//! where they have one; the rest is under `trace.`. The catalogue with parents and meanings is `docs/SPANS.md`.
+
+/// Span names.
+pub mod span {
+    /// The whole run: program start to just before exit.
+    pub const RUN: &str = "run";
+    /// The whole of a `trace pull`.
+    pub const PULL: &str = "pull";
+    /// Look-up in the image store.
+    pub const CACHE_CHECK: &str = "cache.check";
+    /// From the cache miss to the committed image.
+    pub const IMAGE_PULL: &str = "image.pull";
+    /// Waiting for another process that pulls the same image.
+    pub const PULL_WAIT: &str = "pull.wait";
+    /// From the registry's challenge to a token.
+    pub const REGISTRY_AUTH: &str = "registry.auth";
+    /// The manifest, and the index before it.
+    pub const MANIFEST_FETCH: &str = "manifest.fetch";
+    /// The image configuration.
+    pub const CONFIG_FETCH: &str = "config.fetch";
+    /// HTTP requests are named by their method.
+    pub const HTTP_GET: &str = "GET";
+    /// See [`HTTP_GET`].
+    pub const HTTP_HEAD: &str = "HEAD";
+    /// See [`HTTP_GET`].
+    pub const HTTP_POST: &str = "POST";
+    /// Name resolution, only on a new connection.
+    pub const DNS_LOOKUP: &str = "dns.lookup";
+    /// TCP connect, only on a new connection.
+    pub const TCP_CONNECT: &str = "tcp.connect";
+    /// TLS handshake, only on a new connection.
+    pub const TLS_HANDSHAKE: &str = "tls.handshake";
+    /// Request sent to first byte of the response head.
+    pub const HTTP_WAIT: &str = "http.wait";
+    /// Response head to last byte of the body.
+    pub const HTTP_RECEIVE: &str = "http.receive";
+    /// One layer: scheduled to committed.
+    pub const LAYER_PULL: &str = "layer.pull";
+    /// Bytes of the blob arriving.
+    pub const LAYER_DOWNLOAD: &str = "layer.download";
+    /// SHA-256 of the blob and of the unpacked tar.
+    pub const LAYER_VERIFY: &str = "layer.verify";
+    /// gzip or zstd.
+    pub const LAYER_DECOMPRESS: &str = "layer.decompress";
+    /// The tar applied to a directory.
+    pub const LAYER_EXTRACT: &str = "layer.extract";
+    /// The verified directory and blob renamed into place.
+    pub const LAYER_COMMIT: &str = "layer.commit";
+    /// Manifest, config and index written.
+    pub const IMAGE_COMMIT: &str = "image.commit";
+    /// Everything prepared before there is a process.
+    pub const CONTAINER_CREATE: &str = "container.create";
+    /// The overlay mount.
+    pub const ROOTFS_MOUNT: &str = "rootfs.mount";
+    /// The container's cgroup.
+    pub const CGROUP_CREATE: &str = "cgroup.create";
+    /// The container's network.
+    pub const NETWORK_SETUP: &str = "network.setup";
+    /// clone to exec.
+    pub const CONTAINER_START: &str = "container.start";
+    /// clone3 until the new process runs.
+    pub const PROCESS_CLONE: &str = "process.clone";
+    /// Namespaces, host name, loopback.
+    pub const INIT_NAMESPACES: &str = "init.namespaces";
+    /// /proc, /sys, /dev and the files bound into the root.
+    pub const INIT_MOUNTS: &str = "init.mounts";
+    /// pivot_root and detaching the old root.
+    pub const INIT_PIVOT_ROOT: &str = "init.pivot_root";
+    /// Masked paths, capabilities, user, no-new-privileges, seccomp.
+    pub const INIT_HARDENING: &str = "init.hardening";
+    /// execve until it succeeded.
+    pub const PROCESS_EXEC: &str = "process.exec";
+    /// exec to the process's exit.
+    pub const CONTAINER_RUN: &str = "container.run";
+    /// Exit seen to status reaped.
+    pub const CONTAINER_EXIT: &str = "container.exit";
+    /// Taking everything away again.
+    pub const CONTAINER_CLEANUP: &str = "container.cleanup";
+    /// The network taken down.
+    pub const NETWORK_TEARDOWN: &str = "network.teardown";
+    /// The overlay unmounted.
+    pub const ROOTFS_UNMOUNT: &str = "rootfs.unmount";
+    /// The cgroup removed.
+    pub const CGROUP_REMOVE: &str = "cgroup.remove";
+    /// The container's directory removed.
+    pub const CONTAINER_REMOVE: &str = "container.remove";
+}
+
+/// Attribute keys.
+pub mod attr {
+    /// Resource: who recorded.
+    pub const SERVICE_NAME: &str = "service.name";
+    /// Resource: version of the recorder.
+    pub const SERVICE_VERSION: &str = "service.version";
+    /// Resource: host name.
+    pub const HOST_NAME: &str = "host.name";
+    /// Resource: `amd64`, `arm64`.
+    pub const HOST_ARCH: &str = "host.arch";
+    /// Resource: `linux`.
+    pub const OS_TYPE: &str = "os.type";
+    /// Resource: kernel release.
+    pub const OS_VERSION: &str = "os.version";
+    /// Resource and `container.run`: process id.
+    pub const PROCESS_PID: &str = "process.pid";
+
+    /// File name of the program in the container.
+    pub const PROCESS_EXECUTABLE_NAME: &str = "process.executable.name";
+    /// Exit status as the shell sees it (128+n for signal n).
+    pub const PROCESS_EXIT_CODE: &str = "process.exit.code";
+    /// Pid inside the container's pid namespace.
+    pub const PROCESS_VPID: &str = "process.vpid";
+    /// The command line; only with `--record-args`.
+    pub const PROCESS_COMMAND_ARGS: &str = "process.command_args";
+    /// 64 hex digits.
+    pub const CONTAINER_ID: &str = "container.id";
+    /// Given or invented name.
+    pub const CONTAINER_NAME: &str = "container.name";
+    /// Repository without tag, e.g. `docker.io/library/hello-world`.
+    pub const CONTAINER_IMAGE_NAME: &str = "container.image.name";
+    /// Tags, array.
+    pub const CONTAINER_IMAGE_TAGS: &str = "container.image.tags";
+    /// Digest of the manifest that was used.
+    pub const OCI_MANIFEST_DIGEST: &str = "oci.manifest.digest";
+    /// `cold`, `warm` or `partial`.
+    pub const RUN_KIND: &str = "trace.run.kind";
+    /// `docker.io`, `builtin` or the registry's host.
+    pub const HUB: &str = "trace.hub";
+    /// `builtin`, later others.
+    pub const RUNTIME: &str = "trace.runtime";
+    /// `namespaces` or `none`.
+    pub const ISOLATION: &str = "trace.isolation";
+    /// `hit`, `miss`, `stale` or `partial`.
+    pub const CACHE: &str = "trace.cache";
+    /// Number of layers of the image.
+    pub const LAYERS: &str = "trace.layers";
+    /// How many of them were there already.
+    pub const LAYERS_CACHED: &str = "trace.layers.cached";
+    /// Bytes that came over the wire for layers.
+    pub const BYTES_WIRE: &str = "trace.bytes.wire";
+    /// Bytes of unpacked tar.
+    pub const BYTES_UNPACKED: &str = "trace.bytes.unpacked";
+    /// `bearer` or `basic`; never the token.
+    pub const AUTH_SCHEME: &str = "trace.auth.scheme";
+    /// Media type of a manifest.
+    pub const MEDIA_TYPE: &str = "trace.media_type";
+    /// Platform chosen from an index, `linux/arm64/v8`.
+    pub const PLATFORM: &str = "trace.platform";
+    /// Digest of the image configuration.
+    pub const CONFIG_DIGEST: &str = "trace.config.digest";
+    /// Size of the image configuration in bytes.
+    pub const CONFIG_SIZE: &str = "trace.config.size";
+
+    /// `GET`, `HEAD`, `POST`.
+    pub const HTTP_REQUEST_METHOD: &str = "http.request.method";
+    /// HTTP status.
+    pub const HTTP_RESPONSE_STATUS_CODE: &str = "http.response.status_code";
+    /// Ordinal of the retry, absent on the first try.
+    pub const HTTP_REQUEST_RESEND_COUNT: &str = "http.request.resend_count";
+    /// Body bytes received.
+    pub const HTTP_RESPONSE_BODY_SIZE: &str = "http.response.body.size";
+    /// Host asked.
+    pub const SERVER_ADDRESS: &str = "server.address";
+    /// Port asked.
+    pub const SERVER_PORT: &str = "server.port";
+    /// URL, values of its query masked.
+    pub const URL_FULL: &str = "url.full";
+    /// `1.1` or `2`.
+    pub const NETWORK_PROTOCOL_VERSION: &str = "network.protocol.version";
+    /// IP address of the peer.
+    pub const NETWORK_PEER_ADDRESS: &str = "network.peer.address";
+    /// Whether the connection had been used before.
+    pub const CONNECTION_REUSED: &str = "trace.connection.reused";
+    /// Rate limit, as docker.io sends it.
+    pub const HTTP_RATELIMIT_LIMIT: &str = "http.response.header.ratelimit-limit";
+    /// Rate limit left.
+    pub const HTTP_RATELIMIT_REMAINING: &str = "http.response.header.ratelimit-remaining";
+    /// Whom the limit is counted for.
+    pub const HTTP_RATELIMIT_SOURCE: &str = "http.response.header.docker-ratelimit-source";
+    /// Name looked up.
+    pub const DNS_QUESTION_NAME: &str = "dns.question.name";
+    /// `1.2`, `1.3`.
+    pub const TLS_PROTOCOL_VERSION: &str = "tls.protocol.version";
+    /// Whether the session was resumed.
+    pub const TLS_RESUMED: &str = "tls.resumed";
+
+    /// Position in the manifest, 0 is the base.
+    pub const LAYER_INDEX: &str = "trace.layer.index";
+    /// Digest of the blob.
+    pub const LAYER_DIGEST: &str = "trace.layer.digest";
+    /// Digest of the unpacked tar.
+    pub const LAYER_DIFF_ID: &str = "trace.layer.diff_id";
+    /// Media type of the blob.
+    pub const LAYER_MEDIA_TYPE: &str = "trace.layer.media_type";
+    /// Bytes of the blob.
+    pub const LAYER_SIZE: &str = "trace.layer.size";
+    /// Bytes of the unpacked tar.
+    pub const LAYER_SIZE_UNPACKED: &str = "trace.layer.size.unpacked";
+    /// Nanoseconds this stage worked.
+    pub const BUSY_NS: &str = "trace.busy_ns";
+    /// Nanoseconds this stage waited for the one before it.
+    pub const WAIT_INPUT_NS: &str = "trace.wait.input_ns";
+    /// Nanoseconds this stage waited for the one after it.
+    pub const WAIT_OUTPUT_NS: &str = "trace.wait.output_ns";
+    /// Bytes that went into this stage.
+    pub const BYTES: &str = "trace.bytes";
+    /// Files, directories and links made.
+    pub const FILES: &str = "trace.files";
+
+    /// Number of overlay lower directories.
+    pub const OVERLAY_LAYERS: &str = "trace.overlay.layers";
+    /// 1 or 2.
+    pub const CGROUP_VERSION: &str = "trace.cgroup.version";
+    /// `none` or `host`.
+    pub const NETWORK_MODE: &str = "trace.network.mode";
+    /// Namespaces made, array.
+    pub const NAMESPACES: &str = "trace.namespaces";
+    /// Capabilities kept, array without `CAP_`.
+    pub const CAPABILITIES: &str = "trace.capabilities";
+    /// `filter` or `none`.
+    pub const SECCOMP: &str = "trace.seccomp";
+    /// Whether no_new_privs is set.
+    pub const NO_NEW_PRIVILEGES: &str = "trace.no_new_privileges";
+    /// Signal that ended the process, e.g. `SIGKILL`.
+    pub const EXIT_SIGNAL: &str = "trace.exit.signal";
+    /// User CPU, nanoseconds.
+    pub const CPU_USER_NS: &str = "trace.cpu.user_ns";
+    /// System CPU, nanoseconds.
+    pub const CPU_SYSTEM_NS: &str = "trace.cpu.system_ns";
+    /// Peak resident set, bytes.
+    pub const MEMORY_PEAK: &str = "trace.memory.peak";
+    /// Page faults without I/O.
+    pub const FAULTS_MINOR: &str = "trace.faults.minor";
+    /// Page faults with I/O.
+    pub const FAULTS_MAJOR: &str = "trace.faults.major";
+    /// Blocks read, 512 bytes each.
+    pub const BLOCK_IN: &str = "trace.block.in";
+    /// Blocks written, 512 bytes each.
+    pub const BLOCK_OUT: &str = "trace.block.out";
+
+    /// Kind of failure, low cardinality.
+    pub const ERROR_TYPE: &str = "error.type";
+    /// On a link: the span waited for the linked one.
+    pub const WAIT_FOR: &str = "trace.wait_for";
+}
+
+/// Event names.
+pub mod event {
+    /// First byte of output that passed through.
+    pub const OUTPUT_FIRST: &str = "output.first";
+    /// Last byte of output that passed through.
+    pub const OUTPUT_LAST: &str = "output.last";
+}

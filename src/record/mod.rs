@@ -1,0 +1,14 @@
+//! From what the engine does to one trace file.
+//!
+//! Reading order: [`model`] (what a trace is), [`stage`] (how the engine opens spans), [`recorder`] (how `tracing`
+//! spans become the model), [`file`] (OTLP JSON lines in and out).
+
+pub mod clock;
+pub mod file;
+pub mod model;
+pub mod recorder;
+pub mod stage;
+
+pub use clock::Mono;
+pub use recorder::Recorder;
+pub use stage::{Finished, Stage};

@@ -1,0 +1,309 @@
+//! The one model of a trace. A live run, a replayed file and a trace of another program all become this.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// 128-bit trace id, shown as 32 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TraceId(pub u128);
+
+/// 64-bit span id, shown as 16 hex digits. Never zero.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SpanId(pub u64);
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Display for SpanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Debug for SpanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// An attribute key: a constant of [`crate::names`], or whatever a foreign trace brought.
+pub type Key = Cow<'static, str>;
+
+/// An attribute value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Text.
+    Str(String),
+    /// Whole number; the unit is part of the key's definition.
+    Int(i64),
+    /// Real number.
+    Double(f64),
+    /// Truth value.
+    Bool(bool),
+    /// Array, elements usually of one kind.
+    Array(Vec<Value>),
+}
+
+impl From<&str> for Value {
+    fn from(v: &str) -> Self {
+        Value::Str(v.to_owned())
+    }
+}
+impl From<String> for Value {
+    fn from(v: String) -> Self {
+        Value::Str(v)
+    }
+}
+impl From<bool> for Value {
+    fn from(v: bool) -> Self {
+        Value::Bool(v)
+    }
+}
+impl From<i64> for Value {
+    fn from(v: i64) -> Self {
+        Value::Int(v)
+    }
+}
+impl From<i32> for Value {
+    fn from(v: i32) -> Self {
+        Value::Int(v.into())
+    }
+}
+impl From<u32> for Value {
+    fn from(v: u32) -> Self {
+        Value::Int(v.into())
+    }
+}
+impl From<u16> for Value {
+    fn from(v: u16) -> Self {
+        Value::Int(v.into())
+    }
+}
+impl From<u64> for Value {
+    /// Values over `i64::MAX` are clamped: OTLP has no unsigned integers.
+    fn from(v: u64) -> Self {
+        Value::Int(i64::try_from(v).unwrap_or(i64::MAX))
+    }
+}
+impl From<usize> for Value {
+    fn from(v: usize) -> Self {
+        Value::from(v as u64)
+    }
+}
+impl<T: Into<Value>> From<Vec<T>> for Value {
+    fn from(v: Vec<T>) -> Self {
+        Value::Array(v.into_iter().map(Into::into).collect())
+    }
+}
+
+/// Attributes in the order they were set; a key stands once.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Attributes(Vec<(Key, Value)>);
+
+impl Attributes {
+    /// No attributes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets `key`, replacing an earlier value.
+    pub fn set(&mut self, key: impl Into<Key>, value: impl Into<Value>) {
+        let (key, value) = (key.into(), value.into());
+        match self.0.iter_mut().find(|(k, _)| *k == key) {
+            Some(slot) => slot.1 = value,
+            None => self.0.push((key, value)),
+        }
+    }
+
+    /// The same, for building in one expression.
+    #[must_use]
+    pub fn with(mut self, key: impl Into<Key>, value: impl Into<Value>) -> Self {
+        self.set(key, value);
+        self
+    }
+
+    /// The value under `key`.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.0.iter().find(|(k, _)| k == key).map(|(_, v)| v)
+    }
+
+    /// The value under `key` if it is text.
+    pub fn str(&self, key: &str) -> Option<&str> {
+        match self.get(key) {
+            Some(Value::Str(s)) => Some(s),
+            _ => None,
+        }
+    }
+
+    /// The value under `key` if it is a whole number.
+    pub fn int(&self, key: &str) -> Option<i64> {
+        match self.get(key) {
+            Some(Value::Int(i)) => Some(*i),
+            _ => None,
+        }
+    }
+
+    /// The value under `key` if it is a truth value.
+    pub fn bool(&self, key: &str) -> Option<bool> {
+        match self.get(key) {
+            Some(Value::Bool(b)) => Some(*b),
+            _ => None,
+        }
+    }
+
+    /// All pairs, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(k, v)| (k.as_ref(), v))
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<(Key, Value)> for Attributes {
+    fn from_iter<I: IntoIterator<Item = (Key, Value)>>(iter: I) -> Self {
+        let mut out = Attributes::new();
+        for (k, v) in iter {
+            out.set(k, v);
+        }
+        out
+    }
+}
+
+/// OpenTelemetry span kind; the numbers are OTLP's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// Not said.
+    Unspecified = 0,
+    /// Inside the program.
+    #[default]
+    Internal = 1,
+    /// Answering a remote caller.
+    Server = 2,
+    /// Asking a remote server.
+    Client = 3,
+    /// Putting a message.
+    Producer = 4,
+    /// Taking a message.
+    Consumer = 5,
+}
+
+/// How a span ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Status {
+    /// Nothing said: it went well as far as is known.
+    #[default]
+    Unset,
+    /// Explicitly well.
+    Ok,
+    /// Failed, with the message.
+    Error(String),
+}
+
+impl Status {
+    /// Whether the span failed.
+    pub fn is_error(&self) -> bool {
+        matches!(self, Status::Error(_))
+    }
+}
+
+/// Something that happened at one moment of a span.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// What.
+    pub name: Key,
+    /// When, nanoseconds since the Unix epoch.
+    pub time: u64,
+    /// Details.
+    pub attributes: Attributes,
+}
+
+/// A pointer to another span. With [`crate::names::attr::WAIT_FOR`] = true: this span could not go on before that one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Link {
+    /// Trace of the span pointed to.
+    pub trace: TraceId,
+    /// The span pointed to.
+    pub span: SpanId,
+    /// Details.
+    pub attributes: Attributes,
+}
+
+/// One finished span. Times are nanoseconds since the Unix epoch, computed as the trace's wall-clock anchor plus a
+/// monotonic distance, so that a clock step cannot bend a duration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Span {
+    /// Id, unique in the trace.
+    pub id: SpanId,
+    /// The span above; may be outside this trace file (a joined `TRACEPARENT`).
+    pub parent: Option<SpanId>,
+    /// Constant name, see [`crate::names::span`].
+    pub name: Key,
+    /// OpenTelemetry kind.
+    pub kind: Kind,
+    /// Begin, ns since the Unix epoch.
+    pub start: u64,
+    /// End, ns since the Unix epoch; not before `start`.
+    pub end: u64,
+    /// Details.
+    pub attributes: Attributes,
+    /// Moments.
+    pub events: Vec<Event>,
+    /// Pointers to other spans.
+    pub links: Vec<Link>,
+    /// How it ended.
+    pub status: Status,
+}
+
+impl Span {
+    /// Length in nanoseconds.
+    pub fn duration(&self) -> u64 {
+        self.end.saturating_sub(self.start)
+    }
+
+    /// The spans of the same trace that this one waited for.
+    pub fn waits_for(&self) -> impl Iterator<Item = SpanId> + '_ {
+        self.links.iter().filter(|l| l.attributes.bool(crate::names::attr::WAIT_FOR) == Some(true)).map(|l| l.span)
+    }
+}
+
+/// One recorded run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trace {
+    /// Id of all its spans.
+    pub id: TraceId,
+    /// W3C `tracestate` it was joined with, if any; kept for export.
+    pub state: Option<String>,
+    /// Who and where.
+    pub resource: Attributes,
+    /// Spans in no particular order.
+    pub spans: Vec<Span>,
+}
+
+impl Trace {
+    /// The root: the span whose parent is not in this trace; of several the longest.
+    pub fn root(&self) -> Option<&Span> {
+        let ids: std::collections::HashSet<SpanId> = self.spans.iter().map(|s| s.id).collect();
+        self.spans
+            .iter()
+            .filter(|s| s.parent.is_none_or(|p| !ids.contains(&p)))
+            .max_by_key(|s| (s.duration(), std::cmp::Reverse(s.id)))
+    }
+
+    /// The span with this id.
+    pub fn span(&self, id: SpanId) -> Option<&Span> {
+        self.spans.iter().find(|s| s.id == id)
+    }
+}
