@@ -1,0 +1,146 @@
+//! What can go wrong between the image and the running program.
+
+use std::io;
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+
+use super::init::{DEVICES, Fault, Step};
+use super::plan::{MASKED, READ_ONLY};
+use crate::error::Failure;
+
+/// See the module. One variant per kernel step that a user could meet.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum ContainerError {
+    #[error("cannot {action} `{}`: {source}", path.display())]
+    File { action: &'static str, path: PathBuf, source: io::Error },
+    #[error("cannot mount the container's root from {layers} layers: {source}")]
+    Overlay { layers: usize, source: io::Error },
+    #[error("cannot keep a container on the filesystem of `{}`: the kernel refuses it as an overlay's upper directory", path.display())]
+    UpperUnsupported { path: PathBuf },
+    #[error("cannot create cgroup `{}`: {source}", path.display())]
+    Cgroup { path: PathBuf, source: io::Error },
+    #[error("cannot start a process in new namespaces: {source}")]
+    Clone { source: io::Error, hint: Option<String> },
+    #[error("cannot {what} in the new container: {source}")]
+    Init { what: String, source: io::Error },
+    #[error("cannot use user `{user}`: {why}")]
+    User { user: String, why: String },
+    #[error("no command given, and image `{image}` names none")]
+    NoCommand { image: String },
+    #[error("{what} contains a zero byte")]
+    ZeroByte { what: &'static str },
+    #[error("cannot run `{program}`: no such program in the image's $PATH")]
+    NotFound { program: String },
+    #[error("cannot run `{program}`: no such file in the image")]
+    NoSuchFile { program: String },
+    #[error("cannot run `{program}`: {source}")]
+    Exec { program: String, source: io::Error },
+    #[error("cannot run `{program}`: it leads to the engine's own program through /proc")]
+    MagicLink { program: String },
+    #[error("cannot wait for the container: {0}")]
+    Wait(io::Error),
+    #[error("cannot create namespaces here: {source}")]
+    NoNamespaces { source: io::Error, hint: String },
+}
+
+impl ContainerError {
+    /// Words a failure of the container's init. `program` is what was asked to run, `candidates` how many paths that
+    /// could have meant.
+    pub fn from_fault(fault: Fault, program: &str, cwd: &str) -> Self {
+        let source = io::Error::from(fault.errno);
+        let program = program.to_owned();
+        let nth = fault.detail as usize;
+        let what = match fault.step {
+            Step::NotFound if program.contains('/') => return Self::NoSuchFile { program },
+            Step::NotFound => return Self::NotFound { program },
+            Step::Exec => return Self::Exec { program, source },
+            Step::ExecMagicLink => return Self::MagicLink { program },
+            Step::None => "start".to_owned(),
+            Step::Session => "begin a session".to_owned(),
+            Step::ParentDeath => "tie its life to this program's".to_owned(),
+            Step::JoinCgroup => "join its cgroup".to_owned(),
+            Step::CgroupNamespace => "create a cgroup namespace".to_owned(),
+            Step::HostName => "set the host name".to_owned(),
+            Step::Loopback => "bring up the loopback interface".to_owned(),
+            Step::PrivateMounts => "make the mounts private".to_owned(),
+            Step::AttachRoot => "attach the root filesystem".to_owned(),
+            Step::MountPoint => {
+                let name = ["proc", "dev", "sys"].get(nth).copied().unwrap_or("?");
+                match fault.errno {
+                    Errno::LOOP => format!("use the image's `/{name}`, which is a symbolic link: expected a directory"),
+                    Errno::NOTDIR => format!("use the image's `/{name}`, which is no directory"),
+                    _ => format!("open the image's `/{name}`"),
+                }
+            }
+            Step::MountProc => "mount `/proc`".to_owned(),
+            Step::MountDev => "mount `/dev`".to_owned(),
+            Step::MountDevPts => "mount `/dev/pts`".to_owned(),
+            Step::MountShm => "mount `/dev/shm`".to_owned(),
+            Step::MountMqueue => "mount `/dev/mqueue`".to_owned(),
+            Step::DeviceNode => {
+                format!("provide `/dev/{}`", DEVICES.get(nth).map_or("?".into(), |d| d.to_string_lossy()))
+            }
+            Step::DevLink => "link `/dev/fd` and its like".to_owned(),
+            Step::MountSys => "mount `/sys`".to_owned(),
+            Step::MountCgroup => "mount `/sys/fs/cgroup`".to_owned(),
+            Step::BindFile => "provide `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf`".to_owned(),
+            Step::PivotRoot => "change the root (pivot_root)".to_owned(),
+            Step::DetachOldRoot => "leave the host's root".to_owned(),
+            Step::WorkingDir => format!("enter the working directory `{cwd}`"),
+            Step::CheckNull => "trust `/dev/null`".to_owned(),
+            Step::Mask => format!("hide `{}`", MASKED.get(nth).map_or("?".into(), |p| p.to_string_lossy())),
+            Step::ReadOnly => {
+                format!("make `{}` read-only", READ_ONLY.get(nth).map_or("?".into(), |p| p.to_string_lossy()))
+            }
+            Step::ReadOnlyRoot => "make the root read-only".to_owned(),
+            Step::BoundingSet => "drop capabilities from the bounding set".to_owned(),
+            Step::Groups => "set the supplementary groups".to_owned(),
+            Step::Gid => "change to its group".to_owned(),
+            Step::Uid => "change to its user".to_owned(),
+            Step::Capabilities => "set the capabilities".to_owned(),
+            Step::NoNewPrivileges => "set no_new_privs".to_owned(),
+            Step::Descriptors => "close descriptors".to_owned(),
+            Step::Stdio => "connect its output".to_owned(),
+        };
+        Self::Init { what, source }
+    }
+}
+
+impl Failure for ContainerError {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::File { .. } => "store",
+            Self::Overlay { .. } | Self::UpperUnsupported { .. } => "mount",
+            Self::Cgroup { .. } => "cgroup",
+            Self::Clone { .. } => "clone",
+            Self::Init { .. } => "init",
+            Self::User { .. } => "user",
+            Self::NoCommand { .. } | Self::ZeroByte { .. } => "config",
+            Self::NotFound { .. } | Self::NoSuchFile { .. } => "command_not_found",
+            Self::Exec { .. } | Self::MagicLink { .. } => "command_not_executable",
+            Self::Wait(_) => "wait",
+            Self::NoNamespaces { .. } => "no_namespaces",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Clone { hint, .. } => hint.clone(),
+            Self::NoNamespaces { hint, .. } => Some(hint.clone()),
+            Self::UpperUnsupported { .. } => Some(
+                "set TRACE_ROOT to a directory on ext4, xfs, btrfs or tmpfs, or leave out --keep and --name".into(),
+            ),
+            _ => None,
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::NotFound { .. } | Self::NoSuchFile { .. } => 127,
+            Self::Exec { .. } | Self::MagicLink { .. } => 126,
+            _ => 125,
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Everything the new process needs, in the form it needs it: built before the clone, only read after it.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::OwnedFd;
+
+use rustix::process::{Gid, Uid};
+
+use crate::sys::exec::StringArray;
+
+/// See the module. All descriptors are close-on-exec.
+pub struct Plan {
+    /// The overlay, mounted nowhere yet.
+    pub rootfs: OwnedFd,
+    /// Where the new process attaches it in its own mount namespace: an empty directory of the store.
+    pub attach_at: CString,
+    /// The host's /dev.
+    pub host_dev: OwnedFd,
+    /// `cgroup.procs` files to join, for hierarchies that clone3 cannot put us into.
+    pub join_cgroups: Vec<OwnedFd>,
+    /// What the container sees of its cgroup.
+    pub cgroup_view: CgroupView,
+    /// Whether the host name is ours to set.
+    pub new_uts: bool,
+    /// Whether there is a loopback interface to bring up.
+    pub new_net: bool,
+    /// Host name, at most 64 bytes.
+    pub hostname: CString,
+    /// How /sys comes to be.
+    pub sys: SysMount,
+    /// Options of the new devpts.
+    pub devpts_options: CString,
+    /// Files bound over those of the image.
+    pub files: Vec<Bind>,
+    /// Paths hidden from the container.
+    pub masked: &'static [&'static CStr],
+    /// Paths the container may read only.
+    pub read_only: &'static [&'static CStr],
+    /// Whether the root itself is read-only.
+    pub read_only_root: bool,
+    /// Working directory, absolute.
+    pub cwd: CString,
+    /// Its ancestors and itself, outermost first, to be made where missing.
+    pub cwd_prefixes: Vec<CString>,
+    /// Capabilities to keep, bit n for capability number n.
+    pub capabilities: u64,
+    /// Highest capability the kernel knows.
+    pub last_capability: u32,
+    /// Whether the supplementary groups can be set (not in a single-id user namespace).
+    pub set_groups: bool,
+    /// Supplementary groups.
+    pub groups: Vec<Gid>,
+    /// User to become.
+    pub uid: Uid,
+    /// Group to become.
+    pub gid: Gid,
+    /// Whether exec may never add privileges.
+    pub no_new_privileges: bool,
+    /// Becomes standard output; inherited if `None`.
+    pub stdout: Option<OwnedFd>,
+    /// Becomes standard error; inherited if `None`.
+    pub stderr: Option<OwnedFd>,
+    /// Paths to try to execute, in order.
+    pub candidates: Vec<CString>,
+    /// Arguments, the program's name first.
+    pub argv: StringArray,
+    /// Environment.
+    pub envp: StringArray,
+}
+
+/// A file that we write and bind over one of the image.
+pub struct Bind {
+    /// Its name on our tmpfs.
+    pub name: &'static CStr,
+    /// Where in the image, relative to its root.
+    pub target: &'static CStr,
+    /// What it says.
+    pub content: Vec<u8>,
+}
+
+/// How /sys is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SysMount {
+    /// A sysfs of the container's own network namespace.
+    Fresh,
+    /// The host's, bound read-only.
+    Host,
+}
+
+/// What is mounted at /sys/fs/cgroup.
+#[derive(Debug, PartialEq, Eq)]
+pub enum CgroupView {
+    /// Nothing, and no cgroup namespace: the host gave us no cgroup.
+    None,
+    /// The unified hierarchy.
+    V2,
+    /// Hierarchies of version 1, and of hybrid hosts.
+    V1(Vec<Hierarchy>),
+}
+
+/// One mounted hierarchy of a v1 or hybrid host.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Hierarchy {
+    /// Directory name, e.g. `memory` or `unified`.
+    pub name: CString,
+    /// `cgroup` or `cgroup2`.
+    pub kind: &'static CStr,
+    /// Mount options, e.g. `memory`; none for cgroup2.
+    pub options: Option<CString>,
+}
+
+/// Hidden as docker hides them (moby `oci/defaults.go`).
+pub const MASKED: &[&CStr] = &[
+    c"/proc/acpi",
+    c"/proc/asound",
+    c"/proc/interrupts",
+    c"/proc/kcore",
+    c"/proc/keys",
+    c"/proc/latency_stats",
+    c"/proc/sched_debug",
+    c"/proc/scsi",
+    c"/proc/timer_list",
+    c"/proc/timer_stats",
+    c"/sys/firmware",
+    c"/sys/devices/virtual/powercap",
+];
+
+/// Read-only as docker makes them.
+pub const READ_ONLY: &[&CStr] = &[c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/sys", c"/proc/sysrq-trigger"];

@@ -1,0 +1,53 @@
+//! execve(2) and what must happen just before it.
+
+use std::ffi::{CStr, CString, c_char};
+
+use rustix::io::Errno;
+
+/// A NULL-terminated array of C strings, as execve wants it, built before the clone.
+pub struct StringArray {
+    pointers: Vec<*const c_char>,
+    _strings: Vec<CString>,
+}
+
+// SAFETY: the pointers refer to heap buffers owned by `_strings`, which are never changed after construction.
+unsafe impl Sync for StringArray {}
+// SAFETY: as above; moving the Vec of CStrings does not move their heap buffers.
+unsafe impl Send for StringArray {}
+
+impl StringArray {
+    /// Takes the strings.
+    pub fn new(strings: Vec<CString>) -> Self {
+        let pointers = strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
+        StringArray { pointers, _strings: strings }
+    }
+}
+
+/// In the new process: replaces it by `path`. Returns only with the reason why it could not.
+pub fn execve(path: &CStr, argv: &StringArray, envp: &StringArray) -> Errno {
+    // SAFETY: both arrays are NULL-terminated and own their strings.
+    unsafe { libc::execve(path.as_ptr(), argv.pointers.as_ptr(), envp.pointers.as_ptr()) };
+    last_errno()
+}
+
+/// In the new process: gives it a session keyring of its own, so that it cannot read the caller's keys. A kernel without
+/// keyrings, or a filter that forbids the call, leaves nothing to protect.
+pub fn new_session_keyring() {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
+    // SAFETY: a null name asks for an anonymous keyring; no memory is read.
+    unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<c_char>()) };
+}
+
+/// In the new process: marks every descriptor from 3 up close-on-exec, whoever opened it.
+pub fn close_from_3_on_exec() -> Result<(), Errno> {
+    // SAFETY: the call changes descriptor flags only.
+    let r = unsafe {
+        libc::syscall(libc::SYS_close_range, 3 as libc::c_uint, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC)
+    };
+    if r == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+pub(super) fn last_errno() -> Errno {
+    // SAFETY: errno is always readable.
+    Errno::from_raw_os_error(unsafe { *libc::__errno_location() })
+}

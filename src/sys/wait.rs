@@ -1,0 +1,67 @@
+//! Exit status and resource usage of a child.
+
+use std::io;
+
+/// How a process ended and what it used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit {
+    status: i32,
+    /// CPU in user mode, nanoseconds, with that of its reaped children.
+    pub user_ns: u64,
+    /// CPU in the kernel, nanoseconds.
+    pub system_ns: u64,
+    /// Largest resident set of one process, bytes.
+    pub peak_rss: u64,
+    /// Page faults without I/O.
+    pub minor_faults: u64,
+    /// Page faults with I/O.
+    pub major_faults: u64,
+    /// Blocks of 512 bytes read.
+    pub blocks_in: u64,
+    /// Blocks of 512 bytes written.
+    pub blocks_out: u64,
+}
+
+impl Exit {
+    /// The signal that ended it, if one did.
+    pub fn signal(&self) -> Option<i32> {
+        libc::WIFSIGNALED(self.status).then(|| libc::WTERMSIG(self.status))
+    }
+
+    /// The status as a shell shows it: 128+n for signal n.
+    pub fn code(&self) -> u8 {
+        match self.signal() {
+            Some(n) => (128 + n) as u8,
+            None => libc::WEXITSTATUS(self.status) as u8,
+        }
+    }
+}
+
+/// Waits for the child `pid` to exit and takes its status (wait4(2)).
+pub fn reap(pid: i32) -> io::Result<Exit> {
+    let mut status = 0;
+    // SAFETY: all-zero is a valid rusage.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    loop {
+        // SAFETY: both pointers are to live variables of the right type.
+        let r = unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) };
+        if r == pid {
+            break;
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+    let ns = |t: libc::timeval| t.tv_sec as u64 * 1_000_000_000 + t.tv_usec as u64 * 1000;
+    Ok(Exit {
+        status,
+        user_ns: ns(usage.ru_utime),
+        system_ns: ns(usage.ru_stime),
+        peak_rss: usage.ru_maxrss as u64 * 1024,
+        minor_faults: usage.ru_minflt as u64,
+        major_faults: usage.ru_majflt as u64,
+        blocks_in: usage.ru_inblock as u64,
+        blocks_out: usage.ru_oublock as u64,
+    })
+}
