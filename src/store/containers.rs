@@ -1,0 +1,241 @@
+//! Containers on disk. Each is a directory that its engine keeps locked while the container is there for it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::lock::Lock;
+use super::{Store, StoreError, new_id, read_json, remove_tree, write_atomically};
+
+/// `state.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// 64 hex digits.
+    pub id: String,
+    /// Given or invented name.
+    pub name: String,
+    /// Image as the user called it.
+    pub image: String,
+    /// Manifest that it was made from.
+    pub manifest: String,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Made at, nanoseconds since the Unix epoch.
+    pub created: u64,
+    /// Removed when it exits.
+    pub remove_on_exit: bool,
+    /// Process id in the engine's namespace, once started.
+    pub pid: Option<i32>,
+    /// Exit code and time, once exited.
+    pub exited: Option<(u8, u64)>,
+}
+
+/// A container of this process. Dropping it without [`Container::remove`] keeps it.
+#[derive(Debug)]
+pub struct Container {
+    store: Store,
+    /// What is written in `state.json`.
+    pub state: State,
+    dir: PathBuf,
+    _lock: Lock,
+}
+
+/// A container as others see it.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Its state file.
+    pub state: State,
+    /// Its engine is alive.
+    pub running: bool,
+    dir: PathBuf,
+}
+
+impl Store {
+    /// Makes a container's directory. `state.id` and, if empty, `state.name` are filled in.
+    pub fn create_container(&self, mut state: State, named: bool) -> Result<Container, StoreError> {
+        state.id = new_id();
+        if named {
+            check_name(&state.name)?;
+            self.claim_name(&state.name, &state.id)?;
+        }
+        let make = |state: &State| {
+            let tmp = self.tmp()?;
+            let merged = tmp.path().join("merged");
+            fs::create_dir(&merged).map_err(|e| StoreError::file("create", &merged, e))?;
+            let path = tmp.path().join("state.json");
+            fs::write(&path, to_json(state)).map_err(|e| StoreError::file("write", &path, e))?;
+            let dir = self.path("containers").join(&state.id);
+            Ok((tmp.rename(&dir)?, dir))
+        };
+        match make(&state) {
+            Ok((lock, dir)) => Ok(Container { store: self.clone(), state, dir, _lock: lock }),
+            Err(e) => {
+                if named {
+                    self.release_name(&state);
+                }
+                Err(e)
+            }
+        }
+    }
+
+    fn claim_name(&self, name: &str, id: &str) -> Result<(), StoreError> {
+        let path = self.path("names").join(name);
+        for _ in 0..2 {
+            match fs::OpenOptions::new().write(true).create_new(true).open(&path) {
+                Ok(mut file) => {
+                    return io::Write::write_all(&mut file, id.as_bytes())
+                        .map_err(|e| StoreError::file("write", &path, e));
+                }
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                    let by = fs::read_to_string(&path).unwrap_or_default();
+                    if !by.is_empty() && self.path("containers").join(&by).exists() {
+                        let by = by.get(..12).unwrap_or(&by).to_owned();
+                        return Err(StoreError::NameTaken { name: name.to_owned(), by });
+                    }
+                    // Its container died before it was there.
+                    let _ = fs::remove_file(&path);
+                }
+                Err(e) => return Err(StoreError::file("create", &path, e)),
+            }
+        }
+        Err(StoreError::NameTaken { name: name.to_owned(), by: "another process".into() })
+    }
+
+    fn release_name(&self, state: &State) {
+        let path = self.path("names").join(&state.name);
+        if fs::read_to_string(&path).is_ok_and(|by| by == state.id) {
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    /// All containers, newest first.
+    pub fn containers(&self) -> Result<Vec<Listed>, StoreError> {
+        let root = self.path("containers");
+        let mut all = Vec::new();
+        for entry in fs::read_dir(&root).map_err(|e| StoreError::file("read", &root, e))?.flatten() {
+            let dir = entry.path();
+            if let Some(state) = read_json::<State>(&dir.join("state.json"))? {
+                let running = dir.exists() && Lock::try_directory(&dir).is_none();
+                all.push(Listed { state, running, dir });
+            }
+        }
+        all.sort_by_key(|c| std::cmp::Reverse(c.state.created));
+        Ok(all)
+    }
+
+    /// The container with this name, id or unique begin of an id.
+    pub fn container(&self, key: &str) -> Result<Listed, StoreError> {
+        let mut all = self.containers()?;
+        if let Some(i) = all.iter().position(|c| c.state.name == key || c.state.id == key) {
+            return Ok(all.swap_remove(i));
+        }
+        all.retain(|c| !key.is_empty() && c.state.id.starts_with(key));
+        match all.len() {
+            0 => Err(StoreError::NoContainer(key.to_owned())),
+            1 => Ok(all.swap_remove(0)),
+            _ => Err(StoreError::Ambiguous(key.to_owned())),
+        }
+    }
+
+    /// Takes away what processes left that were killed: containers that were to be removed on exit, temporary files. A
+    /// kept container whose engine died counts as killed. `also` is told of each, to remove what is not on disk.
+    pub fn clean_up(&self, also: &mut dyn FnMut(&State)) {
+        // Empty on the warm path: one directory read each.
+        let entries = |dir: &str| fs::read_dir(self.path(dir)).into_iter().flatten().flatten().map(|e| e.path());
+        let mut tmp = entries("tmp").peekable();
+        if tmp.peek().is_some()
+            && let Ok(Some(_gate)) = Lock::try_exclusive(&self.path("locks/create"))
+        {
+            for path in tmp {
+                if let Some(_left) = Lock::try_directory(&path) {
+                    let _ = remove_tree(&path);
+                }
+            }
+        }
+        for dir in entries("containers") {
+            // Kept ones that have exited are the common case, and are told by their state without a lock.
+            let state = read_json::<State>(&dir.join("state.json")).ok().flatten();
+            if state.as_ref().is_some_and(|s| s.exited.is_some() && !s.remove_on_exit) {
+                continue;
+            }
+            let Some(_left) = Lock::try_directory(&dir) else { continue };
+            match state {
+                Some(mut state) => {
+                    also(&state);
+                    if state.remove_on_exit {
+                        self.release_name(&state);
+                        let _ = remove_tree(&dir);
+                    } else {
+                        state.exited = Some((137, now()));
+                        let _ = write_atomically(&dir.join("state.json"), &to_json(&state));
+                    }
+                }
+                None => drop(remove_tree(&dir)),
+            }
+        }
+    }
+}
+
+impl Container {
+    /// Its directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where its root is attached.
+    pub fn merged(&self) -> PathBuf {
+        self.dir.join("merged")
+    }
+
+    /// Where its output is kept.
+    pub fn log_path(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+
+    /// Writes a changed state.
+    pub fn save(&self) -> Result<(), StoreError> {
+        write_atomically(&self.dir.join("state.json"), &to_json(&self.state))
+    }
+
+    /// Removes it.
+    pub fn remove(self) -> Result<(), StoreError> {
+        self.store.release_name(&self.state);
+        remove_tree(&self.dir).map_err(|e| StoreError::file("remove", &self.dir, e))
+    }
+}
+
+impl Listed {
+    /// Where its output is kept.
+    pub fn log_path(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+
+    /// Removes a container that is not running.
+    pub fn remove(&self, store: &Store) -> Result<(), StoreError> {
+        let Some(_lock) = Lock::try_directory(&self.dir) else {
+            return if self.dir.exists() { Err(StoreError::Running(self.state.name.clone())) } else { Ok(()) };
+        };
+        store.release_name(&self.state);
+        remove_tree(&self.dir).map_err(|e| StoreError::file("remove", &self.dir, e))
+    }
+}
+
+/// Docker's rule for names.
+fn check_name(name: &str) -> Result<(), StoreError> {
+    let ok = name.len() <= 128
+        && name.len() >= 2
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
+    if ok { Ok(()) } else { Err(StoreError::BadName(name.chars().take(130).collect())) }
+}
+
+fn to_json(state: &State) -> Vec<u8> {
+    serde_json::to_vec(state).expect("strings and numbers")
+}
+
+/// Nanoseconds since the Unix epoch.
+pub fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64)
+}

@@ -1,0 +1,138 @@
+//! Taking away what nothing needs any more.
+
+use std::collections::HashSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::images::Stack;
+use super::{Store, StoreError, read_json, remove_tree};
+use crate::digest::Digest;
+
+/// What [`Store::collect`] took away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Extracted layers.
+    pub layers: u64,
+    /// Blobs of the image layout.
+    pub blobs: u64,
+    /// Bytes on disk.
+    pub bytes: u64,
+}
+
+/// The parts of a manifest or index that keep blobs alive; unknown documents keep only themselves.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct References {
+    config: Option<Reference>,
+    layers: Vec<Reference>,
+    manifests: Vec<Reference>,
+}
+
+#[derive(Deserialize)]
+struct Reference {
+    digest: String,
+}
+
+impl Store {
+    /// Takes away everything that no image and no container needs: layers, blobs, stacks. Waits, as long as `wait` says,
+    /// for others that are using the store.
+    ///
+    /// What is removed is first renamed out of sight, so that nobody finds half of it.
+    pub fn collect(&self, wait: &mut dyn FnMut() -> bool) -> Result<Collected, StoreError> {
+        let lock = self.lock_exclusive(wait)?;
+        let mut blobs = HashSet::new();
+        let mut todo = self.roots()?;
+        while let Some(digest) = todo.pop() {
+            if !blobs.insert(digest.clone()) {
+                continue;
+            }
+            let Ok(parsed) = Digest::parse(&digest) else { continue };
+            let Ok(bytes) = read_document(&self.blob_path(&parsed)) else { continue };
+            let Ok(refs) = serde_json::from_slice::<References>(&bytes) else { continue };
+            todo.extend(refs.manifests.into_iter().map(|r| r.digest));
+            blobs.extend(refs.config.into_iter().chain(refs.layers).map(|r| r.digest));
+        }
+        // A container needs the layers of its image, also when the image has been forgotten.
+        let containers = self.containers()?;
+        let stacks: HashSet<String> = blobs
+            .iter()
+            .filter_map(|d| d.strip_prefix("sha256:").map(str::to_owned))
+            .chain(containers.iter().filter_map(|c| Some(c.state.manifest.strip_prefix("sha256:")?.to_owned())))
+            .collect();
+        let mut layers = HashSet::new();
+        let mut dead: Vec<PathBuf> = Vec::new();
+        for (name, path) in self.entries("stacks") {
+            if !stacks.contains(&name) {
+                dead.push(path);
+            } else if let Some(stack) = read_json::<Stack>(&path.join("stack.json"))? {
+                layers.extend(stack.layers.iter().filter_map(|l| Digest::parse(&l.diff_id).ok()).map(|d| d.hex()));
+            }
+        }
+        let mut collected = Collected::default();
+        for (name, path) in self.entries("layers") {
+            if !layers.contains(&name) {
+                collected.layers += 1;
+                dead.push(path);
+            }
+        }
+        for (name, path) in self.entries("images/blobs/sha256") {
+            if !blobs.contains(&format!("sha256:{name}")) {
+                collected.blobs += 1;
+                dead.push(path);
+            }
+        }
+        let trash = self.tmp()?;
+        let mut moved = Vec::new();
+        for (i, path) in dead.iter().enumerate() {
+            let to = trash.path().join(i.to_string());
+            fs::rename(path, &to).map_err(|e| StoreError::file("remove", path, e))?;
+            moved.push(to);
+        }
+        drop(lock);
+        for path in moved {
+            collected.bytes += remove_counting(&path)?;
+        }
+        Ok(collected)
+    }
+
+    /// Removes the lock files of layers and images.
+    pub fn collect_locks(&self, wait: &mut dyn FnMut() -> bool) -> Result<(), StoreError> {
+        // They are taken only by those who hold the store's lock, so nobody is about to take one of them.
+        let _lock = self.lock_exclusive(wait)?;
+        for (_, path) in self.entries("locks").into_iter().filter(|(n, _)| n.starts_with("layer-") || n.starts_with("image-")) {
+            let _ = fs::remove_file(&path);
+        }
+        Ok(())
+    }
+
+    fn entries(&self, dir: &str) -> Vec<(String, PathBuf)> {
+        let read = fs::read_dir(self.path(dir)).into_iter().flatten().flatten();
+        read.map(|e| (e.file_name().to_string_lossy().into_owned(), e.path())).filter(|(n, _)| !n.starts_with('.')).collect()
+    }
+}
+
+/// A manifest or index; anything larger is a layer and refers to nothing.
+fn read_document(path: &Path) -> std::io::Result<Vec<u8>> {
+    if fs::metadata(path)?.len() > 4 << 20 {
+        return Err(std::io::ErrorKind::FileTooLarge.into());
+    }
+    fs::read(path)
+}
+
+fn remove_counting(path: &Path) -> Result<u64, StoreError> {
+    let mut bytes = 0;
+    let mut todo = vec![path.to_owned()];
+    while let Some(path) = todo.pop() {
+        let Ok(meta) = fs::symlink_metadata(&path) else { continue };
+        bytes += meta.blocks() * 512;
+        if meta.is_dir() {
+            todo.extend(fs::read_dir(&path).into_iter().flatten().flatten().map(|e| e.path()));
+        }
+    }
+    let removed = if path.is_dir() { remove_tree(path) } else { fs::remove_file(path) };
+    removed.map_err(|e| StoreError::file("remove", path, e))?;
+    Ok(bytes)
+}

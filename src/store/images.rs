@@ -1,0 +1,261 @@
+//! Images: an OCI image layout (image-spec, `image-layout.md`) that other tools can read and write.
+//!
+//! The key of an image is its canonical name (`docker.io/library/hello-world:latest`), kept as the annotation
+//! `org.opencontainers.image.ref.name` of its manifest in `index.json`. Entries and fields of others stay as they are.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::lock::Lock;
+use super::{Store, StoreError, read_json, write_atomically};
+use crate::digest::Digest;
+
+/// The annotation that holds an image's name.
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// Digest that the tag had at the registry: of the index, where there was one.
+const TAG_DIGEST: &str = "trace.tag.digest";
+/// When it was pulled, nanoseconds since the Unix epoch.
+const PULLED: &str = "trace.pulled";
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Index {
+    schema_version: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    media_type: Option<String>,
+    manifests: Vec<Entry>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    media_type: String,
+    digest: String,
+    size: u64,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    annotations: Map<String, Value>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+impl Entry {
+    fn annotation(&self, key: &str) -> Option<&str> {
+        self.annotations.get(key)?.as_str()
+    }
+}
+
+/// How an image's layers make its root, written when it is committed (`stack.json`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stack {
+    /// Digest of the image configuration.
+    pub config: String,
+    /// `linux/amd64`.
+    pub platform: String,
+    /// The layers, base first.
+    pub layers: Vec<StackLayer>,
+    /// Lower directories, topmost first, relative to `v1/`.
+    pub lowers: Vec<PathBuf>,
+    /// Some file is setuid or setgid or has capabilities.
+    pub has_setid: bool,
+}
+
+/// A layer of a [`Stack`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StackLayer {
+    /// Digest of the blob.
+    pub digest: String,
+    /// Bytes of the blob.
+    pub size: u64,
+    /// Digest of the unpacked tar.
+    pub diff_id: String,
+    /// Bytes of the unpacked tar.
+    pub unpacked: u64,
+}
+
+/// An image that can be run.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Canonical name.
+    pub name: String,
+    /// Digest of its manifest.
+    pub manifest: Digest,
+    /// Digest that the tag had at the registry.
+    pub tag_digest: String,
+    /// When it was pulled, nanoseconds since the Unix epoch.
+    pub pulled: u64,
+    /// Its layers.
+    pub stack: Stack,
+    /// The image configuration, as it came.
+    pub config: Vec<u8>,
+}
+
+/// A blob to be committed with an image.
+pub struct Document<'a> {
+    /// Its digest, verified.
+    pub digest: Digest,
+    /// Its content.
+    pub bytes: &'a [u8],
+}
+
+impl Store {
+    /// Where a blob is, or would be.
+    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.path("images/blobs/sha256").join(digest.hex())
+    }
+
+    fn index_path(&self) -> PathBuf {
+        self.path("images/index.json")
+    }
+
+    fn index(&self) -> Result<Index, StoreError> {
+        Ok(read_json(&self.index_path())?.unwrap_or_else(|| Index {
+            schema_version: 2,
+            media_type: Some("application/vnd.oci.image.index.v1+json".into()),
+            ..Index::default()
+        }))
+    }
+
+    fn edit_index(&self, edit: impl FnOnce(&mut Vec<Entry>)) -> Result<(), StoreError> {
+        let _lock = Lock::exclusive(&self.path("locks/index"))?;
+        let mut index = self.index()?;
+        edit(&mut index.manifests);
+        write_atomically(&self.index_path(), &serde_json::to_vec_pretty(&index).expect("maps with text keys"))
+    }
+
+    /// Directory of an image's `stack.json` and fix layers.
+    pub(super) fn stack_dir(&self, manifest: &Digest) -> PathBuf {
+        self.path("stacks").join(manifest.hex())
+    }
+
+    /// The image with this canonical name and platform, if it is here with all its layers.
+    pub fn image(&self, name: &str, platform: &str) -> Result<Option<Image>, StoreError> {
+        for entry in self.index()?.manifests.iter().filter(|e| e.annotation(REF_NAME) == Some(name)) {
+            if let Some(image) = self.load(entry)?
+                && image.stack.platform == platform
+            {
+                return Ok(Some(image));
+            }
+        }
+        Ok(None)
+    }
+
+    fn load(&self, entry: &Entry) -> Result<Option<Image>, StoreError> {
+        let Ok(manifest) = Digest::parse(&entry.digest) else { return Ok(None) };
+        let Some(stack) = read_json::<Stack>(&self.stack_dir(&manifest).join("stack.json"))? else { return Ok(None) };
+        // A layer that somebody removed by hand is pulled again.
+        if stack.lowers.iter().any(|l| !self.path(l).is_dir()) {
+            return Ok(None);
+        }
+        let Ok(config) = Digest::parse(&stack.config) else { return Ok(None) };
+        let Ok(config) = fs::read(self.blob_path(&config)) else { return Ok(None) };
+        Ok(Some(Image {
+            name: entry.annotation(REF_NAME).unwrap_or_default().to_owned(),
+            manifest,
+            tag_digest: entry.annotation(TAG_DIGEST).unwrap_or(&entry.digest).to_owned(),
+            pulled: entry.annotation(PULLED).and_then(|p| p.parse().ok()).unwrap_or(0),
+            stack,
+            config,
+        }))
+    }
+
+    /// All images that can be run.
+    pub fn images(&self) -> Result<Vec<Image>, StoreError> {
+        let mut all = Vec::new();
+        for entry in self.index()?.manifests.iter().filter(|e| e.annotation(REF_NAME).is_some()) {
+            all.extend(self.load(entry)?);
+        }
+        Ok(all)
+    }
+
+    /// Makes an image known whose layers are all in place. `documents` are its manifest (first), its configuration and
+    /// the index it was chosen from, if there was one.
+    pub fn commit_image(
+        &self,
+        name: &str,
+        media_type: &str,
+        tag_digest: &str,
+        documents: &[Document<'_>],
+        stack: &Stack,
+    ) -> Result<Image, StoreError> {
+        for document in documents {
+            let path = self.blob_path(&document.digest);
+            if !path.exists() {
+                write_atomically(&path, document.bytes)?;
+            }
+        }
+        let manifest = &documents[0];
+        write_atomically(
+            &self.stack_dir(&manifest.digest).join("stack.json"),
+            &serde_json::to_vec(stack).expect("strings and numbers"),
+        )?;
+        let (os, architecture) = stack.platform.split_once('/').unwrap_or(("linux", &stack.platform));
+        let (architecture, variant) = match architecture.split_once('/') {
+            Some((a, v)) => (a, Some(v)),
+            None => (architecture, None),
+        };
+        let mut platform = Map::new();
+        platform.insert("os".into(), os.into());
+        platform.insert("architecture".into(), architecture.into());
+        platform.extend(variant.map(|v| ("variant".to_owned(), v.into())));
+        let pulled = super::containers::now();
+        let annotations = [(REF_NAME, name), (TAG_DIGEST, tag_digest), (PULLED, &pulled.to_string())];
+        let entry = Entry {
+            media_type: media_type.to_owned(),
+            digest: manifest.digest.to_string(),
+            size: manifest.bytes.len() as u64,
+            annotations: annotations.map(|(k, v)| (k.to_owned(), v.into())).into_iter().collect(),
+            rest: [("platform".to_owned(), Value::Object(platform))].into_iter().collect(),
+        };
+        let same = |e: &Entry| {
+            e.annotation(REF_NAME) == Some(name) && e.rest.get("platform") == entry.rest.get("platform")
+        };
+        let new = entry.clone();
+        self.edit_index(|entries| {
+            entries.retain(|e| !same(e));
+            entries.push(new);
+        })?;
+        self.load(&entry)?.ok_or_else(|| StoreError::Damaged {
+            path: self.stack_dir(&manifest.digest),
+            why: "what was just written is not there".into(),
+        })
+    }
+
+    /// Forgets the name; whether there was one. What it used stays until [`Store::collect`].
+    pub fn forget_image(&self, name: &str, platform: Option<&str>) -> Result<bool, StoreError> {
+        let mut found = false;
+        if !self.index_path().exists() {
+            return Ok(false);
+        }
+        self.edit_index(|entries| {
+            entries.retain(|e| {
+                let named = e.annotation(REF_NAME) == Some(name);
+                let on = platform.is_none_or(|p| platform_of(e).as_deref() == Some(p));
+                found |= named && on;
+                !(named && on)
+            });
+        })?;
+        Ok(found)
+    }
+
+    /// Digests of all manifests and indexes that the layout names, those of other tools too.
+    pub(super) fn roots(&self) -> Result<Vec<String>, StoreError> {
+        let index = self.index()?;
+        let tags = index.manifests.iter().filter_map(|e| e.annotation(TAG_DIGEST).map(str::to_owned));
+        Ok(tags.chain(index.manifests.iter().map(|e| e.digest.clone())).collect())
+    }
+}
+
+fn platform_of(entry: &Entry) -> Option<String> {
+    let platform = entry.rest.get("platform")?;
+    let field = |name| platform.get(name).and_then(Value::as_str);
+    let base = format!("{}/{}", field("os")?, field("architecture")?);
+    Some(match field("variant") {
+        Some(v) => format!("{base}/{v}"),
+        None => base,
+    })
+}

@@ -1,0 +1,186 @@
+//! Extracted layers, shared between images by diff id, and how they stack.
+
+use std::fs::{self, File};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::images::{Stack, StackLayer};
+use super::lock::Lock;
+use super::{Store, StoreError, Tmp, read_json};
+use crate::digest::Digest;
+use crate::layer::stack::{Element, LayerRef, build_fix, plan};
+use crate::layer::{Flavor, LayerNotes};
+
+/// `notes.json` beside a layer's `diff/`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Kept {
+    /// Bytes of the unpacked tar.
+    pub unpacked: u64,
+    /// What stacking needs to know.
+    pub notes: LayerNotes,
+}
+
+/// A layer being made by this process: a directory to fill and a file to keep the blob in.
+#[derive(Debug)]
+pub struct Draft {
+    tmp: Tmp,
+    _lock: Lock,
+    diff_id: Digest,
+    blob: Digest,
+}
+
+/// Whose turn it is to make a layer.
+#[derive(Debug)]
+pub enum Claim {
+    /// It is there.
+    There,
+    /// Nobody else is making it.
+    Ours(Draft),
+    /// Another process is at it; ask again.
+    Busy,
+}
+
+/// How long to wait before asking again after [`Claim::Busy`].
+pub const ASK_AGAIN: Duration = Duration::from_millis(5);
+
+impl Store {
+    fn layer_dir(&self, diff_id: &Digest) -> PathBuf {
+        self.path("layers").join(diff_id.hex())
+    }
+
+    /// Whether a layer is there.
+    pub fn has_layer(&self, diff_id: &Digest) -> bool {
+        self.layer_dir(diff_id).join("notes.json").exists()
+    }
+
+    /// Asks for the right to make a layer. The caller holds the store's shared lock.
+    pub fn claim_layer(&self, diff_id: &Digest, blob: &Digest) -> Result<Claim, StoreError> {
+        if self.has_layer(diff_id) {
+            return Ok(Claim::There);
+        }
+        let Some(lock) = Lock::try_exclusive(&self.path("locks").join(format!("layer-{}", diff_id.hex())))? else {
+            return Ok(Claim::Busy);
+        };
+        // Between the first look and the lock somebody may have finished it.
+        if self.has_layer(diff_id) {
+            return Ok(Claim::There);
+        }
+        let tmp = self.tmp()?;
+        let diff = tmp.path().join("diff");
+        fs::create_dir(&diff).map_err(|e| StoreError::file("create", &diff, e))?;
+        Ok(Claim::Ours(Draft { tmp, _lock: lock, diff_id: *diff_id, blob: *blob }))
+    }
+
+    /// Waits for the right to pull an image, so that two processes that miss the same image do the work once.
+    pub fn try_claim_image(&self, name: &str) -> Result<Option<Lock>, StoreError> {
+        Lock::try_exclusive(&self.path("locks").join(format!("image-{}", Digest::of(name.as_bytes()).hex())))
+    }
+
+    /// Makes a verified layer known, together with its blob.
+    pub fn commit_layer(&self, draft: Draft, kept: &Kept) -> Result<(), StoreError> {
+        let blob_from = draft.tmp.path().join("blob");
+        let blob_to = self.blob_path(&draft.blob);
+        let notes = draft.tmp.path().join("notes.json");
+        fs::write(&notes, serde_json::to_vec(kept).expect("strings and numbers"))
+            .map_err(|e| StoreError::file("write", &notes, e))?;
+        if blob_from.exists() {
+            fs::rename(&blob_from, &blob_to).map_err(|e| StoreError::file("create", &blob_to, e))?;
+        }
+        let to = self.layer_dir(&draft.diff_id);
+        draft.tmp.rename(&to)?;
+        Ok(())
+    }
+
+    /// Computes how layers (base first; blob, size, diff id) stack for the image with this manifest, and makes the small
+    /// extra layers that some need.
+    pub fn stack_layers(
+        &self,
+        manifest: &Digest,
+        config: &Digest,
+        platform: &str,
+        layers: &[(Digest, u64, Digest)],
+        flavor: Flavor,
+    ) -> Result<Stack, StoreError> {
+        let mut known = Vec::new();
+        let mut opened = Vec::new();
+        for (digest, size, diff_id) in layers {
+            let dir = self.layer_dir(diff_id);
+            let notes = dir.join("notes.json");
+            let kept: Kept = read_json(&notes)?
+                .ok_or_else(|| StoreError::Damaged { path: notes, why: "expected a layer here".into() })?;
+            known.push(StackLayer {
+                digest: digest.to_string(),
+                size: *size,
+                diff_id: diff_id.to_string(),
+                unpacked: kept.unpacked,
+            });
+            opened.push((diff_id, open_dir(&dir.join("diff"))?, kept.notes));
+        }
+        // The same layer twice: overlayfs refuses a directory that occurs twice, and the upper one hides all of the lower.
+        let last_of = |i: usize| opened.iter().rposition(|(d, ..)| *d == opened[i].0) == Some(i);
+        let unique: Vec<usize> = (0..opened.len()).filter(|i| last_of(*i)).collect();
+        let refs: Vec<LayerRef<'_>> =
+            unique.iter().map(|i| LayerRef { dir: opened[*i].1.as_fd(), notes: &opened[*i].2 }).collect();
+        let elements = plan(&refs).map_err(StoreError::Stack)?;
+
+        let draft = self.tmp()?;
+        let mut below: Vec<OwnedFd> = Vec::new();
+        let mut lowers = Vec::new();
+        let fixes = PathBuf::from("stacks").join(manifest.hex());
+        for element in &elements {
+            match element {
+                Element::Layer(i) => {
+                    let diff_id = opened[unique[*i]].0;
+                    below.push(refs[*i].dir.try_clone_to_owned().map_err(|e| StoreError::file("open", &self.layer_dir(diff_id), e))?);
+                    lowers.push(PathBuf::from("layers").join(diff_id.hex()).join("diff"));
+                }
+                Element::Fix(i) => {
+                    let dir = draft.path().join(lowers.len().to_string());
+                    fs::create_dir(&dir).map_err(|e| StoreError::file("create", &dir, e))?;
+                    let fix = open_dir(&dir)?;
+                    // The layer itself is on top of `below` by now; what lies below it is the rest.
+                    let rest: Vec<_> = below[..below.len() - 1].iter().map(AsFd::as_fd).collect();
+                    build_fix(&rest, &refs[*i], fix.as_fd(), flavor).map_err(StoreError::Stack)?;
+                    lowers.push(fixes.join(lowers.len().to_string()));
+                    below.push(fix);
+                }
+            }
+        }
+        let to = self.path(&fixes);
+        // Another platform's or an earlier pull's: the same manifest gives the same stack.
+        if to.exists() {
+            super::remove_tree(&to).map_err(|e| StoreError::file("replace", &to, e))?;
+        }
+        draft.rename(&to)?;
+        lowers.reverse();
+        Ok(Stack {
+            config: config.to_string(),
+            platform: platform.to_owned(),
+            layers: known,
+            lowers,
+            has_setid: opened.iter().any(|(_, _, notes)| notes.has_setid),
+        })
+    }
+}
+
+impl Draft {
+    /// The directory to fill.
+    pub fn dest(&self) -> Result<OwnedFd, StoreError> {
+        open_dir(&self.tmp.path().join("diff"))
+    }
+
+    /// The file to keep the blob in.
+    pub fn blob(&self) -> Result<File, StoreError> {
+        let path = self.tmp.path().join("blob");
+        File::create(&path).map_err(|e| StoreError::file("create", &path, e))
+    }
+}
+
+fn open_dir(path: &Path) -> Result<OwnedFd, StoreError> {
+    use rustix::fs::{Mode, OFlags};
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|e| StoreError::file("open", path, e.into()))
+}

@@ -1,0 +1,198 @@
+//! What is kept on disk, and who may touch it when.
+//!
+//! ```text
+//! $TRACE_ROOT/v1/
+//!   images/             an OCI image layout: oci-layout, index.json, blobs/sha256/…
+//!   layers/<diff id>/   diff/ is an overlay lower directory, notes.json what overlayfs cannot express by itself
+//!   stacks/<manifest>/  stack.json says how the image's layers stack; 0/, 1/ … are fix layers where it needs any
+//!   containers/<id>/    state.json, upper/, work/, merged/, log
+//!   names/<name>        who has a name
+//!   traces/             recorded runs; latest/ points at the newest of each image and kind
+//!   tmp/  locks/
+//! ```
+//! Nothing is reachable before it is verified: it is made in `tmp/` and renamed. Whoever makes something holds a lock
+//! (flock(2)) on it; the kernel drops the lock with the process, and so the next command knows what is left over.
+
+pub mod containers;
+pub mod error;
+pub mod gc;
+pub mod images;
+pub mod layers;
+pub mod lock;
+pub mod traces;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use error::StoreError;
+use lock::Lock;
+
+/// An opened store.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// Everything below `v1/` that must exist.
+const DIRECTORIES: [&str; 9] = [
+    "images/blobs/sha256",
+    "layers",
+    "stacks",
+    "containers",
+    "names",
+    "traces",
+    "latest",
+    "tmp",
+    "locks",
+];
+
+impl Store {
+    /// Where the store is by default: `$TRACE_ROOT`, else `/var/lib/trace` as root, else below `$XDG_DATA_HOME`.
+    /// To be asked before entering a user namespace, in which everybody is root.
+    pub fn default_root() -> Result<PathBuf, StoreError> {
+        let env = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        if let Some(root) = env("TRACE_ROOT") {
+            return std::path::absolute(&root).map_err(|e| StoreError::file("find", &root, e));
+        }
+        if rustix::process::geteuid().is_root() {
+            return Ok("/var/lib/trace".into());
+        }
+        env("XDG_DATA_HOME")
+            .filter(|p| p.is_absolute())
+            .or_else(|| env("HOME").map(|h| h.join(".local/share")))
+            .map(|p| p.join("trace"))
+            .ok_or(StoreError::NoHome)
+    }
+
+    /// Opens the store below `root`, making it if need be.
+    pub fn open(root: &Path) -> Result<Self, StoreError> {
+        let root = root.join("v1");
+        // The last one made stands for all of them: one look on the warm path.
+        if !root.join("images/oci-layout").exists() {
+            for dir in DIRECTORIES {
+                let dir = root.join(dir);
+                fs::create_dir_all(&dir).map_err(|e| StoreError::file("create", &dir, e))?;
+            }
+            let layout = root.join("images/oci-layout");
+            write_atomically(&layout, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        }
+        Ok(Store { root })
+    }
+
+    /// A path below `v1/`.
+    pub fn path(&self, below: impl AsRef<Path>) -> PathBuf {
+        self.root.join(below)
+    }
+
+    /// Held shared by whoever relies on images and layers that no image or container names yet; held exclusively by
+    /// whoever takes such away.
+    pub fn lock_shared(&self) -> Result<Lock, StoreError> {
+        Lock::shared(&self.path("locks/store"))
+    }
+
+    /// See [`Store::lock_shared`].
+    pub fn lock_exclusive(&self, wait: &mut dyn FnMut() -> bool) -> Result<Lock, StoreError> {
+        Lock::exclusive_waiting(&self.path("locks/store"), wait)
+    }
+
+    /// A new empty directory that is taken away with everything in it when the value is dropped, or by the next command
+    /// if this process is killed first.
+    pub fn tmp(&self) -> Result<Tmp, StoreError> {
+        // Between making a directory and locking it, it would look left over.
+        let _gate = Lock::shared(&self.path("locks/create"))?;
+        let path = self.path("tmp").join(unique_name());
+        fs::create_dir(&path).map_err(|e| StoreError::file("create", &path, e))?;
+        let lock = Lock::of_directory(&path)?;
+        Ok(Tmp { path, lock: Some(lock) })
+    }
+}
+
+/// See [`Store::tmp`].
+#[derive(Debug)]
+pub struct Tmp {
+    path: PathBuf,
+    lock: Option<Lock>,
+}
+
+impl Tmp {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Moves it to its final place and gives the lock that was on it.
+    fn rename(mut self, to: &Path) -> Result<Lock, StoreError> {
+        fs::rename(&self.path, to).map_err(|e| StoreError::file("create", to, e))?;
+        self.path = to.to_owned();
+        Ok(self.lock.take().expect("held until now"))
+    }
+}
+
+impl Drop for Tmp {
+    fn drop(&mut self) {
+        if self.lock.is_some() {
+            let _ = remove_tree(&self.path);
+        }
+    }
+}
+
+/// Not used by anybody else, on this machine or another that shares the store.
+fn unique_name() -> String {
+    let mut random = [0u8; 16];
+    let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());
+    format!("{:032x}", u128::from_ne_bytes(random) ^ u128::from(crate::record::Mono::now().0))
+}
+
+/// 64 hex digits, as docker's container ids.
+pub fn new_id() -> String {
+    format!("{}{}", unique_name(), unique_name())
+}
+
+/// Readers see the old content or the new one. Nothing is synced: what a power cut takes is pulled again.
+pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), StoreError> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let tmp = dir.join(format!(".{}", unique_name()));
+    fs::write(&tmp, content).and_then(|()| fs::rename(&tmp, path)).map_err(|e| {
+        let _ = fs::remove_file(&tmp);
+        StoreError::file("write", path, e)
+    })
+}
+
+/// Removes a tree of any depth and with any modes; one that is gone already is fine.
+pub fn remove_tree(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        // Directories that their owner may not enter or change: an ordinary user's store.
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(path);
+            fs::remove_dir_all(path)
+        }
+        other => other,
+    }
+}
+
+fn open_up(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let mut todo = vec![path.to_owned()];
+    while let Some(dir) = todo.pop() {
+        let _ = fs::set_permissions(&dir, fs::Permissions::from_mode(0o700));
+        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|t| t.is_dir()) {
+                todo.push(entry.path());
+            }
+        }
+    }
+}
+
+/// Reads and parses a file of the store; `None` if there is none.
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(StoreError::file("read", path, e)),
+    };
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|e| StoreError::Damaged { path: path.to_owned(), why: e.to_string() })
+}
