@@ -8,6 +8,7 @@ pub mod cgroup;
 pub mod error;
 pub mod init;
 pub mod io;
+pub mod names;
 pub mod plain;
 pub mod plan;
 pub mod privilege;
@@ -112,13 +113,14 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// Builds everything the new process needs. `rootfs` is the mounted overlay.
+    /// Builds everything the new process needs. `rootfs` is the mounted overlay, `files` come from [`network_files`].
     pub fn new(
         spec: &Spec,
         rootfs: OwnedFd,
         cgroup: &Cgroup,
         privilege: &Privilege,
         identity: &Identity,
+        files: Vec<Bind>,
     ) -> Result<Self, ContainerError> {
         let program = spec.argv.first().cloned().unwrap_or_default();
         let env = environment(spec, identity);
@@ -137,7 +139,7 @@ impl Prepared {
             hostname: c_string("the host name", OsStr::new(&spec.hostname))?,
             sys: if new_net || privilege.initial_user_namespace { SysMount::Fresh } else { SysMount::Host },
             devpts_options: devpts_options(privilege),
-            files: etc_files(spec),
+            files,
             masked: MASKED,
             read_only: READ_ONLY,
             read_only_root: spec.read_only,
@@ -274,7 +276,8 @@ fn prefixes(cwd: &str) -> Result<Vec<CString>, ContainerError> {
     Ok(out)
 }
 
-fn etc_files(spec: &Spec) -> Vec<Bind> {
+/// /etc/hosts, /etc/hostname and /etc/resolv.conf for the container's network.
+pub fn network_files(spec: &Spec) -> Vec<Bind> {
     let hosts = match spec.network {
         Network::Host => std::fs::read_to_string("/etc/hosts").unwrap_or_default(),
         Network::None => "127.0.0.1\tlocalhost\n\

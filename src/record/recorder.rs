@@ -61,7 +61,11 @@ struct Inner {
 }
 
 /// A span that has begun; lives in the registry's extensions until it closes.
-pub(super) struct Open(pub(super) Span);
+pub(super) struct Open {
+    pub(super) span: Span,
+    /// When its work ended, if that was before it closes.
+    pub(super) ended: Option<u64>,
+}
 
 impl Recorder {
     /// A recorder for a new trace, or for one that the caller began. `installed` on this thread and, by
@@ -141,10 +145,10 @@ where
         let Some(span) = ctx.span(id) else { return };
         let parent = span
             .parent()
-            .and_then(|p| p.extensions().get::<Open>().map(|o| o.0.id))
+            .and_then(|p| p.extensions().get::<Open>().map(|o| o.span.id))
             .or_else(|| self.0.remote.as_ref().map(|r| r.parent));
         let now = self.unix_ns(Mono::now());
-        span.extensions_mut().insert(Open(Span {
+        let open = Span {
             id: self.next_id(),
             parent,
             name: attrs.metadata().name().into(),
@@ -155,15 +159,16 @@ where
             events: Vec::new(),
             links: Vec::new(),
             status: Status::Unset,
-        }));
+        };
+        span.extensions_mut().insert(Open { span: open, ended: None });
     }
 
     fn on_close(&self, id: span::Id, ctx: Context<'_, S>) {
         let now = self.unix_ns(Mono::now());
         let Some(span) = ctx.span(&id) else { return };
-        if let Some(Open(mut open)) = span.extensions_mut().remove::<Open>() {
-            open.end = now.max(open.start);
-            self.add(open);
+        if let Some(Open { span: mut closed, ended }) = span.extensions_mut().remove::<Open>() {
+            closed.end = ended.unwrap_or(now).max(closed.start);
+            self.add(closed);
         }
     }
 }

@@ -88,58 +88,63 @@ impl Stage {
         &self.0
     }
 
-    fn open<T>(&self, f: impl FnOnce(&Recorder, &mut Span) -> T) -> Option<T> {
+    fn open<T>(&self, f: impl FnOnce(&Recorder, &mut Open) -> T) -> Option<T> {
         self.0
             .with_subscriber(|(id, dispatch)| {
                 let registry = dispatch.downcast_ref::<Registry>()?;
                 let recorder = dispatch.downcast_ref::<Recorder>()?;
                 let span = registry.span(id)?;
                 let mut extensions = span.extensions_mut();
-                extensions.get_mut::<Open>().map(|open| f(recorder, &mut open.0))
+                extensions.get_mut::<Open>().map(|open| f(recorder, open))
             })
             .flatten()
     }
 
     /// This span's id; `None` without a recorder.
     pub fn id(&self) -> Option<SpanId> {
-        self.open(|_, span| span.id)
+        self.open(|_, open| open.span.id)
     }
 
     /// Sets an attribute.
     pub fn set(&self, key: &'static str, value: impl Into<Value>) {
         let value = value.into();
-        self.open(|_, span| span.attributes.set(key, value));
+        self.open(|_, open| open.span.attributes.set(key, value));
     }
 
     /// Sets the kind; spans are INTERNAL otherwise.
     pub fn kind(&self, kind: Kind) {
-        self.open(|_, span| span.kind = kind);
+        self.open(|_, open| open.span.kind = kind);
     }
 
     /// Moves the begin back to when the work began, for a span that could only be opened later.
     pub fn began(&self, at: Mono) {
-        self.open(|recorder, span| span.start = recorder.unix_ns(at).min(span.end));
+        self.open(|recorder, open| open.span.start = recorder.unix_ns(at));
+    }
+
+    /// Sets the end to when the work ended, for a span that closes only later.
+    pub fn ended(&self, at: Mono) {
+        self.open(|recorder, open| open.ended = Some(recorder.unix_ns(at)));
     }
 
     /// Notes a moment.
     pub fn event(&self, name: &'static str, at: Mono) {
-        self.open(|recorder, span| {
+        self.open(|recorder, open| {
             let time = recorder.unix_ns(at);
-            span.events.push(Event { name: Key::Borrowed(name), time, attributes: Attributes::new() });
+            open.span.events.push(Event { name: Key::Borrowed(name), time, attributes: Attributes::new() });
         });
     }
 
     /// This stage could not go on before `other`.
     pub fn wait_for(&self, other: Option<SpanId>) {
         let Some(other) = other else { return };
-        self.open(|recorder, span| span.links.push(wait_link(recorder, other)));
+        self.open(|recorder, open| open.span.links.push(wait_link(recorder, other)));
     }
 
     /// Marks this span as failed. `kind` is of low cardinality.
     pub fn fail(&self, kind: &'static str, message: &str) {
-        self.open(|_, span| {
-            span.attributes.set(attr::ERROR_TYPE, kind);
-            span.status = Status::Error(message.to_owned());
+        self.open(|_, open| {
+            open.span.attributes.set(attr::ERROR_TYPE, kind);
+            open.span.status = Status::Error(message.to_owned());
         });
     }
 
@@ -158,7 +163,7 @@ impl Stage {
             let start = recorder.unix_ns(child.start);
             recorder.add(Span {
                 id,
-                parent: Some(parent.id),
+                parent: Some(parent.span.id),
                 name: Key::Borrowed(child.name),
                 kind: Kind::Internal,
                 start,

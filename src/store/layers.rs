@@ -150,11 +150,10 @@ impl Store {
             }
         }
         let to = self.path(&fixes);
-        // Another platform's or an earlier pull's: the same manifest gives the same stack.
-        if to.exists() {
-            super::remove_tree(&to).map_err(|e| StoreError::file("replace", &to, e))?;
+        // One from an earlier pull is the same, since the manifest is, and a running container may rest on it.
+        if !to.exists() {
+            draft.rename(&to)?;
         }
-        draft.rename(&to)?;
         lowers.reverse();
         Ok(Stack {
             config: config.to_string(),

@@ -1,0 +1,169 @@
+//! Everything prepared before there is a process (`container.create`).
+
+use super::{Context, EngineError, RunOptions, parse_config};
+use crate::container::cgroup::Cgroup;
+use crate::container::rootfs::{Overlay, open_lowers};
+use crate::container::{self, ContainerError, Prepared, Spec};
+use crate::engine::events::Event;
+use crate::names::{attr, span};
+use crate::record::Stage;
+use crate::registry::RunConfig;
+use crate::stage;
+use crate::store::StoreError;
+use crate::store::containers::{Container, State, now};
+use crate::store::images::Image;
+
+/// A container that is ready to start, with what must be taken away after it.
+pub struct Created {
+    /// On disk.
+    pub container: Container,
+    /// In the kernel.
+    pub cgroup: Cgroup,
+    /// Everything the process needs.
+    pub prepared: Prepared,
+    /// What will run.
+    pub spec: Spec,
+}
+
+/// Makes the container's directory, root, cgroup and network. What it has made before a failure is gone again.
+pub fn create(
+    context: &Context<'_>,
+    options: &RunOptions,
+    run: &Stage,
+    image: &Image,
+) -> Result<Created, EngineError> {
+    let stage = stage!(span::CONTAINER_CREATE, in run);
+    let result = make(context, options, run, &stage, image);
+    stage.end(result)
+}
+
+fn make(
+    context: &Context<'_>,
+    options: &RunOptions,
+    run: &Stage,
+    stage: &Stage,
+    image: &Image,
+) -> Result<Created, EngineError> {
+    let privilege = context.privilege.expect("checked by the caller");
+    let config = parse_config(image)?;
+    let argv = command(options, &config.run, &image.name)?;
+    let name = options.name.clone();
+    let state = State {
+        id: String::new(),
+        name: name.clone().unwrap_or_else(container::names::invent),
+        image: options.image.clone(),
+        manifest: image.manifest.to_string(),
+        command: argv.clone(),
+        created: now(),
+        remove_on_exit: !options.keep,
+        pid: None,
+        exited: None,
+    };
+    let container = context.store.create_container(state, name.is_some())?;
+    let id = container.state.id.clone();
+    for stage in [run, stage] {
+        stage.set(attr::CONTAINER_ID, id.as_str());
+        stage.set(attr::CONTAINER_NAME, container.state.name.as_str());
+    }
+    let mut made = Made { container: Some(container), cgroup: None };
+    let container = made.container.as_ref().expect("just put there");
+
+    let mount = stage!(span::ROOTFS_MOUNT, in stage);
+    mount.set(attr::OVERLAY_LAYERS, image.stack.lowers.len());
+    let rootfs = open_lowers(image.stack.lowers.iter().map(|l| context.store.path(l))).and_then(|lowers| {
+        Overlay {
+            lowers: &lowers,
+            dir: container.dir(),
+            volatile: container.state.remove_on_exit,
+            userxattr: !privilege.initial_user_namespace,
+        }
+        .mount()
+    });
+    let rootfs = mount.end(rootfs)?;
+    if rootfs.upper_in_memory {
+        let path = context.store.path("");
+        context.observer.event(Event::Note(format!(
+            "the filesystem of `{}` cannot hold what a container writes, so it is kept in memory",
+            path.display()
+        )));
+    }
+
+    let group = stage!(span::CGROUP_CREATE, in stage);
+    let cgroup = group.clone().end(Cgroup::create(&id, privilege.initial_user_namespace))?;
+    group.set(attr::CGROUP_VERSION, u32::from(cgroup.version));
+    drop(group);
+    let cgroup = made.cgroup.insert(cgroup);
+
+    let network = stage!(span::NETWORK_SETUP, in stage);
+    network.set(attr::NETWORK_MODE, options.network.name());
+    let spec = spec(options, &config.run, argv, container, image);
+    let files = container::network_files(&spec);
+    drop(network);
+
+    let identity = container::user::resolve(&rootfs.mount, &spec.user)?;
+    let prepared = Prepared::new(&spec, rootfs.mount, cgroup, privilege, &identity, files)?;
+    Ok(Created {
+        container: made.container.take().expect("not taken before"),
+        cgroup: made.cgroup.take().expect("not taken before"),
+        prepared,
+        spec,
+    })
+}
+
+/// Taken away if a later step of the creation fails.
+struct Made {
+    container: Option<Container>,
+    cgroup: Option<Cgroup>,
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        if let Some(cgroup) = self.cgroup.take() {
+            let _ = cgroup.remove();
+        }
+        if let Some(container) = self.container.take() {
+            let _: Result<(), StoreError> = container.remove();
+        }
+    }
+}
+
+/// Entrypoint and command as docker combines them: a given entrypoint drops the image's command too.
+pub(super) fn command(options: &RunOptions, config: &RunConfig, image: &str) -> Result<Vec<String>, ContainerError> {
+    let words = |w: &Option<crate::registry::Words>| w.as_ref().map(|w| w.0.clone()).unwrap_or_default();
+    let mut argv = match &options.entrypoint {
+        Some(e) if e.is_empty() => Vec::new(),
+        Some(e) => vec![e.clone()],
+        None => words(&config.entrypoint),
+    };
+    if !options.command.is_empty() {
+        argv.extend(options.command.iter().cloned());
+    } else if options.entrypoint.is_none() {
+        argv.extend(words(&config.cmd));
+    }
+    if argv.is_empty() { Err(ContainerError::NoCommand { image: image.to_owned() }) } else { Ok(argv) }
+}
+
+fn spec(options: &RunOptions, config: &RunConfig, argv: Vec<String>, container: &Container, image: &Image) -> Spec {
+    let workdir = options.workdir.clone().unwrap_or_else(|| config.working_dir.clone());
+    Spec {
+        hostname: hostname(options, &container.state.id),
+        argv,
+        env: config.env.iter().chain(&options.env).cloned().collect(),
+        cwd: workdir,
+        user: options.user.clone().unwrap_or_else(|| config.user.clone()),
+        network: options.network,
+        no_new_privileges: !image.stack.has_setid,
+        read_only: options.read_only,
+        hosts: Vec::new(),
+        attach_at: container.merged(),
+    }
+}
+
+fn hostname(options: &RunOptions, id: &str) -> String {
+    match (&options.hostname, options.network) {
+        (Some(name), _) => name.clone(),
+        // As with docker, the host's network comes with the host's name.
+        (None, container::Network::Host) => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        (None, container::Network::None) => id[..12].to_owned(),
+    }
+}

@@ -1,0 +1,250 @@
+//! The pipeline. [`run`] reads as the list of its stages, in order.
+
+mod cleanup;
+mod create;
+pub mod error;
+pub mod events;
+pub mod pull;
+pub mod resolve;
+mod start;
+mod wait;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use error::EngineError;
+pub use resolve::{HubChoice, Wanted};
+
+use crate::container::Network;
+use crate::container::privilege::Privilege;
+use crate::container::signals::Signals;
+use crate::error::Failure;
+use crate::names::{attr, span};
+use crate::record::{Mono, Stage};
+use crate::registry::{ImageConfig, Platform};
+use crate::stage;
+use crate::store::images::Image;
+use crate::store::{Store, StoreError};
+use crate::sys::wait::Exit;
+use events::Observer;
+
+/// What every command of the engine works with.
+pub struct Context<'a> {
+    /// Where images and containers are.
+    pub store: &'a Store,
+    /// What this host lets us do; `None` runs programs without a container.
+    pub privilege: Option<&'a Privilege>,
+    /// Is told what happens.
+    pub observer: Arc<dyn Observer>,
+}
+
+/// What to run and how.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// Image as typed.
+    pub image: String,
+    /// Command; the image's own if empty.
+    pub command: Vec<String>,
+    /// Which registry names without a host mean.
+    pub hub: HubChoice,
+    /// Platform.
+    pub platform: Platform,
+    /// Forget the image first.
+    pub cold: bool,
+    /// Keep the container after it exited.
+    pub keep: bool,
+    /// Given name.
+    pub name: Option<String>,
+    /// `KEY=value`, over the image's.
+    pub env: Vec<String>,
+    /// Working directory, over the image's.
+    pub workdir: Option<String>,
+    /// User, over the image's.
+    pub user: Option<String>,
+    /// Entrypoint, over the image's; empty for none.
+    pub entrypoint: Option<String>,
+    /// Host name; the begin of the id if none.
+    pub hostname: Option<String>,
+    /// Network.
+    pub network: Network,
+    /// The root is read-only.
+    pub read_only: bool,
+    /// Record the command line in the trace.
+    pub record_args: bool,
+    /// Run without a container even an image that is not from the built-in hub.
+    pub plain: bool,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The container's exit, or why there was none.
+    pub result: Result<Exit, EngineError>,
+    /// What could not be taken away again.
+    pub leftovers: Vec<StoreError>,
+    /// `cold`, `warm` or `partial`, once known.
+    pub kind: Option<Kind>,
+    /// Name of the image in the store.
+    pub image: Option<String>,
+}
+
+/// Whether the image was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Every layer had to be pulled.
+    Cold,
+    /// Nothing had to be pulled.
+    Warm,
+    /// Some layers were there.
+    Partial,
+}
+
+impl Kind {
+    /// The attribute's value.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Cold => "cold",
+            Kind::Warm => "warm",
+            Kind::Partial => "partial",
+        }
+    }
+
+    /// The kind to compare with.
+    pub fn other(self) -> Kind {
+        match self {
+            Kind::Warm => Kind::Cold,
+            Kind::Cold | Kind::Partial => Kind::Warm,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Runs a container from image name to nothing left, under the stage `run`, which stays open for its caller to close.
+pub fn run(context: &Context<'_>, options: &RunOptions, signals: &mut Signals, run: &Stage) -> Outcome {
+    let mut outcome = Outcome { result: Err(EngineError::interrupted(0)), leftovers: Vec::new(), kind: None, image: None };
+    outcome.result = stages(context, options, signals, run, &mut outcome);
+    if let Some(kind) = outcome.kind {
+        run.set(attr::RUN_KIND, kind.name());
+    }
+    match &outcome.result {
+        Ok(exit) => run.set(attr::PROCESS_EXIT_CODE, u32::from(exit.code())),
+        Err(e) => {
+            run.set(attr::PROCESS_EXIT_CODE, u32::from(e.exit_code()));
+            run.fail(e.kind(), &e.to_string());
+        }
+    }
+    outcome
+}
+
+fn stages(
+    context: &Context<'_>,
+    options: &RunOptions,
+    signals: &mut Signals,
+    run: &Stage,
+    outcome: &mut Outcome,
+) -> Result<Exit, EngineError> {
+    run.set(attr::RUNTIME, "builtin");
+    run.set(attr::ISOLATION, if context.privilege.is_some() { "namespaces" } else { "none" });
+    let mut wanted = Wanted::new(&options.image, &options.hub, options.platform.clone())?;
+    describe(run, &wanted);
+    if options.cold {
+        forget(context, &wanted, signals)?;
+    }
+    // From the answer of the look-up until the container's own directory names them, nobody may take the layers away.
+    let using = context.store.lock_shared()?;
+    let image = match resolve::check(context, run, &mut wanted)? {
+        Some(image) => {
+            outcome.kind = Some(Kind::Warm);
+            image
+        }
+        None => {
+            context.observer.event(events::Event::NotFoundLocally { image: &wanted.image.familiar() });
+            let pulled = pull::pull(context, signals, run, &mut wanted)?;
+            outcome.kind = Some(if pulled.cached == 0 { Kind::Cold } else { Kind::Partial });
+            pulled.image
+        }
+    };
+    describe(run, &wanted);
+    outcome.image = Some(wanted.key());
+    run.set(attr::OCI_MANIFEST_DIGEST, image.manifest.to_string());
+    stop_if_interrupted(signals)?;
+    if context.privilege.is_none() {
+        if !wanted.builtin && !options.plain {
+            // The caller found out why; it is told here, where the image is known.
+            return Err(Privilege::acquire().err().map_or_else(|| EngineError::interrupted(0), EngineError::from));
+        }
+        return start::run_plain(context, options, signals, run, &image);
+    }
+
+    let created = create::create(context, options, run, &image)?;
+    drop(using);
+    let ended = start::start(run, created, options).and_then(|started| wait::wait(run, started, signals, options));
+    let (exit, leftovers) = cleanup::cleanup(run, ended, options);
+    outcome.leftovers = leftovers;
+    exit
+}
+
+fn describe(run: &Stage, wanted: &Wanted) {
+    run.set(attr::HUB, wanted.hub());
+    run.set(attr::CONTAINER_IMAGE_NAME, wanted.key_name());
+    if let Some(tag) = wanted.image.tag() {
+        run.set(attr::CONTAINER_IMAGE_TAGS, vec![tag]);
+    }
+}
+
+/// Forgets an image and what only it needs. Also what the built-in hub gave in its place.
+pub fn forget(context: &Context<'_>, wanted: &Wanted, signals: &mut Signals) -> Result<bool, EngineError> {
+    let platform = wanted.platform.to_string();
+    let mut found = context.store.forget_image(&wanted.key(), Some(&platform))?;
+    if wanted.fallback {
+        found |= context.store.forget_image(&wanted.from_builtin().key(), Some(&platform))?;
+    }
+    let mut number = None;
+    let collected = context.store.collect(&mut || {
+        number = signals.interrupted();
+        number.is_none()
+    });
+    match number {
+        Some(n) => Err(EngineError::interrupted(n)),
+        None => Ok(collected.map(|_| found)?),
+    }
+}
+
+fn stop_if_interrupted(signals: &mut Signals) -> Result<(), EngineError> {
+    match signals.interrupted() {
+        Some(number) => Err(EngineError::interrupted(number)),
+        None => Ok(()),
+    }
+}
+
+/// Pulls an image under the stage `parent`, whether it is here or not; layers that are here are not pulled again.
+pub fn pull_image(
+    context: &Context<'_>,
+    signals: &mut Signals,
+    parent: &Stage,
+    wanted: &mut Wanted,
+) -> Result<pull::Pulled, EngineError> {
+    describe(parent, wanted);
+    let pulled = pull::pull(context, signals, parent, wanted)?;
+    describe(parent, wanted);
+    parent.set(attr::OCI_MANIFEST_DIGEST, pulled.image.manifest.to_string());
+    Ok(pulled)
+}
+
+/// The root stage of a command, begun when the program was.
+pub fn root_stage(name: &'static str, started: Mono) -> Stage {
+    let stage = if name == span::PULL { stage!(span::PULL) } else { stage!(span::RUN) };
+    stage.began(started);
+    stage.set(attr::PROCESS_PID, std::process::id());
+    stage
+}
+
+fn parse_config(image: &Image) -> Result<ImageConfig, EngineError> {
+    ImageConfig::parse(&image.config, image.stack.layers.len())
+        .map_err(|why| EngineError::Invalid { name: image.name.clone(), why })
+}

@@ -1,0 +1,123 @@
+//! Which image is meant, and whether it is in the store (`cache.check`).
+
+use crate::engine::{Context, EngineError};
+use crate::names::{attr, span};
+use crate::record::Stage;
+use crate::registry::{ImageRef, Platform};
+use crate::stage;
+use crate::store::images::Image;
+
+/// Which registry names without a host mean.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HubChoice {
+    /// Docker Hub; the built-in hub if Docker Hub cannot be reached and it has the image.
+    Auto,
+    /// Docker Hub and nothing else.
+    DockerIo,
+    /// The built-in hub.
+    Builtin,
+    /// Another registry.
+    Host(String),
+}
+
+impl HubChoice {
+    /// As given to `--hub`.
+    pub fn parse(text: &str) -> Self {
+        match text {
+            "auto" | "" => HubChoice::Auto,
+            "docker.io" => HubChoice::DockerIo,
+            "builtin" => HubChoice::Builtin,
+            host => HubChoice::Host(host.to_owned()),
+        }
+    }
+}
+
+/// `trace.hub` of the built-in hub, and its host in the names of images that came from it.
+pub const BUILTIN: &str = "builtin";
+
+/// An image that was asked for.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The name, with the registry it means.
+    pub image: ImageRef,
+    /// Whether the built-in hub may stand in.
+    pub fallback: bool,
+    /// It is to come from the built-in hub.
+    pub builtin: bool,
+    /// Platform.
+    pub platform: Platform,
+}
+
+impl Wanted {
+    /// What `text` means under `hub`.
+    pub fn new(text: &str, hub: &HubChoice, platform: Platform) -> Result<Self, EngineError> {
+        let image = ImageRef::parse(text)?;
+        let wanted = |image, fallback, builtin| Ok(Wanted { image, fallback, builtin, platform });
+        if !image.is_docker_hub() {
+            return wanted(image, false, false);
+        }
+        match hub {
+            HubChoice::Auto => wanted(image, true, false),
+            HubChoice::DockerIo => wanted(image, false, false),
+            HubChoice::Builtin => wanted(image, false, true),
+            HubChoice::Host(host) => {
+                let version = image.canonical()[image.name().len()..].to_owned();
+                let moved = ImageRef::parse(&format!("{host}/{}{version}", image.repository()))?;
+                wanted(moved, false, false)
+            }
+        }
+    }
+
+    /// Where it comes from: `docker.io`, `builtin` or a host.
+    pub fn hub(&self) -> &str {
+        if self.builtin { BUILTIN } else { self.image.registry() }
+    }
+
+    /// The name it has in the store. What the built-in hub gave under a name of Docker Hub must not pass for the real
+    /// thing later.
+    pub fn key(&self) -> String {
+        let canonical = self.image.canonical();
+        match canonical.strip_prefix("docker.io/") {
+            Some(rest) if self.builtin => format!("{BUILTIN}/{rest}"),
+            _ => canonical,
+        }
+    }
+
+    /// The key without tag and digest.
+    pub fn key_name(&self) -> String {
+        let name = self.image.name();
+        match name.strip_prefix("docker.io/") {
+            Some(rest) if self.builtin => format!("{BUILTIN}/{rest}"),
+            _ => name,
+        }
+    }
+
+    /// The same image from the built-in hub.
+    pub fn from_builtin(&self) -> Self {
+        Wanted { builtin: true, ..self.clone() }
+    }
+}
+
+/// Looks the image up. On a hit `wanted` tells which hub it came from.
+pub fn check(context: &Context<'_>, run: &Stage, wanted: &mut Wanted) -> Result<Option<Image>, EngineError> {
+    let stage = stage!(span::CACHE_CHECK, in run);
+    let found = look_up(context, wanted);
+    stage.set(attr::CACHE, if matches!(found, Ok(Some(_))) { "hit" } else { "miss" });
+    stage.end(found)
+}
+
+/// The look-up without a span of its own.
+pub fn look_up(context: &Context<'_>, wanted: &mut Wanted) -> Result<Option<Image>, EngineError> {
+    let platform = wanted.platform.to_string();
+    if let Some(image) = context.store.image(&wanted.key(), &platform)? {
+        return Ok(Some(image));
+    }
+    if wanted.fallback {
+        let other = wanted.from_builtin();
+        if let Some(image) = context.store.image(&other.key(), &platform)? {
+            *wanted = other;
+            return Ok(Some(image));
+        }
+    }
+    Ok(None)
+}

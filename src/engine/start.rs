@@ -1,0 +1,144 @@
+//! clone to exec (`container.start`).
+
+use super::create::{Created, command};
+use super::events::Event;
+use super::{Context, EngineError, RunOptions, parse_config, wait};
+use crate::container::cgroup::Cgroup;
+use crate::container::rootfs::open_lowers;
+use crate::container::signals::Signals;
+use crate::container::user::Identity;
+use crate::container::{CAPABILITIES, ContainerError, Running, Spec, Times, plain};
+use crate::names::{attr, span};
+use crate::record::{Finished, Mono, Stage};
+use crate::stage;
+use crate::store::containers::Container;
+use crate::store::images::Image;
+use crate::sys::wait::Exit;
+
+/// A running container, with what must be taken away after it.
+pub struct Started {
+    /// On disk.
+    pub container: Container,
+    /// In the kernel.
+    pub cgroup: Cgroup,
+    /// The process.
+    pub running: Running,
+    /// When it had become the program.
+    pub exec: Mono,
+    /// Pid of the program in its own namespace.
+    pub vpid: i32,
+    /// Program and arguments.
+    pub argv: Vec<String>,
+}
+
+/// A failure and what must be taken away all the same.
+pub struct Failed {
+    /// Why.
+    pub error: EngineError,
+    /// On disk.
+    pub container: Container,
+    /// In the kernel.
+    pub cgroup: Cgroup,
+}
+
+/// Starts it.
+pub fn start(run: &Stage, created: Created, options: &RunOptions) -> Result<Started, Box<Failed>> {
+    let stage = stage!(span::CONTAINER_START, in run);
+    let Created { mut container, cgroup, prepared, spec } = created;
+    let (namespaces, no_new_privileges) = (prepared.namespace_names(), prepared.no_new_privileges());
+    let (times, started) = prepared.start();
+    let error = started.as_ref().err();
+    add_spans(&stage, &times, error, |finished, name| match name {
+        span::INIT_NAMESPACES => finished.with(attr::NAMESPACES, namespaces.clone()),
+        span::INIT_HARDENING => finished
+            .with(attr::CAPABILITIES, CAPABILITIES.map(|(_, name)| name).to_vec())
+            .with(attr::NO_NEW_PRIVILEGES, no_new_privileges)
+            .with(attr::SECCOMP, "none"),
+        _ => finished,
+    });
+    match stage.end(started) {
+        Ok(running) => {
+            if options.keep {
+                container.state.pid = Some(running.child.pid);
+                // Only `trace ps` would miss it.
+                let _ = container.save();
+            }
+            run.set(attr::PROCESS_EXECUTABLE_NAME, executable_name(&spec));
+            Ok(Started { container, cgroup, running, exec: times.returned, vpid: 1, argv: spec.argv })
+        }
+        Err(error) => Err(Box::new(Failed { error: error.into(), container, cgroup })),
+    }
+}
+
+/// The file name of the program, without its directory: arguments and paths may say more than the user wants recorded.
+fn executable_name(spec: &Spec) -> String {
+    let program = spec.argv.first().map(String::as_str).unwrap_or_default();
+    program.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+/// The stages between the borders that were stamped; the one that failed is marked.
+fn add_spans(
+    stage: &Stage,
+    times: &Times,
+    error: Option<&ContainerError>,
+    describe: impl Fn(Finished, &'static str) -> Finished,
+) {
+    const NAMES: [&str; 6] = [
+        span::PROCESS_CLONE,
+        span::INIT_NAMESPACES,
+        span::INIT_MOUNTS,
+        span::INIT_PIVOT_ROOT,
+        span::INIT_HARDENING,
+        span::PROCESS_EXEC,
+    ];
+    let mut begin = times.called;
+    for (i, name) in NAMES.into_iter().enumerate() {
+        let border = times.borders.get(i).copied().flatten();
+        let end = border.unwrap_or(times.returned);
+        let mut finished = describe(Finished::new(name, begin, end), name);
+        let last = border.is_none();
+        if let (true, Some(error)) = (last, error) {
+            finished = finished.failed(error);
+        }
+        stage.finished(finished);
+        if last {
+            break;
+        }
+        begin = end;
+    }
+}
+
+/// The way without namespaces: clone, exec, wait.
+pub fn run_plain(
+    context: &Context<'_>,
+    options: &RunOptions,
+    signals: &mut Signals,
+    run: &Stage,
+    image: &Image,
+) -> Result<Exit, EngineError> {
+    context.observer.event(Event::Note(
+        "this runs without isolation, as a plain process of yours, from the image's extracted layers".into(),
+    ));
+    let config = parse_config(image)?;
+    let spec = Spec {
+        hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        argv: command(options, &config.run, &image.name)?,
+        env: config.run.env.iter().chain(&options.env).cloned().collect(),
+        cwd: "/".into(),
+        user: String::new(),
+        network: options.network,
+        no_new_privileges: true,
+        read_only: false,
+        hosts: Vec::new(),
+        attach_at: context.store.path(""),
+    };
+    let stage = stage!(span::CONTAINER_START, in run);
+    let identity = Identity { uid: 0, gid: 0, groups: Vec::new(), home: "/".into() };
+    let started = open_lowers(image.stack.lowers.iter().map(|l| context.store.path(l)))
+        .and_then(|lowers| plain::start(&spec, &lowers, &identity));
+    let (child, output, [called, exec]) = stage.clone().end(started)?;
+    stage.finished(Finished::new(span::PROCESS_EXEC, called, exec));
+    drop(stage);
+    run.set(attr::PROCESS_EXECUTABLE_NAME, executable_name(&spec));
+    wait::wait_plain(run, child, output, exec, &spec.argv, signals, options)
+}

@@ -1,0 +1,110 @@
+//! exec to the reaped status (`container.run`, `container.exit`).
+
+use std::fs::File;
+
+use super::error::signal_name;
+use super::start::{Failed, Started};
+use super::{EngineError, RunOptions};
+use crate::container::cgroup::Cgroup;
+use crate::container::io::{self, Output, Passed};
+use crate::container::signals::Signals;
+use crate::container::{ContainerError, Running};
+use crate::names::{attr, event, span};
+use crate::record::{Mono, Stage};
+use crate::stage;
+use crate::store::containers::Container;
+use crate::sys::clone::Child;
+use crate::sys::wait::{Exit, reap};
+
+/// A container whose process has gone.
+pub struct Ended {
+    /// How.
+    pub exit: Exit,
+    /// On disk.
+    pub container: Container,
+    /// In the kernel.
+    pub cgroup: Cgroup,
+    /// The mount of its root.
+    pub rootfs: std::os::fd::OwnedFd,
+}
+
+/// Passes output on and signals in until the process has exited, then takes its status.
+pub fn wait(
+    run: &Stage,
+    started: Started,
+    signals: &mut Signals,
+    options: &RunOptions,
+) -> Result<Ended, Box<Failed>> {
+    let Started { container, cgroup, running, exec, vpid, argv } = started;
+    let Running { child, output, rootfs } = running;
+    // Docker keeps the output of every container; one that goes on exit has nobody to read it later.
+    let mut log = if options.keep { File::create(container.log_path()).ok() } else { None };
+    let stage = begin(run, &child, vpid, exec, &argv, options);
+    let exit = pass_and_reap(run, stage, &child, output, signals, log.as_mut(), || cgroup.memory_peak());
+    match exit {
+        Ok(exit) => Ok(Ended { exit, container, cgroup, rootfs }),
+        Err(error) => Err(Box::new(Failed { error: error.into(), container, cgroup })),
+    }
+}
+
+/// The same for a process without a container.
+pub fn wait_plain(
+    run: &Stage,
+    child: Child,
+    output: Output,
+    exec: Mono,
+    argv: &[String],
+    signals: &mut Signals,
+    options: &RunOptions,
+) -> Result<Exit, EngineError> {
+    let stage = begin(run, &child, child.pid, exec, argv, options);
+    Ok(pass_and_reap(run, stage, &child, output, signals, None, || None)?)
+}
+
+fn begin(run: &Stage, child: &Child, vpid: i32, exec: Mono, argv: &[String], options: &RunOptions) -> Stage {
+    let stage = stage!(span::CONTAINER_RUN, in run);
+    stage.began(exec);
+    stage.set(attr::PROCESS_PID, child.pid);
+    stage.set(attr::PROCESS_VPID, vpid);
+    if options.record_args {
+        stage.set(attr::PROCESS_COMMAND_ARGS, argv.to_vec());
+    }
+    stage
+}
+
+fn pass_and_reap(
+    run: &Stage,
+    stage: Stage,
+    child: &Child,
+    output: Output,
+    signals: &mut Signals,
+    log: Option<&mut File>,
+    memory_peak: impl Fn() -> Option<u64>,
+) -> Result<Exit, ContainerError> {
+    let passed = io::pass(child, output, signals, log);
+    let Passed { exited, first, last } = stage.clone().end(passed)?;
+    for (name, at) in [(event::OUTPUT_FIRST, first), (event::OUTPUT_LAST, last)] {
+        if let Some(at) = at {
+            // Output that was drained after the exit was written before it.
+            stage.event(name, at.min(exited));
+        }
+    }
+    stage.ended(exited);
+    drop(stage);
+
+    let stage = stage!(span::CONTAINER_EXIT, in run);
+    stage.began(exited);
+    let exit = stage.clone().end(reap(child.pid).map_err(ContainerError::Wait))?;
+    stage.set(attr::PROCESS_EXIT_CODE, u32::from(exit.code()));
+    if let Some(signal) = exit.signal() {
+        stage.set(attr::EXIT_SIGNAL, signal_name(signal));
+    }
+    stage.set(attr::CPU_USER_NS, exit.user_ns);
+    stage.set(attr::CPU_SYSTEM_NS, exit.system_ns);
+    stage.set(attr::MEMORY_PEAK, memory_peak().unwrap_or(exit.peak_rss));
+    stage.set(attr::FAULTS_MINOR, exit.minor_faults);
+    stage.set(attr::FAULTS_MAJOR, exit.major_faults);
+    stage.set(attr::BLOCK_IN, exit.blocks_in);
+    stage.set(attr::BLOCK_OUT, exit.blocks_out);
+    Ok(exit)
+}
