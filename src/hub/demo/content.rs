@@ -71,16 +71,15 @@ impl Content {
         let bits = self.random.next();
         let word = |shift: u32| WORDS[(bits >> shift) as usize % WORDS.len()];
         let level = ["info ", "info ", "info ", "debug ", "debug ", "warn ", "info ", "error "][(bits & 7) as usize];
-        self.ready.extend(b"2023-11-14T22:13:");
-        self.ready.extend([b'0' + (bits >> 3) as u8 % 6, b'0' + (bits >> 6) as u8 % 10]);
-        self.ready.extend(b".000Z ");
+        self.ready.extend(b"2023-11-14T22:13:20.000Z ");
         self.ready.extend(level.bytes());
-        for part in [b"the ".as_slice(), word(10), b" of ", word(16), b" was ", word(22), b" after ", word(28), b" in "]
-        {
-            self.ready.extend(part);
-        }
-        for digit in 0..4 {
-            self.ready.push(b'0' + (bits >> (40 + 4 * digit)) as u8 % 10);
+        self.ready.extend(b"worker 07 in the pool of the demo service: ");
+        self.ready.extend(word(8));
+        self.ready.extend(b" of the ");
+        self.ready.extend(word(16));
+        self.ready.extend(b" took ");
+        for digit in 0..3 {
+            self.ready.push(b'0' + (bits >> (40 + 8 * digit)) as u8 % 10);
         }
         self.ready.extend(b" us\n");
     }
