@@ -1,5 +1,6 @@
 //! Response bodies: a stretch of a file in bounded pieces, and a wrapper that tells the observer how much went out.
 
+use super::server::Busy;
 use super::{Access, Observer};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
@@ -84,6 +85,7 @@ pub(super) struct Watched<B> {
     pub(super) access: Access,
     pub(super) started: Instant,
     pub(super) observer: Option<Observer>,
+    pub(super) _busy: Busy,
 }
 
 impl<B> Drop for Watched<B> {

@@ -13,6 +13,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -22,8 +23,10 @@ use tokio::time::Sleep;
 
 /// More connections wait in the kernel until one of these ends.
 const CONNECTIONS: usize = 256;
-/// A connection on which nothing moves for this long is closed. Long enough for the largest demo image to be made.
-const IDLE: Duration = Duration::from_secs(300);
+/// A connection on which nothing moves is closed after this time when no request is under way …
+const IDLE: Duration = Duration::from_secs(60);
+/// … and after this one during a request: long enough for the largest demo image to be made.
+const STALLED: Duration = Duration::from_secs(600);
 
 struct Server {
     library: Arc<Library>,
@@ -46,16 +49,13 @@ pub(super) async fn run(
     }
 }
 
-async fn handle(
-    State(server): State<Arc<Server>>,
-    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
-    request: Request,
-) -> Response {
+async fn handle(State(server): State<Arc<Server>>, ConnectInfo(peer): ConnectInfo<Peer>, request: Request) -> Response {
     let started = Instant::now();
+    let busy = Busy::new(&peer.requests);
     let (method, uri) = (request.method(), request.uri());
     let response = answer::answer(&server.library, method, uri, request.headers()).await;
     let access = Access {
-        peer,
+        peer: peer.addr,
         method: method.to_string(),
         path: printable(uri.path()),
         status: response.status().as_u16(),
@@ -63,7 +63,7 @@ async fn handle(
         duration: Duration::ZERO,
     };
     let observer = server.observer.clone();
-    response.map(|inner| Body::new(Watched { inner, access, started, observer }))
+    response.map(|inner| Body::new(Watched { inner, access, started, observer, _busy: busy }))
 }
 
 /// A path as it may go to a terminal: plain ASCII, not endless.
@@ -77,12 +77,32 @@ fn printable(path: &str) -> String {
     shown
 }
 
-#[derive(Clone, Copy)]
-struct Peer(SocketAddr);
+/// What a request knows of its connection.
+#[derive(Clone)]
+struct Peer {
+    addr: SocketAddr,
+    requests: Arc<AtomicUsize>,
+}
 
 impl Connected<IncomingStream<'_, Limited>> for Peer {
     fn connect_info(stream: IncomingStream<'_, Limited>) -> Self {
-        Peer(*stream.remote_addr())
+        Peer { addr: *stream.remote_addr(), requests: Arc::clone(&stream.io().requests) }
+    }
+}
+
+/// Counts a request on its connection until the answer has been sent.
+pub(super) struct Busy(Arc<AtomicUsize>);
+
+impl Busy {
+    fn new(requests: &Arc<AtomicUsize>) -> Self {
+        requests.fetch_add(1, Ordering::Relaxed);
+        Busy(Arc::clone(requests))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -102,7 +122,9 @@ impl Listener for Limited {
         let (stream, peer) = Listener::accept(&mut self.listener).await;
         // Without it a small answer can wait 40 ms for an acknowledgement; a failure costs no more than that.
         let _ = stream.set_nodelay(true);
-        (Connection { stream, _slot: slot, idle: Box::pin(tokio::time::sleep(IDLE)) }, peer)
+        let timer = Box::pin(tokio::time::sleep(IDLE));
+        let connection = Connection { stream, _slot: slot, requests: Arc::default(), moved: Instant::now(), timer };
+        (connection, peer)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -110,20 +132,34 @@ impl Listener for Limited {
     }
 }
 
-/// A connection that fails with `TimedOut` once nothing has been read or written for [`IDLE`].
+/// A connection that fails with `TimedOut` once nothing has been read or written for [`IDLE`] or [`STALLED`].
 struct Connection {
     stream: TcpStream,
     _slot: Option<OwnedSemaphorePermit>,
-    idle: Pin<Box<Sleep>>,
+    /// Requests under way.
+    requests: Arc<AtomicUsize>,
+    /// When something was read or written last.
+    moved: Instant,
+    /// Fires at or before the time to give up; only then is it set anew, which is cheaper than at every read.
+    timer: Pin<Box<Sleep>>,
 }
 
 impl Connection {
     fn watch<T>(&mut self, cx: &mut Context<'_>, progress: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if progress.is_ready() {
-            self.idle.as_mut().reset(tokio::time::Instant::now() + IDLE);
+            self.moved = Instant::now();
             return progress;
         }
-        self.idle.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let patience = if self.requests.load(Ordering::Relaxed) > 0 { STALLED } else { IDLE };
+            let end = self.moved + patience;
+            if Instant::now() >= end {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            // Not beyond IDLE: the request may end sooner than STALLED.
+            self.timer.as_mut().reset(end.min(Instant::now() + IDLE).into());
+        }
+        Poll::Pending
     }
 }
 
