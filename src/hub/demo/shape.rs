@@ -57,7 +57,7 @@ impl Shape {
 
     /// The size with its unit, e.g. `16 MiB`.
     fn size_words(self, gap: &str) -> String {
-        let (name, unit) = UNITS.into_iter().find(|(_, unit)| self.size % unit == 0).unwrap_or(("B", 1));
+        let (name, unit) = UNITS.into_iter().find(|(_, unit)| self.size.is_multiple_of(*unit)).unwrap_or(("B", 1));
         format!("{}{gap}{name}", self.size / unit)
     }
 
