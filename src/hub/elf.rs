@@ -130,3 +130,45 @@ fn arm64(length: u16) -> Vec<u8> {
 }
 
 const ARM64_WORDS: u32 = 17;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn word(file: &[u8], at: usize) -> u64 {
+        u64::from_le_bytes(file[at..at + 8].try_into().unwrap())
+    }
+
+    /// What `readelf -hl` would look at; that the instructions do what they should is shown by running them
+    /// (`tests/hub/hello.rs`).
+    #[test]
+    fn headers_describe_the_file() {
+        for (arch, machine) in [(Arch::Amd64, 62), (Arch::Arm64, 183)] {
+            for message in [&b"x"[..], &[b'y'; 5000]] {
+                let file = print_and_exit(arch, message);
+                assert_eq!(&file[..7], b"\x7fELF\x02\x01\x01");
+                assert_eq!((file[16], file[18]), (2, machine), "type, machine");
+                assert_eq!(word(&file, 24), 0x40_0000 + 120, "entry");
+                assert_eq!((word(&file, 32), word(&file, 40)), (64, 0), "program and section headers");
+                assert_eq!(&file[52..58], &[64, 0, 56, 0, 1, 0], "header sizes and count");
+                assert_eq!(word(&file, 64), 1 | 5 << 32, "PT_LOAD, readable and executable, not writable");
+                let [offset, vaddr, filesz, memsz, align] = [72, 80, 96, 104, 112].map(|at| word(&file, at));
+                assert_eq!((offset, vaddr, filesz, memsz), (0, 0x40_0000, file.len() as u64, file.len() as u64));
+                assert!(align.is_power_of_two() && vaddr % align == offset % align);
+                assert!(file.ends_with(message));
+            }
+        }
+    }
+
+    #[test]
+    fn code_sizes_are_what_the_addresses_assume() {
+        assert_eq!(amd64(1).len(), AMD64_SIZE as usize);
+        assert_eq!(arm64(1).len(), 4 * ARM64_WORDS as usize);
+    }
+
+    #[test]
+    fn a_message_too_long_is_cut() {
+        let file = print_and_exit(Arch::Arm64, &[b'z'; 70_000]);
+        assert_eq!(file.len(), 120 + 68 + 65_535);
+    }
+}

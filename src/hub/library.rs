@@ -187,7 +187,9 @@ impl Library {
         if state.waiting == WAITING {
             return Err(Missing::Busy);
         }
-        state.evict_for(shape);
+        if !state.make_room(shape) {
+            return Err(Missing::Busy);
+        }
         let (sender, made) = watch::channel(None);
         let shared = Arc::clone(&self.shared);
         thread::Builder::new()
@@ -231,15 +233,73 @@ impl Shared {
 }
 
 impl State {
-    /// Makes room for an image of this shape. Images under way stay, so the limits can be exceeded by what they need.
-    fn evict_for(&mut self, shape: Shape) {
+    /// Lets go of what was not asked for longest until an image of this shape fits; `false` if it does not because of
+    /// images that are still being made.
+    fn make_room(&mut self, shape: Shape) -> bool {
         let bytes = |images: &HashMap<Shape, Entry>| images.keys().map(|shape| shape.most_bytes()).sum::<u64>();
         while self.images.len() >= KEPT_IMAGES || bytes(&self.images) + shape.most_bytes() > KEPT_BYTES {
             let finished = self.images.iter().filter(|(_, entry)| entry.made.borrow().is_some());
             let Some(oldest) = finished.min_by_key(|(_, entry)| entry.used).map(|(shape, _)| *shape) else {
-                return;
+                return false;
             };
             self.images.remove(&oldest);
         }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(tag: &str) -> Shape {
+        Shape::parse(tag).unwrap()
+    }
+
+    fn library() -> Library {
+        Library::new(std::env::temp_dir())
+    }
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn asking_twice_is_waiting_for_the_same() {
+        let library = library();
+        let first = library.demo(shape("1x4KiB")).unwrap();
+        let second = library.demo(shape("1x4KiB-gzip")).unwrap();
+        assert!(first.same_channel(&second));
+        assert!(!first.same_channel(&library.demo(shape("1x4KiB-zstd")).unwrap()));
+    }
+
+    #[test]
+    fn what_was_not_asked_for_longest_goes() {
+        let library = library();
+        block_on(async {
+            let first = library.manifest(DEMO, "1x1KiB").await.unwrap();
+            let digest = first.digest.to_string();
+            let second = library.manifest(DEMO, "1x2KiB").await.unwrap().digest.to_string();
+            for size in 3..KEPT_IMAGES + 2 {
+                library.manifest(DEMO, &format!("1x{size}KiB")).await.unwrap();
+                // Asking for something of the first keeps it.
+                assert!(library.manifest(DEMO, &digest).await.is_ok());
+            }
+            assert_eq!(library.shared.lock().images.len(), KEPT_IMAGES);
+            assert!(matches!(library.manifest(DEMO, &second).await, Err(Missing::Reference(_))));
+            assert_eq!(library.manifest(DEMO, "1x1KiB").await.unwrap().digest, first.digest);
+        });
+    }
+
+    #[test]
+    fn too_much_at_once_is_refused_and_stopping_ends_what_runs() {
+        let library = library();
+        let mut one = library.demo(shape("1x16GiB-none")).unwrap();
+        // A second one of that size would exceed what is kept, and the first cannot go while it is being made.
+        assert_eq!(library.demo(shape("1x16GiB-zstd")).err(), Some(Missing::Busy));
+        library.stop();
+        let made = block_on(async { one.wait_for(Option::is_some).await.unwrap().clone() });
+        assert!(made.unwrap().unwrap_err().contains("stopped"));
+        assert!(library.shared.lock().images.is_empty());
     }
 }
