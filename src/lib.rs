@@ -9,6 +9,7 @@
 pub mod container;
 pub mod digest;
 pub mod error;
+pub mod hub;
 pub mod names;
 pub mod record;
 pub mod sys;
