@@ -6,7 +6,9 @@
 //! Unsafe code lives in `sys` only; printing lives in `cli` and `report` only. A test (`tests/layering.rs`) holds
 //! the modules to the order in which they may use each other.
 
+pub mod analyze;
 pub mod digest;
 pub mod error;
 pub mod names;
 pub mod record;
+pub mod report;
