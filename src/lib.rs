@@ -6,10 +6,12 @@
 //! Unsafe code lives in `sys` only; printing lives in `cli` and `report` only. A test (`tests/layering.rs`) holds
 //! the modules to the order in which they may use each other.
 
+pub mod analyze;
 pub mod container;
 pub mod digest;
 pub mod error;
 pub mod hub;
 pub mod names;
 pub mod record;
+pub mod report;
 pub mod sys;

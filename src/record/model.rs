@@ -173,9 +173,25 @@ impl Attributes {
 
 impl FromIterator<(Key, Value)> for Attributes {
     fn from_iter<I: IntoIterator<Item = (Key, Value)>>(iter: I) -> Self {
+        // A file may bring a span with a million attributes; `set` alone would compare each with all before it.
+        const FEW: usize = 32;
         let mut out = Attributes::new();
-        for (k, v) in iter {
+        let mut iter = iter.into_iter();
+        for (k, v) in iter.by_ref().take(FEW) {
             out.set(k, v);
+        }
+        let mut seen: std::collections::HashMap<Key, usize> = std::collections::HashMap::new();
+        for (k, v) in iter {
+            if seen.is_empty() {
+                seen.extend(out.0.iter().enumerate().map(|(i, (k, _))| (k.clone(), i)));
+            }
+            match seen.entry(k) {
+                std::collections::hash_map::Entry::Occupied(slot) => out.0[*slot.get()].1 = v,
+                std::collections::hash_map::Entry::Vacant(slot) => {
+                    out.0.push((slot.key().clone(), v));
+                    slot.insert(out.0.len() - 1);
+                }
+            }
         }
         out
     }

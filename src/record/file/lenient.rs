@@ -1,0 +1,236 @@
+//! Values as different writers put them: numbers or decimal text, hex or base64 ids, enums by number or name.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use base64::Engine as _;
+use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
+
+use crate::record::model::{Kind, SpanId, TraceId};
+
+/// `null` means "not set" in Protobuf's JSON mapping.
+pub(super) fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(d: D) -> Result<T, D::Error> {
+    Option::<T>::deserialize(d).map(Option::unwrap_or_default)
+}
+
+/// A 64-bit number: a decimal string, or a JSON number.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Number(pub(super) i128);
+
+impl Number {
+    /// As nanoseconds since the epoch; what lies outside is clamped.
+    pub(super) fn time(self) -> u64 {
+        self.0.clamp(0, i128::from(u64::MAX)) as u64
+    }
+
+    /// As an attribute; what lies outside is clamped, as in [`crate::record::model::Value::from`].
+    pub(super) fn int(self) -> i64 {
+        self.0.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
+    }
+}
+
+struct NumberVisitor;
+
+impl Visitor<'_> for NumberVisitor {
+    type Value = Number;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number or its decimal text")
+    }
+
+    fn visit_u64<E: Error>(self, v: u64) -> Result<Number, E> {
+        Ok(Number(v.into()))
+    }
+
+    fn visit_i64<E: Error>(self, v: i64) -> Result<Number, E> {
+        Ok(Number(v.into()))
+    }
+
+    fn visit_f64<E: Error>(self, v: f64) -> Result<Number, E> {
+        // Some writers say 1.7e18. `as` saturates.
+        Ok(Number(v as i128))
+    }
+
+    fn visit_str<E: Error>(self, v: &str) -> Result<Number, E> {
+        v.parse().map(Number).map_err(|_| E::invalid_value(Unexpected::Str(v), &self))
+    }
+}
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        d.deserialize_any(NumberVisitor)
+    }
+}
+
+/// A real number; Protobuf writes `"NaN"` and `"Infinity"` as text.
+pub(super) struct Real(pub(super) f64);
+
+struct RealVisitor;
+
+impl Visitor<'_> for RealVisitor {
+    type Value = Real;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number or its text")
+    }
+
+    fn visit_u64<E: Error>(self, v: u64) -> Result<Real, E> {
+        Ok(Real(v as f64))
+    }
+
+    fn visit_i64<E: Error>(self, v: i64) -> Result<Real, E> {
+        Ok(Real(v as f64))
+    }
+
+    fn visit_f64<E: Error>(self, v: f64) -> Result<Real, E> {
+        Ok(Real(v))
+    }
+
+    fn visit_str<E: Error>(self, v: &str) -> Result<Real, E> {
+        v.parse().map(Real).map_err(|_| E::invalid_value(Unexpected::Str(v), &self))
+    }
+}
+
+impl<'de> Deserialize<'de> for Real {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        d.deserialize_any(RealVisitor)
+    }
+}
+
+/// An enum value: its number, or the last word of its Protobuf name (`SPAN_KIND_CLIENT` → `CLIENT`).
+#[derive(Clone, Copy, Default, PartialEq)]
+pub(super) enum Enum {
+    #[default]
+    Unknown,
+    Number(i64),
+    Kind(Kind),
+    StatusOk,
+    StatusError,
+}
+
+struct EnumVisitor;
+
+impl Visitor<'_> for EnumVisitor {
+    type Value = Enum;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an enum's number or name")
+    }
+
+    fn visit_u64<E: Error>(self, v: u64) -> Result<Enum, E> {
+        Ok(Enum::Number(i64::try_from(v).unwrap_or(-1)))
+    }
+
+    fn visit_i64<E: Error>(self, v: i64) -> Result<Enum, E> {
+        Ok(Enum::Number(v))
+    }
+
+    fn visit_f64<E: Error>(self, v: f64) -> Result<Enum, E> {
+        Ok(Enum::Number(v as i64))
+    }
+
+    fn visit_str<E: Error>(self, v: &str) -> Result<Enum, E> {
+        if let Ok(number) = v.parse() {
+            return Ok(Enum::Number(number));
+        }
+        Ok(match v.rsplit('_').next().unwrap_or_default() {
+            "INTERNAL" => Enum::Kind(Kind::Internal),
+            "SERVER" => Enum::Kind(Kind::Server),
+            "CLIENT" => Enum::Kind(Kind::Client),
+            "PRODUCER" => Enum::Kind(Kind::Producer),
+            "CONSUMER" => Enum::Kind(Kind::Consumer),
+            "OK" => Enum::StatusOk,
+            "ERROR" => Enum::StatusError,
+            _ => Enum::Unknown,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Enum {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        d.deserialize_any(EnumVisitor)
+    }
+}
+
+impl Enum {
+    /// Read as a span kind.
+    pub(super) fn kind(self) -> Kind {
+        match self {
+            Enum::Kind(kind) => kind,
+            Enum::Number(1) => Kind::Internal,
+            Enum::Number(2) => Kind::Server,
+            Enum::Number(3) => Kind::Client,
+            Enum::Number(4) => Kind::Producer,
+            Enum::Number(5) => Kind::Consumer,
+            _ => Kind::Unspecified,
+        }
+    }
+}
+
+/// An id as text; which sort is known only where it is used.
+#[derive(Default)]
+pub(super) struct Id<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Id<'a> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct V;
+        impl<'de> Visitor<'de> for V {
+            type Value = Id<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an id as text")
+            }
+            fn visit_borrowed_str<E: Error>(self, v: &'de str) -> Result<Id<'de>, E> {
+                Ok(Id(Cow::Borrowed(v)))
+            }
+            fn visit_str<E: Error>(self, v: &str) -> Result<Id<'de>, E> {
+                Ok(Id(Cow::Owned(v.to_owned())))
+            }
+            fn visit_unit<E: Error>(self) -> Result<Id<'de>, E> {
+                Ok(Id::default())
+            }
+        }
+        d.deserialize_any(V)
+    }
+}
+
+impl Id<'_> {
+    /// Whether it is absent: empty or all zeros, as OTLP allows for a root's parent.
+    pub(super) fn is_none(&self) -> bool {
+        self.0.bytes().all(|b| b == b'0')
+    }
+
+    /// The text, cut for a message.
+    pub(super) fn shown(&self) -> String {
+        self.0.chars().take(64).flat_map(char::escape_debug).collect()
+    }
+
+    /// 32 hex digits or the base64 of 16 bytes, not zero.
+    pub(super) fn trace(&self) -> Option<TraceId> {
+        self.bytes::<16>().map(u128::from_be_bytes).filter(|id| *id != 0).map(TraceId)
+    }
+
+    /// 16 hex digits or the base64 of 8 bytes, not zero.
+    pub(super) fn span(&self) -> Option<SpanId> {
+        self.bytes::<8>().map(u64::from_be_bytes).filter(|id| *id != 0).map(SpanId)
+    }
+
+    fn bytes<const N: usize>(&self) -> Option<[u8; N]> {
+        let text = self.0.as_bytes();
+        let mut out = [0u8; N];
+        if text.len() == 2 * N {
+            let nibble = |c: u8| char::from(c).to_digit(16).map(|d| d as u8);
+            for (byte, pair) in out.iter_mut().zip(text.chunks_exact(2)) {
+                *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+            }
+            return Some(out);
+        }
+        let unpadded = text.strip_suffix(b"==").or(text.strip_suffix(b"=")).unwrap_or(text);
+        let engine = if text.iter().any(|b| matches!(b, b'-' | b'_')) {
+            base64::prelude::BASE64_URL_SAFE_NO_PAD
+        } else {
+            base64::prelude::BASE64_STANDARD_NO_PAD
+        };
+        // A slice of exactly N: longer input is an error, not an allocation.
+        (unpadded.len() == (N * 4).div_ceil(3) && engine.decode_slice(unpadded, &mut out).ok()? == N).then_some(out)
+    }
+}

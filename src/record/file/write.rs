@@ -1,0 +1,226 @@
+//! The model as OTLP JSON. On the warm path of every run: straight from the borrowed model to text.
+
+use std::fmt::Display;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde::ser::{Serialize, SerializeMap as _, SerializeStruct as _, Serializer};
+
+use super::FileError;
+use crate::record::model::{Attributes, Event, Link, Span, Status, Trace, Value};
+
+/// The trace as one line, without the line break.
+pub fn to_line(trace: &Trace) -> String {
+    // Some 600 bytes a span, so that the buffer seldom grows.
+    let mut out = Vec::with_capacity(1024 + trace.spans.len() * 700);
+    // Writing to memory cannot fail, and every map key is text.
+    serde_json::to_writer(&mut out, &Request(trace)).expect("a trace is always JSON");
+    String::from_utf8(out).expect("serde_json writes UTF-8")
+}
+
+/// Writes the trace as the only line of `path`. A reader sees the old file or the whole new one: the text goes to a
+/// temporary file in the same directory, which is then renamed. Not synced: a trace lost in a power cut is no harm.
+pub fn write(trace: &Trace, path: &Path) -> Result<(), FileError> {
+    let fail = |source| FileError::Write { path: path.to_owned(), source };
+    let mut line = to_line(trace);
+    line.push('\n');
+    let (temporary, mut file) = temporary_beside(path).map_err(fail)?;
+    let done = file.write_all(line.as_bytes()).and_then(|()| std::fs::rename(&temporary, path));
+    if done.is_err() {
+        // The first error is the one to tell.
+        let _ = std::fs::remove_file(&temporary);
+    }
+    done.map_err(fail)
+}
+
+fn temporary_beside(path: &Path) -> std::io::Result<(PathBuf, std::fs::File)> {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let name = path.file_name().ok_or(std::io::ErrorKind::InvalidFilename)?;
+    for _ in 0..100 {
+        let mut temporary = std::ffi::OsString::from(".");
+        temporary.push(name);
+        temporary.push(format!(".{}-{}.tmp", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
+        let temporary = path.with_file_name(temporary);
+        // `create_new`: never through a link that someone put there.
+        match std::fs::OpenOptions::new().write(true).create_new(true).open(&temporary) {
+            Ok(file) => return Ok((temporary, file)),
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {} // left by a killed process with our pid
+            Err(e) => return Err(e),
+        }
+    }
+    Err(std::io::ErrorKind::AlreadyExists.into())
+}
+
+/// 64-bit numbers and ids are strings in OTLP JSON.
+struct Text<T>(T);
+
+impl<T: Display> Serialize for Text<T> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(&self.0)
+    }
+}
+
+/// A list made on the way out.
+struct List<'a, T, F>(&'a [T], F);
+
+impl<'a, T, U: Serialize, F: Fn(&'a T) -> U> Serialize for List<'a, T, F> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(self.0.iter().map(&self.1))
+    }
+}
+
+/// `{key: value}`.
+struct One<K, V>(K, V);
+
+impl<K: Serialize, V: Serialize> Serialize for One<K, V> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let mut map = s.serialize_map(Some(1))?;
+        map.serialize_entry(&self.0, &self.1)?;
+        map.end()
+    }
+}
+
+struct Request<'a>(&'a Trace);
+
+impl Serialize for Request<'_> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        One("resourceSpans", [ResourceSpans(self.0)]).serialize(s)
+    }
+}
+
+struct ResourceSpans<'a>(&'a Trace);
+
+impl Serialize for ResourceSpans<'_> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let mut out = s.serialize_struct("ResourceSpans", 2)?;
+        out.serialize_field("resource", &One("attributes", Pairs(&self.0.resource)))?;
+        out.serialize_field("scopeSpans", &[ScopeSpans(self.0)])?;
+        out.end()
+    }
+}
+
+struct ScopeSpans<'a>(&'a Trace);
+
+impl Serialize for ScopeSpans<'_> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        #[derive(serde::Serialize)]
+        struct Scope {
+            name: &'static str,
+            version: &'static str,
+        }
+        let mut out = s.serialize_struct("ScopeSpans", 2)?;
+        out.serialize_field("scope", &Scope { name: "trace", version: env!("CARGO_PKG_VERSION") })?;
+        out.serialize_field("spans", &List(&self.0.spans, |span| SpanOut(self.0, span)))?;
+        out.end()
+    }
+}
+
+struct SpanOut<'a>(&'a Trace, &'a Span);
+
+impl Serialize for SpanOut<'_> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let SpanOut(trace, span) = self;
+        let mut out = s.serialize_struct("Span", 12)?;
+        out.serialize_field("traceId", &Text(trace.id))?;
+        out.serialize_field("spanId", &Text(span.id))?;
+        if let Some(state) = &trace.state {
+            out.serialize_field("traceState", state)?;
+        }
+        if let Some(parent) = span.parent {
+            out.serialize_field("parentSpanId", &Text(parent))?;
+        }
+        out.serialize_field("name", &span.name)?;
+        out.serialize_field("kind", &(span.kind as u8))?;
+        out.serialize_field("startTimeUnixNano", &Text(span.start))?;
+        out.serialize_field("endTimeUnixNano", &Text(span.end))?;
+        if !span.attributes.is_empty() {
+            out.serialize_field("attributes", &Pairs(&span.attributes))?;
+        }
+        if !span.events.is_empty() {
+            out.serialize_field("events", &List(&span.events, EventOut))?;
+        }
+        if !span.links.is_empty() {
+            out.serialize_field("links", &List(&span.links, LinkOut))?;
+        }
+        out.serialize_field("status", &StatusOut(&span.status))?;
+        out.end()
+    }
+}
+
+struct EventOut<'a>(&'a Event);
+
+impl Serialize for EventOut<'_> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let mut out = s.serialize_struct("Event", 3)?;
+        out.serialize_field("timeUnixNano", &Text(self.0.time))?;
+        out.serialize_field("name", &self.0.name)?;
+        if !self.0.attributes.is_empty() {
+            out.serialize_field("attributes", &Pairs(&self.0.attributes))?;
+        }
+        out.end()
+    }
+}
+
+struct LinkOut<'a>(&'a Link);
+
+impl Serialize for LinkOut<'_> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let mut out = s.serialize_struct("Link", 3)?;
+        out.serialize_field("traceId", &Text(self.0.trace))?;
+        out.serialize_field("spanId", &Text(self.0.span))?;
+        if !self.0.attributes.is_empty() {
+            out.serialize_field("attributes", &Pairs(&self.0.attributes))?;
+        }
+        out.end()
+    }
+}
+
+struct StatusOut<'a>(&'a Status);
+
+impl Serialize for StatusOut<'_> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let mut out = s.serialize_struct("Status", 2)?;
+        match self.0 {
+            Status::Unset => {}
+            Status::Ok => out.serialize_field("code", &1)?,
+            Status::Error(message) => {
+                out.serialize_field("message", message)?;
+                out.serialize_field("code", &2)?;
+            }
+        }
+        out.end()
+    }
+}
+
+struct Pairs<'a>(&'a Attributes);
+
+impl Serialize for Pairs<'_> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        #[derive(serde::Serialize)]
+        struct Pair<'a> {
+            key: &'a str,
+            value: Any<'a>,
+        }
+        s.collect_seq(self.0.iter().map(|(key, value)| Pair { key, value: Any(value) }))
+    }
+}
+
+struct Any<'a>(&'a Value);
+
+impl Serialize for Any<'_> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Str(v) => One("stringValue", v).serialize(s),
+            Value::Int(v) => One("intValue", Text(v)).serialize(s),
+            Value::Bool(v) => One("boolValue", v).serialize(s),
+            Value::Array(v) => One("arrayValue", One("values", List(v, Any))).serialize(s),
+            // JSON has no such numbers; Protobuf's JSON mapping names them.
+            Value::Double(v) if v.is_nan() => One("doubleValue", "NaN").serialize(s),
+            Value::Double(v) if v.is_infinite() => {
+                One("doubleValue", if *v > 0.0 { "Infinity" } else { "-Infinity" }).serialize(s)
+            }
+            Value::Double(v) => One("doubleValue", v).serialize(s),
+        }
+    }
+}

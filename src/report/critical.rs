@@ -1,0 +1,62 @@
+//! The critical path as a chain: each link with its time and what it waited for.
+
+use super::{Style, sgr, text, units};
+use crate::analyze::Analysis;
+use crate::names::{attr, span};
+
+/// Links of the chain that are shown; of a longer one the longest.
+const ROWS: usize = 200;
+
+/// The chain, earliest first; ends with a line break. The durations add up to the wall time.
+pub fn critical(analysis: &Analysis<'_>, style: &Style) -> String {
+    let tree = &analysis.tree;
+    let origin = tree.window(tree.root()).0;
+    let wall = analysis.wall();
+    let name = |node| {
+        let here = tree.span(node);
+        let mut out = style.clean(&here.name).into_owned();
+        // Which layer: the stage's name alone doesn't say.
+        let layer = tree.ancestors(node).find(|n| tree.span(*n).name == span::LAYER_PULL);
+        if let Some(index) = layer.and_then(|l| tree.span(l).attributes.int(attr::LAYER_INDEX)) {
+            out.push_str(&format!(" (layer {})", index.saturating_add(1)));
+        }
+        if node == tree.root() || !tree.children(node).is_empty() {
+            out.push_str(" itself");
+        }
+        out
+    };
+    let mut lengths: Vec<u64> = analysis.segments.iter().map(|s| s.duration()).collect();
+    lengths.sort_unstable_by_key(|ns| std::cmp::Reverse(*ns));
+    let least = lengths.get(ROWS).copied().map_or(0, |ns| ns + 1);
+
+    let mut out = String::new();
+    style.paint(&mut out, sgr::BOLD, "         at  duration    share  span");
+    out.push('\n');
+    let (mut left_out, mut left_out_ns) = (0u64, 0u64);
+    for segment in &analysis.segments {
+        if segment.duration() < least {
+            left_out += 1;
+            left_out_ns += segment.duration();
+            continue;
+        }
+        let mut line = String::new();
+        text::right(&mut line, &format!("+{}", units::duration(segment.start - origin, style)), 11, style.unicode);
+        text::right(&mut line, &units::duration(segment.duration(), style), 10, style.unicode);
+        text::right(&mut line, &units::percent(segment.duration(), wall), 9, style.unicode);
+        line.push_str("  ");
+        line.push_str(&name(segment.node));
+        if let Some(other) = segment.waited_for {
+            line.push_str(&format!(", after {}", name(other).trim_end_matches(" itself")));
+        }
+        out.push_str(&text::cut(&line, style.columns(), style.unicode));
+        out.push('\n');
+    }
+    if left_out > 0 {
+        out.push_str(&format!("{} more, {} together\n", left_out, units::duration(left_out_ns, style)));
+    }
+    let line =
+        format!("{} in {}", units::duration(wall, style), units::count(analysis.segments.len() as u64, "segment"));
+    style.paint(&mut out, sgr::BOLD, &line);
+    out.push('\n');
+    out
+}

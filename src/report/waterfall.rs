@@ -1,0 +1,297 @@
+//! The picture of a run in a terminal.
+//!
+//! A row holds a mark (◆ on the critical path, ✗ failed), the indented name, a bar in a lane as long as the run, the duration, the
+//! share of the wall time (children of the root only) and details. In a bar what is on the critical path is solid, the rest shaded. No
+//! line is ever longer than the width: details go first, then whole parts of them, then the lane shrinks, then names are cut.
+
+use super::rows::{Row, rows};
+use super::{Style, finding, sgr, text, units};
+use crate::analyze::Analysis;
+use crate::names::{attr, span};
+use crate::record::model::{Span, Status, Trace};
+
+/// Columns of the pieces of a row; a gap of one column stands before the lane, two before the details.
+struct Layout {
+    label: usize,
+    lane: usize,
+    duration: usize,
+    detail: usize,
+}
+
+const SHARE: usize = 9;
+/// Fewer columns than this are no use for details.
+const LEAST_DETAIL: usize = 14;
+
+/// The waterfall of a trace; ends with a line break.
+pub fn waterfall(trace: &Trace, analysis: &Analysis<'_>, style: &Style) -> String {
+    let (rows, left_out) = rows(analysis, style);
+    let labels: Vec<String> = rows.iter().map(|r| format!("{:1$}{2}", "", r.depth * 2, r.label)).collect();
+    let durations: Vec<String> = rows.iter().map(|r| units::duration(r.duration, style)).collect();
+    let layout = Layout::new(&rows, &labels, &durations, style);
+    let wall = analysis.wall();
+
+    let mut out = String::with_capacity(rows.len() * style.columns() * 3 + 512);
+    header(&mut out, trace, analysis, style);
+    for ((row, label), duration) in rows.iter().zip(&labels).zip(&durations) {
+        mark(&mut out, row, style);
+        let mut cell = String::with_capacity(layout.label * 2);
+        text::left(&mut cell, label, layout.label, style.unicode);
+        style.paint(&mut out, if row.depth == 0 { sgr::BOLD } else { "" }, &cell);
+        out.push(' ');
+        bar(&mut out, row, wall, layout.lane, style);
+        out.push(' ');
+        text::right(&mut out, duration, layout.duration, style.unicode);
+        let share = if row.depth == 0 { units::percent(row.duration, wall) } else { String::new() };
+        text::right(&mut out, &share, SHARE, style.unicode);
+        details(&mut out, row, layout.detail, style);
+        end_line(&mut out);
+    }
+    footer(&mut out, analysis, &rows, left_out, layout.detail, style);
+    out
+}
+
+impl Layout {
+    fn new(rows: &[Row], labels: &[String], durations: &[String], style: &Style) -> Layout {
+        let columns = style.columns();
+        let widest = |texts: &[String]| texts.iter().map(|t| text::width(t)).max().unwrap_or(0);
+        let label = widest(labels).min((columns * 3 / 10).max(12));
+        let duration = widest(durations).max(7);
+        let free = columns.saturating_sub(2 + label + 1 + 1 + duration + SHARE);
+        let wanted = rows.iter().map(|r| detail_text(r, usize::MAX, style)).map(|t| text::width(&t)).max().unwrap_or(0);
+        let lane = (free * 2 / 5).clamp(16, 48);
+        let detail = wanted.min(free.saturating_sub(lane + 2));
+        let detail = if detail < LEAST_DETAIL.min(wanted) { 0 } else { detail };
+        let lane = if detail == 0 { free } else { free - detail - 2 };
+        Layout { label, lane: lane.min(100), duration, detail }
+    }
+}
+
+/// `run hello-world   cold   18.4 ms   docker.io   4f2a91c0`. The name gives way if there is no room.
+fn header(out: &mut String, trace: &Trace, analysis: &Analysis<'_>, style: &Style) {
+    let root = analysis.tree.span(analysis.tree.root());
+    let name = format!("{} {}", style.clean(&root.name), image(root, style));
+    let mut rest: Vec<String> = Vec::new();
+    let given = |key| root.attributes.str(key).map(|v| text::cut(&style.clean(v), 20, style.unicode).into_owned());
+    rest.extend(given(attr::RUN_KIND));
+    rest.push(units::duration(analysis.wall(), style));
+    rest.extend(given(attr::HUB));
+    if root.status.is_error() {
+        rest.push("failed".to_owned());
+    } else if let Some(code) = root.attributes.int(attr::PROCESS_EXIT_CODE).filter(|c| *c != 0) {
+        rest.push(format!("exit {code}"));
+    }
+    rest.push(trace.id.to_string().chars().take(8).collect());
+    let mut tail = String::new();
+    for part in rest {
+        tail.push_str("   ");
+        tail.push_str(&part);
+    }
+    let room = style.columns().saturating_sub(text::width(&tail)).max(12);
+    let name = text::cut(name.trim_end(), room, style.unicode);
+    style.paint(out, sgr::BOLD, &name);
+    out.push_str(&text::cut(&tail, style.columns() - text::width(&name), style.unicode));
+    end_line(out);
+}
+
+/// The image as people type it: without `docker.io/library/` and `:latest`.
+pub(crate) fn image(root: &Span, style: &Style) -> String {
+    let Some(name) = root.attributes.str(attr::CONTAINER_IMAGE_NAME) else { return String::new() };
+    let short = familiar(name);
+    let tag = match root.attributes.get(attr::CONTAINER_IMAGE_TAGS) {
+        Some(crate::record::model::Value::Array(tags)) => match tags.first() {
+            Some(crate::record::model::Value::Str(tag)) if tag != "latest" => format!(":{tag}"),
+            _ => String::new(),
+        },
+        _ => String::new(),
+    };
+    style.clean(&format!("{short}{tag}")).into_owned()
+}
+
+/// `docker.io/library/x` is `x`, `docker.io/a/x` is `a/x`; other hosts stay.
+pub(crate) fn familiar(name: &str) -> &str {
+    match name.strip_prefix("docker.io/") {
+        Some(rest) => rest.strip_prefix("library/").unwrap_or(rest),
+        None => name,
+    }
+}
+
+fn mark(out: &mut String, row: &Row, style: &Style) {
+    if row.error.is_some() {
+        style.paint(out, sgr::FAILED, if style.unicode { "✗ " } else { "x " });
+    } else if row.marked {
+        style.paint(out, sgr::CRITICAL, if style.unicode { "◆ " } else { "* " });
+    } else {
+        out.push_str("  ");
+    }
+}
+
+/// The lane, exactly `cells` columns. A cell has two halves, so that short spans still show their place.
+fn bar(out: &mut String, row: &Row, wall: u64, cells: usize, style: &Style) {
+    let halves = cells as u128 * 2;
+    let wall = u128::from(wall.max(1));
+    let nearest = |ns: u64| ((u128::from(ns) * halves * 2 + wall) / (wall * 2)).min(halves);
+    if halves == 0 {
+        return;
+    }
+    let from = nearest(row.bar.0).min(halves - 1);
+    let to = nearest(row.bar.1).max(from + 1);
+    let tiny = u128::from(row.bar.1 - row.bar.0) * halves * 2 < wall;
+    let (first, last) = ((from / 2) as usize, ((to - 1) / 2) as usize);
+    text::spaces(out, first);
+    let mut run = String::new();
+    let mut run_color = "";
+    for cell in first..=last {
+        let critical = is_critical(row, cell as u128, cells as u128, wall);
+        let left = from <= cell as u128 * 2;
+        let right = to >= cell as u128 * 2 + 2;
+        let color = match (row.error.is_some(), critical) {
+            (true, _) => sgr::FAILED,
+            (_, true) => sgr::CRITICAL,
+            _ => sgr::ASIDE,
+        };
+        if color != run_color {
+            style.paint(out, run_color, &run);
+            run.clear();
+            run_color = color;
+        }
+        run.push(glyph(critical, left, right, tiny, style.unicode));
+    }
+    style.paint(out, run_color, &run);
+    text::spaces(out, cells - last - 1);
+}
+
+fn glyph(critical: bool, left: bool, right: bool, tiny: bool, unicode: bool) -> char {
+    match (unicode, critical) {
+        (false, _) if tiny => '|',
+        (false, true) => '#',
+        (false, false) => '-',
+        (true, _) if tiny => {
+            if left {
+                '▏'
+            } else {
+                '▕'
+            }
+        }
+        (true, false) => '░',
+        (true, true) if left && right => '█',
+        (true, true) if left => '▌',
+        (true, true) => '▐',
+    }
+}
+
+/// Whether at least half of what the bar covers of a cell is on the critical path.
+fn is_critical(row: &Row, cell: u128, cells: u128, wall: u128) -> bool {
+    // In units of 1/cells ns, so that nothing is rounded.
+    let (from, to) = (cell * wall, (cell + 1) * wall);
+    let overlap =
+        |(a, b): (u64, u64)| (u128::from(b) * cells).min(to).saturating_sub((u128::from(a) * cells).max(from));
+    let covered = overlap(row.bar);
+    let first = row.critical.partition_point(|(_, end)| u128::from(*end) * cells <= from);
+    let critical: u128 = row.critical[first..]
+        .iter()
+        .take_while(|(start, _)| u128::from(*start) * cells < to)
+        .map(|p| overlap(*p))
+        .sum();
+    critical * 2 >= covered && critical > 0 || covered == 0 && row.marked
+}
+
+fn detail_text(row: &Row, columns: usize, style: &Style) -> String {
+    match &row.error {
+        Some(message) => text::cut(message, columns, style.unicode).into_owned(),
+        None => text::join(&row.detail.parts, row.detail.joiner, columns, style.unicode),
+    }
+}
+
+fn details(out: &mut String, row: &Row, columns: usize, style: &Style) {
+    if columns == 0 {
+        return;
+    }
+    let detail = detail_text(row, columns, style);
+    if !detail.is_empty() {
+        out.push_str("  ");
+        style.paint(out, if row.error.is_some() { sgr::FAILED } else { sgr::DIM }, &detail);
+    }
+}
+
+fn footer(out: &mut String, analysis: &Analysis<'_>, rows: &[Row], left_out: usize, detail: usize, style: &Style) {
+    if left_out > 0 {
+        let line = format!("  and {} that the picture has no room for", units::count(left_out as u64, "span"));
+        out.push_str(&text::cut(&line, style.columns(), style.unicode));
+        end_line(out);
+    }
+    let unaccounted = analysis.unaccounted();
+    let line = format!(
+        "critical path{}unaccounted {} ({})",
+        style.dot(),
+        units::duration(unaccounted, style),
+        units::percent(unaccounted, analysis.wall())
+    );
+    style.paint(out, sgr::CRITICAL, if style.unicode { "◆ " } else { "* " });
+    out.push_str(&text::cut(&line, style.columns() - 2, style.unicode));
+    end_line(out);
+    for line in errors(analysis, rows, detail, style) {
+        style.paint(out, sgr::FAILED, if style.unicode { "✗ " } else { "x " });
+        out.push_str(&text::cut(&line, style.columns() - 2, style.unicode));
+        end_line(out);
+    }
+    if let Some(sentence) = finding::finding(analysis, style) {
+        for line in wrap(&sentence, style.columns()) {
+            out.push_str(&line);
+            end_line(out);
+        }
+    }
+}
+
+/// The messages that no row shows in full, each once, with the deepest span that has it.
+fn errors(analysis: &Analysis<'_>, rows: &[Row], detail: usize, style: &Style) -> Vec<String> {
+    const AT_MOST: usize = 3;
+    let tree = &analysis.tree;
+    let shown: Vec<&str> =
+        rows.iter().filter_map(|r| r.error.as_deref()).filter(|e| text::width(e) <= detail).collect();
+    let mut out: Vec<(String, String)> = Vec::new();
+    for node in tree.bottom_up() {
+        let Status::Error(message) = &tree.span(node).status else { continue };
+        let message = style.clean(message).into_owned();
+        // A try that failed under a stage that went well in the end is told in that stage's row.
+        let went_well = tree.parent(node).is_some_and(|p| !tree.span(p).status.is_error());
+        if message.is_empty()
+            || went_well
+            || shown.contains(&message.as_str())
+            || out.iter().any(|(_, m)| *m == message)
+        {
+            continue;
+        }
+        out.push((style.clean(&tree.span(node).name).into_owned(), message));
+        if out.len() == AT_MOST {
+            break;
+        }
+    }
+    out.into_iter().map(|(name, message)| format!("{name}: {message}")).collect()
+}
+
+/// A sentence of ours in lines of at most `columns`, broken between words.
+fn wrap(sentence: &str, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = vec![String::new()];
+    for word in sentence.split(' ') {
+        let line = lines.last_mut().expect("never empty");
+        if line.is_empty() {
+            line.push_str(word);
+        } else if text::width(line) + 1 + text::width(word) <= columns {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
+}
+
+fn end_line(out: &mut String) {
+    out.truncate(out.trim_end_matches(' ').len());
+    out.push('\n');
+}
+
+/// Whether the root is one of ours rather than of a foreign trace.
+pub(crate) fn is_ours(root: &Span) -> bool {
+    root.name == span::RUN || root.name == span::PULL
+}
