@@ -8,5 +8,6 @@
 
 pub mod digest;
 pub mod error;
+pub mod layer;
 pub mod names;
 pub mod record;
