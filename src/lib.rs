@@ -11,6 +11,7 @@ pub mod container;
 pub mod digest;
 pub mod error;
 pub mod hub;
+pub mod layer;
 pub mod names;
 pub mod record;
 pub mod report;

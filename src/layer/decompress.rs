@@ -1,0 +1,275 @@
+//! From the blob's bytes to the tar's: gzip, zstd or nothing.
+//!
+//! As in docker and containerd the first bytes decide and the media type only says what to expect. Where readers of
+//! gzip differ, this one does as follows: several members are one stream (all do); zero bytes after the last member are
+//! padding (as in gzip(1); Go refuses them); anything else after it is an error (as in Go; gzip(1) warns). zstd: several
+//! frames are one stream and skippable frames are skipped, as RFC 8878 says.
+
+use std::io::{self, BufRead, Read};
+use std::sync::mpsc::Receiver;
+use std::time::Instant;
+
+use bytes::{Buf, Bytes, BytesMut};
+use flate2::bufread::GzDecoder;
+use serde::{Deserialize, Serialize};
+
+use super::meter::Meter;
+use super::{LayerError, Limits};
+use crate::digest::Digest;
+use crate::record::Mono;
+
+/// Compression of a layer, as its media type says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// `…tar+gzip`, `…tar.gzip`.
+    Gzip,
+    /// `…tar+zstd`.
+    Zstd,
+    /// `…tar`.
+    None,
+}
+
+/// The blob's bytes as they come from the receiving thread. `None` on the channel is the end of a blob that was found
+/// to be right; a channel that closes without it belongs to a blob that was not.
+pub(super) struct Inlet {
+    chunks: Receiver<Option<Bytes>>,
+    now: Bytes,
+    ended: bool,
+    /// The sender has gone: whatever error comes from reading here is not ours.
+    pub(super) cut: bool,
+    pub(super) meter: Meter,
+}
+
+impl Inlet {
+    pub(super) fn new(chunks: Receiver<Option<Bytes>>) -> Self {
+        Inlet { chunks, now: Bytes::new(), ended: false, cut: false, meter: Meter::default() }
+    }
+
+    /// The next chunk; empty at the end.
+    fn pull(&mut self) -> io::Result<Bytes> {
+        while !self.ended {
+            let since = Mono::now();
+            self.meter.worked_until(since);
+            match self.chunks.recv() {
+                Ok(Some(chunk)) if chunk.is_empty() => {}
+                Ok(Some(chunk)) => {
+                    self.meter.input(since, Mono::now(), chunk.len());
+                    return Ok(chunk);
+                }
+                Ok(None) => self.ended = true,
+                Err(_) => {
+                    self.cut = true;
+                    return Err(io::Error::other("stopped"));
+                }
+            }
+        }
+        Ok(Bytes::new())
+    }
+
+    /// The first `n` bytes, or fewer if there are no more, without taking them.
+    fn peek(&mut self, n: usize) -> io::Result<&[u8]> {
+        while self.now.len() < n {
+            let next = self.pull()?;
+            if next.is_empty() {
+                break;
+            }
+            if self.now.is_empty() {
+                self.now = next;
+            } else {
+                let mut joined = BytesMut::from(&self.now[..]);
+                joined.extend_from_slice(&next);
+                self.now = joined.freeze();
+            }
+        }
+        Ok(&self.now[..self.now.len().min(n)])
+    }
+
+    /// Whether the next read can go on without waiting.
+    fn ready(&mut self) -> bool {
+        if self.now.is_empty() && !self.ended {
+            match self.chunks.try_recv() {
+                Ok(Some(chunk)) => {
+                    let now = Mono::now();
+                    self.meter.input(now, now, chunk.len());
+                    self.now = chunk;
+                }
+                Ok(None) => self.ended = true,
+                Err(_) => {}
+            }
+        }
+        !self.now.is_empty() || self.ended
+    }
+
+    /// Throws away what comes, until the end or `until`: lets the receiving thread find out whether the blob is right.
+    pub(super) fn discard(&mut self, until: Instant) {
+        self.now = Bytes::new();
+        while !self.ended && !self.cut {
+            match self.chunks.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(Some(_)) => {}
+                Ok(None) => self.ended = true,
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+impl Read for Inlet {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let have = self.fill_buf()?;
+        let n = have.len().min(buf.len());
+        buf[..n].copy_from_slice(&have[..n]);
+        self.consume(n);
+        Ok(n)
+    }
+}
+
+impl BufRead for Inlet {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.now.is_empty() {
+            self.now = self.pull()?;
+        }
+        Ok(&self.now)
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.now.advance(n);
+    }
+}
+
+enum Decoder<'i> {
+    Gzip(Box<GzDecoder<&'i mut Inlet>>),
+    Zstd(zstd::stream::read::Decoder<'static, &'i mut Inlet>),
+    Plain(&'i mut Inlet),
+}
+
+impl Decoder<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Decoder::Gzip(d) => d.read(buf),
+            Decoder::Zstd(d) => d.read(buf),
+            Decoder::Plain(d) => d.read(buf),
+        }
+    }
+
+    fn inlet(&mut self) -> &mut Inlet {
+        match self {
+            Decoder::Gzip(d) => d.get_mut(),
+            Decoder::Zstd(d) => d.get_mut(),
+            Decoder::Plain(d) => d,
+        }
+    }
+}
+
+/// What the first bytes of a blob are.
+fn detect(inlet: &mut Inlet, said: Compression, digest: Digest) -> Result<Compression, LayerError> {
+    let head = inlet.peek(6).map_err(|_| LayerError::Stopped)?;
+    let refuse = |found: String| Err(LayerError::Compression { digest, found, expected: "gzip, zstd or a plain tar" });
+    match head {
+        [0x1f, 0x8b, 8, ..] => return Ok(Compression::Gzip),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => return Ok(Compression::Zstd),
+        [0xfd, b'7', b'z', b'X', b'Z', 0] => return refuse("compressed with xz".into()),
+        [b'B', b'Z', b'h', ..] => return refuse("compressed with bzip2".into()),
+        _ if said == Compression::None || head.is_empty() => return Ok(Compression::None),
+        _ => {}
+    }
+    let shown = head.iter().map(|b| format!("{b:02x} ")).collect::<String>();
+    let head = inlet.peek(512).map_err(|_| LayerError::Stopped)?;
+    let looks_like_tar = head.len() == 512 && (head.iter().all(|b| *b == 0) || head[257..].starts_with(b"ustar"));
+    if looks_like_tar {
+        return Ok(Compression::None);
+    }
+    let expected = if said == Compression::Gzip { "gzip" } else { "zstd" };
+    let found = format!("something that begins with `{}`", shown.trim_end());
+    Err(LayerError::Compression { digest, found, expected })
+}
+
+/// Unpacks `inlet` and hands the bytes to `out`: `fill` is asked for a buffer, `ship` takes the filled part of it.
+/// A buffer is shipped when it is full and whenever the next input would have to be waited for.
+pub(super) fn decompress(
+    inlet: &mut Inlet,
+    said: Compression,
+    digest: Digest,
+    size: u64,
+    limits: &Limits,
+    mut fill: impl FnMut() -> Box<[u8]>,
+    mut ship: impl FnMut(&mut Meter, Box<[u8]>, usize) -> Result<(), LayerError>,
+) -> Result<(), LayerError> {
+    let compression = detect(inlet, said, digest)?;
+    let format = match compression {
+        Compression::Gzip => "gzip",
+        Compression::Zstd => "zstd",
+        Compression::None => "tar",
+    };
+    let allowed = limits.unpacked(size);
+    let mut unpacked = 0u64;
+    let mut buf = fill();
+    let mut len = 0;
+    loop {
+        let corrupt = |e: io::Error| {
+            let problem = match e.kind() {
+                io::ErrorKind::UnexpectedEof => "it ends in the middle".to_owned(),
+                _ => e.to_string(),
+            };
+            LayerError::Corrupt { digest, format, problem }
+        };
+        let mut decoder = match compression {
+            Compression::Gzip => Decoder::Gzip(Box::new(GzDecoder::new(&mut *inlet))),
+            Compression::Zstd => {
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(&mut *inlet).map_err(corrupt)?;
+                decoder.window_log_max(limits.zstd_window_log).map_err(corrupt)?;
+                Decoder::Zstd(decoder)
+            }
+            Compression::None => Decoder::Plain(&mut *inlet),
+        };
+        loop {
+            let n = match decoder.read(&mut buf[len..]) {
+                Ok(0) => break,
+                Ok(n) => n,
+                Err(_) if decoder.inlet().cut => return Err(LayerError::Stopped),
+                Err(e) => return Err(corrupt(e)),
+            };
+            len += n;
+            unpacked += n as u64;
+            if unpacked > allowed {
+                return Err(LayerError::Limit { what: "unpacked bytes", limit: allowed, entry: Default::default() });
+            }
+            if len == buf.len() || !decoder.inlet().ready() {
+                let meter = &mut decoder.inlet().meter;
+                ship(meter, std::mem::replace(&mut buf, fill()), len)?;
+                len = 0;
+            }
+        }
+        drop(decoder);
+        if compression != Compression::Gzip || !another_member(inlet, digest)? {
+            break;
+        }
+    }
+    if len > 0 {
+        ship(&mut inlet.meter, buf, len)?;
+    }
+    Ok(())
+}
+
+/// Whether another gzip member follows. Takes zero padding away.
+fn another_member(inlet: &mut Inlet, digest: Digest) -> Result<bool, LayerError> {
+    let mut padded = false;
+    loop {
+        let bytes = inlet.fill_buf().map_err(|_| LayerError::Stopped)?;
+        if bytes.is_empty() {
+            return Ok(false);
+        }
+        let zeroes = bytes.iter().take_while(|b| **b == 0).count();
+        if zeroes == 0 {
+            break;
+        }
+        padded = true;
+        inlet.consume(zeroes);
+    }
+    let head = inlet.peek(2).map_err(|_| LayerError::Stopped)?;
+    if head == [0x1f, 0x8b] && !padded {
+        return Ok(true);
+    }
+    let problem = "something that is not gzip follows its end".to_owned();
+    Err(LayerError::Corrupt { digest, format: "gzip", problem })
+}

@@ -1,0 +1,154 @@
+//! The three threads of a layer and what flows between them.
+//!
+//! ```text
+//! chunks ─▶ receive: SHA-256, keep ─▶ inflate ─▶ caller: SHA-256, tar ─▶ directory
+//!                    (bytes as they came)   (256 KiB blocks, recycled)
+//! ```
+//!
+//! The end mark is passed on only by a stage that found everything right, so no stage takes a broken stream for a
+//! finished one. A stage that fails closes its channels; its neighbours see that and stop.
+
+use std::panic::resume_unwind;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use sha2::Digest as _;
+use tokio::sync::mpsc;
+
+use super::apply;
+use super::decompress::{Inlet, decompress};
+use super::meter::{Meter, Meters, Progress};
+use super::outlet::{Block, Outlet};
+use super::receive::receive;
+use super::{Job, LayerError, Outcome};
+use crate::digest::Digest;
+use crate::record::Mono;
+
+/// Unpacked bytes that travel together.
+const BLOCK: usize = 256 << 10;
+/// Blocks on the way between inflating and applying; two more are being filled and emptied.
+const BLOCKS: usize = 4;
+/// Chunks on the way between receiving and inflating.
+const CHUNKS: usize = 8;
+/// How long the rest of a blob is received after its content was found to be bad. Damage on the way and damage at the
+/// origin look alike until the digest is known, and only the first is worth another try.
+const VERDICT: Duration = Duration::from_secs(2);
+
+/// What the stages tell each other beside the data.
+#[derive(Default)]
+pub(super) struct Shared {
+    pub(super) stop: AtomicBool,
+    /// The content was found to be bad; a wrong digest would be the better explanation, a broken download would not.
+    pub(super) bad_content: AtomicBool,
+    pub(super) receiver: OnceLock<Thread>,
+}
+
+impl Shared {
+    /// Ends the receiving thread even while it waits for the network.
+    fn halt(&self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.receiver.get() {
+            thread.unpark();
+        }
+    }
+}
+
+/// Applies one layer on the calling thread, with two more threads for hashing and inflating.
+///
+/// `chunks` yields the blob's bytes in order; its sender may be an async task. On `Ok` the blob's size and digest, its
+/// compression, its diff id and every entry were checked, and the directory is complete. On `Err` the directory holds
+/// something unspecified. Must not be called from an async task (it blocks).
+pub fn run<E>(job: Job, chunks: mpsc::Receiver<Result<Bytes, E>>, progress: &Progress) -> Result<Outcome, LayerError>
+where
+    E: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
+{
+    let Job { digest, size, diff_id, compression, dest, blob, flavor, unmapped, limits } = job;
+    let shared = Shared::default();
+    let (to_inflate, from_receive) = sync_channel(CHUNKS);
+    let (to_apply, from_inflate) = sync_channel(BLOCKS);
+    let (recycle, recycled) = sync_channel(BLOCKS + 2);
+    let (shared, limits) = (&shared, &limits);
+    let no_thread = |source| LayerError::Thread { digest, source };
+
+    let (received, inflated, applied) = thread::scope(|scope| {
+        let receiving = thread::Builder::new()
+            .name("layer-receive".into())
+            .spawn_scoped(scope, move || receive(digest, size, blob, chunks, &to_inflate, shared, progress))
+            .map_err(no_thread)?;
+        let inflating = thread::Builder::new().name("layer-inflate".into()).spawn_scoped(scope, move || {
+            let mut inlet = Inlet::new(from_receive);
+            let fill = || recycled.try_recv().unwrap_or_else(|_| vec![0; BLOCK].into_boxed_slice());
+            let ship = |meter: &mut Meter, bytes, len| send(&to_apply, meter, Block { bytes, len });
+            let result = decompress(&mut inlet, compression, digest, size, limits, fill, ship)
+                .and_then(|()| to_apply.send(None).map_err(|_| LayerError::Stopped));
+            drop(to_apply);
+            give_up(&result, shared, |until| inlet.discard(until));
+            inlet.meter.settle();
+            (inlet.meter, result)
+        });
+        let inflating = match inflating {
+            Ok(handle) => handle,
+            Err(e) => {
+                shared.halt();
+                return Err(no_thread(e));
+            }
+        };
+        let mut outlet = Outlet::new(from_inflate, recycle, progress);
+        let result = apply::apply(&mut outlet, dest, flavor, unmapped, limits);
+        give_up(&result, shared, |until| outlet.discard(until));
+        drop(outlet.blocks);
+        Ok((
+            receiving.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            inflating.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            (outlet.extract, outlet.verify, outlet.hash, result),
+        ))
+    })?;
+
+    let (download, verify_blob, received) = received;
+    let (decompress, inflated) = inflated;
+    let (mut extract, mut verify_diff, hash, applied) = applied;
+    // Upstream first: what went wrong there explains what went wrong further down.
+    let real = |r: Result<(), LayerError>| r.err().filter(|e| !matches!(e, LayerError::Stopped));
+    let (tree, applied) = match applied {
+        Ok(tree) => (Some(tree), Ok(())),
+        Err(e) => (None, Err(e)),
+    };
+    if let Some(error) = real(received).or(real(inflated)).or(real(applied)) {
+        return Err(error);
+    }
+    let Some(applied) = tree else { return Err(LayerError::Stopped) };
+    let got = Digest::from_bytes(hash.finalize().into());
+    if got != diff_id {
+        return Err(LayerError::DiffIdMismatch { digest, got, expected: diff_id });
+    }
+    extract.settle();
+    extract.busy_ns = extract.busy_ns.saturating_sub(verify_diff.busy_ns);
+    (verify_diff.first, verify_diff.last) = (extract.first, extract.last);
+    let meters = Meters { download, verify_blob, decompress, verify_diff, extract };
+    Ok(Outcome { meters, unpacked_bytes: verify_diff.bytes, entries: applied.entries, notes: applied.notes })
+}
+
+/// After a failure: lets the stages before go on to their verdict if the content is at fault, and ends them.
+fn give_up<T>(result: &Result<T, LayerError>, shared: &Shared, discard: impl FnOnce(Instant)) {
+    match result {
+        Ok(_) => return,
+        Err(LayerError::Stopped) => {}
+        Err(e) if e.blames_content() => {
+            shared.bad_content.store(true, Ordering::Release);
+            discard(Instant::now() + VERDICT);
+        }
+        Err(_) => {}
+    }
+    shared.halt();
+}
+
+pub(super) fn send<T>(to: &SyncSender<Option<T>>, meter: &mut Meter, item: T) -> Result<(), LayerError> {
+    let since = Mono::now();
+    let result = to.send(Some(item)).map_err(|_| LayerError::Stopped);
+    meter.output(since, Mono::now());
+    result
+}

@@ -1,0 +1,4 @@
+//! One layer after the other: what a tar becomes, what is refused, and what several layers look like together.
+
+mod entries;
+mod support;
