@@ -9,10 +9,13 @@
 pub mod analyze;
 pub mod container;
 pub mod digest;
+pub mod engine;
 pub mod error;
 pub mod hub;
 pub mod layer;
 pub mod names;
 pub mod record;
+pub mod registry;
 pub mod report;
+pub mod store;
 pub mod sys;
