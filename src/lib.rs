@@ -10,3 +10,4 @@ pub mod digest;
 pub mod error;
 pub mod names;
 pub mod record;
+pub mod registry;
