@@ -42,6 +42,12 @@ impl Origin {
         Ok(origin)
     }
 
+    /// Parses `http://HOST[:PORT]` or `https://HOST[:PORT]`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let url = Url::parse(text)?;
+        if url.target == "/" { Ok(url.origin) } else { Err("a path where only a host is expected".into()) }
+    }
+
     /// Whether this is this machine by its name: `localhost`, `127.0.0.0/8`, `::1`.
     pub fn is_loopback(&self) -> bool {
         self.host == "localhost" || self.ip().is_some_and(|ip| ip.is_loopback())
