@@ -1,0 +1,177 @@
+//! The image configuration (`image-spec`, `config.md`): what runs, and the digests of the unpacked layers.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::error::foreign;
+use super::platform::Platform;
+use crate::digest::Digest;
+
+/// An image configuration that was read and checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageConfig {
+    /// What it was built for; `None` where the configuration doesn't say.
+    pub platform: Option<Platform>,
+    /// How its containers run.
+    pub run: RunConfig,
+    /// Digests of the unpacked layers, the base first.
+    pub diff_ids: Vec<Digest>,
+}
+
+/// The `config` object: defaults for containers of this image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct RunConfig {
+    /// `user`, `uid`, `user:group`, `uid:gid`; empty is root.
+    #[serde(deserialize_with = "nullable")]
+    pub user: String,
+    /// `NAME=value`.
+    #[serde(deserialize_with = "nullable")]
+    pub env: Vec<String>,
+    /// Comes before the command. `None` is different from empty only to docker's inspect.
+    pub entrypoint: Option<Words>,
+    /// The command, or arguments of the entrypoint.
+    pub cmd: Option<Words>,
+    /// Working directory; empty is `/`.
+    #[serde(deserialize_with = "nullable")]
+    pub working_dir: String,
+    /// Labels.
+    #[serde(deserialize_with = "nullable")]
+    pub labels: BTreeMap<String, String>,
+    /// `SIGTERM` or a number; empty is SIGTERM.
+    #[serde(deserialize_with = "nullable")]
+    pub stop_signal: String,
+    /// Mount points that should get a volume.
+    #[serde(deserialize_with = "nullable")]
+    pub volumes: BTreeMap<String, Option<serde_json::Map<String, serde_json::Value>>>,
+    /// `80/tcp`, …
+    #[serde(deserialize_with = "nullable")]
+    pub exposed_ports: BTreeMap<String, Option<serde_json::Map<String, serde_json::Value>>>,
+}
+
+/// A command line; old images have it as one string.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "OneOrMany")]
+pub struct Words(pub Vec<String>);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl From<OneOrMany> for Words {
+    fn from(value: OneOrMany) -> Self {
+        Words(match value {
+            OneOrMany::One(word) => vec![word],
+            OneOrMany::Many(words) => words,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct Document {
+    #[serde(default, deserialize_with = "nullable")]
+    os: String,
+    #[serde(default, deserialize_with = "nullable")]
+    architecture: String,
+    #[serde(default)]
+    variant: Option<String>,
+    #[serde(default)]
+    config: Option<RunConfig>,
+    rootfs: RootFs,
+}
+
+#[derive(Deserialize)]
+struct RootFs {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default, deserialize_with = "nullable")]
+    diff_ids: Vec<String>,
+}
+
+/// Go writes `null` for what is empty.
+fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+impl ImageConfig {
+    /// Reads a configuration of an image with `layers` layers. The error says what is wrong.
+    pub fn parse(bytes: &[u8], layers: usize) -> Result<Self, String> {
+        let document: Document = serde_json::from_slice(bytes)
+            .map_err(|e| format!("expected an image configuration: {}", foreign(&e.to_string(), 200)))?;
+        if document.rootfs.kind != "layers" {
+            return Err(format!("its rootfs is of type `{}`, expected `layers`", foreign(&document.rootfs.kind, 60)));
+        }
+        let found = document.rootfs.diff_ids.len();
+        if found != layers {
+            return Err(format!("it has {found} diff ids, expected {layers}, one for each layer of the manifest"));
+        }
+        let diff_ids = document
+            .rootfs
+            .diff_ids
+            .iter()
+            .map(|d| Digest::parse(d).map_err(|e| foreign(&format!("diff id {e}"), 250)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let platform = (!document.os.is_empty() && !document.architecture.is_empty())
+            .then(|| Platform::from_parts(&document.os, &document.architecture, document.variant.as_deref()));
+        Ok(ImageConfig { platform, run: document.config.unwrap_or_default(), diff_ids })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn reads_what_docker_and_go_write() {
+        let id = Digest::of(b"x");
+        let text = format!(
+            r#"{{"architecture":"arm64","os":"linux","variant":"v8","created":"2024-01-01T00:00:00Z","history":[{{"x":1}}],
+            "config":{{"User":"1000:1000","Env":["PATH=/bin"],"Entrypoint":null,"Cmd":["/hello"],"WorkingDir":"/w","Labels":null,
+            "Volumes":{{"/data":{{}}}},"ExposedPorts":{{"80/tcp":{{}}}},"OnBuild":null,"StopSignal":"SIGQUIT","Healthcheck":{{}}}},
+            "rootfs":{{"type":"layers","diff_ids":["{id}"]}}}}"#
+        );
+        let config = ImageConfig::parse(text.as_bytes(), 1).unwrap();
+        assert_eq!(config.platform.unwrap().to_string(), "linux/arm64/v8");
+        assert_eq!(config.diff_ids, [id]);
+        assert_eq!((config.run.cmd, config.run.entrypoint), (Some(Words(vec!["/hello".into()])), None));
+        assert_eq!((config.run.user.as_str(), config.run.stop_signal.as_str()), ("1000:1000", "SIGQUIT"));
+        assert!(config.run.labels.is_empty() && config.run.volumes.contains_key("/data"));
+
+        let bare = ImageConfig::parse(br#"{"rootfs":{"type":"layers","diff_ids":null},"config":null}"#, 0).unwrap();
+        assert_eq!((bare.platform, bare.run, bare.diff_ids), (None, RunConfig::default(), vec![]));
+        let shell = br#"{"rootfs":{"type":"layers"},"config":{"Cmd":"ls -l"}}"#;
+        assert_eq!(ImageConfig::parse(shell, 0).unwrap().run.cmd, Some(Words(vec!["ls -l".into()])));
+    }
+
+    #[test]
+    fn refuses_what_does_not_fit() {
+        for (text, layers, part) in [
+            ("", 0, "expected an image configuration"),
+            ("[]", 0, "expected an image configuration"),
+            ("{}", 0, "missing field `rootfs`"),
+            (r#"{"rootfs":{"type":"tree"}}"#, 0, "type `tree`"),
+            (r#"{"rootfs":{"type":"layers","diff_ids":[]}}"#, 1, "0 diff ids, expected 1"),
+            (r#"{"rootfs":{"type":"layers","diff_ids":["sha256:../../x"]}}"#, 1, "not a digest"),
+            (r#"{"rootfs":{"type":"layers"},"config":{"Env":[1]}}"#, 0, "expected an image configuration"),
+        ] {
+            let error = ImageConfig::parse(text.as_bytes(), layers).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = ImageConfig::parse(&bytes, 1);
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! One request and its response, and the spans of both.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Body, Incoming};
+use hyper::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HOST, HeaderMap, HeaderValue, USER_AGENT};
+use hyper::{Request, Version};
+use tokio::time::timeout;
+
+use super::error::{RegistryError, foreign};
+use super::pool::{Conn, Pool};
+use super::url::Url;
+use crate::error::Failure;
+use crate::names::{attr, span};
+use crate::record::Stage;
+use crate::record::model::{Kind, SpanId};
+use crate::stage;
+
+/// The most of a body that nobody asked for (an error page, a redirect's) that is read to keep its connection.
+const DRAIN_MAX: usize = 64 << 10;
+
+/// One GET, as it goes out.
+pub(super) struct Get<'a> {
+    pub(super) url: &'a Url,
+    pub(super) accept: &'static str,
+    pub(super) authorization: Option<&'a HeaderValue>,
+    pub(super) user_agent: &'a str,
+    /// How often this was asked before, for whatever reason (`http.request.resend_count`).
+    pub(super) resent: u32,
+    /// Not on a connection that was used before.
+    pub(super) fresh: bool,
+    /// Longest silence.
+    pub(super) stall: Duration,
+    /// The span that this could not go out before.
+    pub(super) after: Option<SpanId>,
+}
+
+/// A response whose body is still to be read. Its spans end when the body has been read or dropped.
+pub(super) struct Exchange {
+    // In this order the inner span is dropped before the outer one.
+    receive: Option<Stage>,
+    get: Option<Stage>,
+    body: Incoming,
+    conn: Option<Conn>,
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    /// `Content-Length`, if there was one; or what the caller knows. Fewer bytes are an error.
+    pub(super) expected: Option<u64>,
+    /// Where it came from, as it may be shown.
+    pub(super) url: String,
+    got: u64,
+    stall: Duration,
+}
+
+/// Why there is no response, and whether asking again can help.
+pub(super) struct NoResponse {
+    pub(super) error: RegistryError,
+    pub(super) again: Again,
+}
+
+/// Whether asking again can help.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Again {
+    /// No.
+    No,
+    /// At once: the server had closed a connection that was kept from an earlier request.
+    OnFreshConnection,
+    /// After a pause.
+    Later,
+}
+
+/// Sends one GET and waits for the response's head.
+pub(super) async fn get(pool: &Pool, parent: &Stage, ask: Get<'_>) -> Result<Exchange, NoResponse> {
+    let stage = stage!(span::HTTP_GET, in parent);
+    let origin = &ask.url.origin;
+    let shown = ask.url.to_string();
+    stage.kind(Kind::Client);
+    stage.set(attr::HTTP_REQUEST_METHOD, "GET");
+    stage.set(attr::URL_FULL, shown.as_str());
+    stage.set(attr::SERVER_ADDRESS, origin.host.as_str());
+    stage.set(attr::SERVER_PORT, origin.port);
+    stage.wait_for(ask.after);
+    if ask.resent > 0 {
+        stage.set(attr::HTTP_REQUEST_RESEND_COUNT, ask.resent);
+    }
+    match exchange(pool, &stage, &ask, &shown).await {
+        Ok(exchange) => Ok(exchange),
+        Err(no) => {
+            stage.fail(no.error.kind(), &no.error.to_string());
+            Err(no)
+        }
+    }
+}
+
+async fn exchange(pool: &Pool, stage: &Stage, ask: &Get<'_>, shown: &str) -> Result<Exchange, NoResponse> {
+    let origin = &ask.url.origin;
+    let mut conn = match pool.take(stage, ask.url, ask.fresh).await {
+        Ok(conn) => conn,
+        Err(error) => {
+            // The first contact is not tried again: whether anything is there at all shall be known soon.
+            let passing = matches!(error, RegistryError::Unreachable { .. } | RegistryError::Connection { .. });
+            let again = if passing && pool.has_answered(origin) { Again::Later } else { Again::No };
+            return Err(NoResponse { error, again });
+        }
+    };
+    stage.set(attr::NETWORK_PEER_ADDRESS, conn.peer.to_string());
+    stage.set(attr::CONNECTION_REUSED, conn.reused);
+
+    let broken = |why: String| RegistryError::Connection { url: shown.to_owned(), why };
+    let request = request(ask).map_err(|why| NoResponse { error: broken(why), again: Again::No })?;
+    let wait = stage!(span::HTTP_WAIT, in stage);
+    let response = match timeout(ask.stall, conn.sender.send_request(request)).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(e)) => {
+            let again = match () {
+                () if e.is_parse() => Again::No,
+                () if conn.reused => Again::OnFreshConnection,
+                () => Again::Later,
+            };
+            let error = broken(explain(&e));
+            wait.fail(error.kind(), &error.to_string());
+            return Err(NoResponse { error, again });
+        }
+        Err(_) => {
+            let error = stalled(shown, ask.stall, 0, None);
+            wait.fail(error.kind(), &error.to_string());
+            return Err(NoResponse { error, again: Again::No });
+        }
+    };
+    drop(wait);
+    conn.answered();
+
+    let (head, body) = response.into_parts();
+    let receive = stage!(span::HTTP_RECEIVE, in stage);
+    let status = head.status.as_u16();
+    stage.set(attr::HTTP_RESPONSE_STATUS_CODE, status);
+    stage.set(attr::NETWORK_PROTOCOL_VERSION, if head.version == Version::HTTP_10 { "1.0" } else { "1.1" });
+    for (header, key) in [
+        ("ratelimit-limit", attr::HTTP_RATELIMIT_LIMIT),
+        ("ratelimit-remaining", attr::HTTP_RATELIMIT_REMAINING),
+        ("docker-ratelimit-source", attr::HTTP_RATELIMIT_SOURCE),
+    ] {
+        if let Some(value) = text(&head.headers, header) {
+            stage.set(key, foreign(value, 100));
+        }
+    }
+    // A 401 is the ordinary first step of getting a token, not a failure.
+    if let Some(class) = error_class(status) {
+        stage.fail(class, &format!("status {status}"));
+    }
+    Ok(Exchange {
+        receive: Some(receive),
+        get: Some(stage.clone()),
+        status,
+        expected: body.size_hint().exact(),
+        body,
+        conn: Some(conn),
+        headers: head.headers,
+        url: shown.to_owned(),
+        got: 0,
+        stall: ask.stall,
+    })
+}
+
+fn request(ask: &Get<'_>) -> Result<Request<Empty<Bytes>>, String> {
+    let mut request = Request::get(ask.url.target())
+        .header(HOST, ask.url.origin.authority())
+        .header(USER_AGENT, ask.user_agent)
+        .header(ACCEPT, ask.accept)
+        // Digests are of the bytes as stored; nobody on the way shall repack them.
+        .header(ACCEPT_ENCODING, "identity");
+    if let Some(authorization) = ask.authorization {
+        request = request.header(AUTHORIZATION, authorization);
+    }
+    request.body(Empty::new()).map_err(|e| format!("the request could not be made: {e}"))
+}
+
+impl Exchange {
+    /// The next piece of the body, `None` after the last. An error ends it.
+    pub(super) async fn chunk(&mut self) -> Option<Result<Bytes, RegistryError>> {
+        self.conn.as_ref()?;
+        loop {
+            let error = match timeout(self.stall, self.body.frame()).await {
+                Ok(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) if data.is_empty() => continue,
+                    Ok(data) => {
+                        self.got = self.got.saturating_add(data.len() as u64);
+                        return Some(Ok(data));
+                    }
+                    Err(_trailers) => continue,
+                },
+                Ok(None) if self.expected.is_some_and(|e| self.got < e) => self.truncated("the server ended it".into()),
+                Ok(None) => {
+                    if let Some(conn) = self.conn.take() {
+                        conn.give_back();
+                    }
+                    self.close();
+                    return None;
+                }
+                Ok(Some(Err(e))) => self.truncated(explain(&e)),
+                Err(_) => stalled(&self.url, self.stall, self.got, self.expected),
+            };
+            self.fail(&error);
+            return Some(Err(error));
+        }
+    }
+
+    fn truncated(&self, why: String) -> RegistryError {
+        RegistryError::Truncated { url: self.url.clone(), why, got: self.got, expected: self.expected }
+    }
+
+    /// Ends the exchange as failed: what came is not what was wanted. The connection is closed.
+    pub(super) fn fail(&mut self, error: &RegistryError) {
+        self.conn = None;
+        for stage in self.receive.iter().chain(&self.get) {
+            stage.fail(error.kind(), &error.to_string());
+        }
+        self.close();
+    }
+
+    fn close(&mut self) {
+        if let Some(get) = &self.get {
+            get.set(attr::HTTP_RESPONSE_BODY_SIZE, self.got);
+        }
+        self.receive = None;
+        self.get = None;
+    }
+
+    /// The whole body, if it has at most `limit` bytes. `what` names it in errors.
+    pub(super) async fn read(mut self, what: &str, limit: u64) -> Result<Bytes, RegistryError> {
+        let too_large = |size| RegistryError::TooLarge { what: what.to_owned(), size, limit };
+        let mut out = Vec::new();
+        if let Some(size) = self.expected {
+            if size > limit {
+                let error = too_large(size);
+                self.fail(&error);
+                return Err(error);
+            }
+            out.reserve_exact(size as usize);
+        }
+        while let Some(chunk) = self.chunk().await {
+            out.extend_from_slice(&chunk?);
+            if out.len() as u64 > limit {
+                let error = too_large(self.got);
+                self.fail(&error);
+                return Err(error);
+            }
+        }
+        Ok(out.into())
+    }
+
+    /// What is left of a body that only explains a status, cut short if long. Errors in it don't matter.
+    pub(super) async fn drain(&mut self) -> Vec<u8> {
+        let mut out = Vec::new();
+        while let Some(Ok(chunk)) = self.chunk().await {
+            out.extend_from_slice(&chunk[..chunk.len().min(DRAIN_MAX - out.len())]);
+            if out.len() == DRAIN_MAX {
+                self.conn = None;
+                self.close();
+            }
+        }
+        out
+    }
+
+    /// A header that is plain text.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        text(&self.headers, name)
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if self.conn.is_some() {
+            for stage in self.receive.iter().chain(&self.get) {
+                stage.fail("cancelled", "the rest of the body was not wanted");
+            }
+        }
+        self.close();
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|v| v.to_str().ok())
+}
+
+/// `error.type` of a client span is the status code (OpenTelemetry HTTP conventions), bounded to a known set.
+fn error_class(status: u16) -> Option<&'static str> {
+    Some(match status {
+        401 => return None,
+        400 => "400",
+        403 => "403",
+        404 => "404",
+        408 => "408",
+        416 => "416",
+        429 => "429",
+        402..=499 => "4xx",
+        500 => "500",
+        502 => "502",
+        503 => "503",
+        504 => "504",
+        501..=599 => "5xx",
+        _ => return None,
+    })
+}
+
+fn stalled(url: &str, stall: Duration, got: u64, expected: Option<u64>) -> RegistryError {
+    RegistryError::Stalled { url: url.to_owned(), seconds: stall.as_secs(), got, expected }
+}
+
+/// hyper's outer sentence says little; the innermost cause says what happened.
+fn explain(error: &hyper::Error) -> String {
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    let cause = foreign(&innermost.to_string(), 160);
+    match () {
+        () if error.is_parse() => format!("what it sent is not HTTP, or its head is over 64 KB or 100 lines ({cause})"),
+        () if error.is_incomplete_message() => "the connection was closed before the response was complete".into(),
+        () if error.is_canceled() || error.is_closed() => "the connection was closed".into(),
+        () => cause,
+    }
+}

@@ -1,0 +1,344 @@
+//! The client side of the OCI distribution API, with every network step visible as a span.
+//!
+//! Reading order: [`reference`] (image names), this file (the four things that are asked for), `manifest` and `config`
+//! (what the answers mean and when they are believed), `ask` (redirects, retries, tokens), `exchange` (one request and
+//! its spans), `pool` (connections), `tls`, `auth`, `url`.
+//!
+//! [`oci_distribution::Client`] is not used: it hides the connection, whose name look-up, connect, handshake and first
+//! byte are what this program exists to show. Nothing that a server sends can make this module panic or keep more than
+//! a few megabytes; everything but a layer's digest, which its pipeline computes, is verified here.
+//!
+//! Not built yet: credentials, mirrors, proxies, resuming a blob that broke off.
+
+mod ask;
+mod auth;
+mod config;
+mod error;
+mod exchange;
+mod manifest;
+pub mod platform;
+mod pool;
+pub mod reference;
+mod tls;
+mod url;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+pub use self::auth::Credentials;
+pub use self::config::{ImageConfig, RunConfig, Words};
+pub use self::error::{RegistryError, Unreachable};
+pub use self::manifest::Descriptor;
+pub use self::platform::Platform;
+pub use self::reference::ImageRef;
+pub use self::url::Origin;
+
+use self::ask::Asker;
+use self::exchange::Exchange;
+use self::manifest::{DOCUMENT_MAX, Parsed};
+use crate::digest::Digest;
+use crate::names::{attr, span};
+use crate::record::Stage;
+use crate::stage;
+
+/// How to ask.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// Registries that are to be asked somewhere else, e.g. `docker.io` at the built-in hub's `http://127.0.0.1:PORT`. Also
+    /// the way to plain HTTP off loopback.
+    pub endpoints: Vec<(String, Origin)>,
+    /// Bound for name look-up and connect together, after which a registry counts as unreachable.
+    pub connect_timeout: Duration,
+    /// Longest silence of a server that was reached.
+    pub stall_timeout: Duration,
+    /// Pause before the first retry; each further one is three times as long.
+    pub retry_pause: Duration,
+    /// Connections open to one origin at a time; further requests queue.
+    pub connections_per_origin: usize,
+    /// The `User-Agent` header; printable ASCII.
+    pub user_agent: String,
+    /// Who asks.
+    pub credentials: Credentials,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            endpoints: Vec::new(),
+            connect_timeout: Duration::from_secs(3),
+            stall_timeout: Duration::from_secs(30),
+            retry_pause: Duration::from_millis(100),
+            connections_per_origin: 8,
+            user_agent: concat!("trace/", env!("CARGO_PKG_VERSION")).to_owned(),
+            credentials: Credentials::Anonymous,
+        }
+    }
+}
+
+impl Options {
+    /// Sends what is for `registry` to `origin` instead.
+    #[must_use]
+    pub fn endpoint(mut self, registry: &str, origin: Origin) -> Self {
+        self.endpoints.retain(|(known, _)| known != registry);
+        self.endpoints.push((registry.to_owned(), origin));
+        self
+    }
+
+    /// Where the API for this image is: the given endpoint, `registry-1.docker.io` for Docker Hub, else the host itself,
+    /// by plain HTTP on loopback.
+    pub fn origin_of(&self, image: &ImageRef) -> Result<Origin, RegistryError> {
+        let registry = image.registry();
+        if let Some((_, origin)) = self.endpoints.iter().find(|(known, _)| known == registry) {
+            return Ok(origin.clone());
+        }
+        let host = if image.is_docker_hub() { "registry-1.docker.io" } else { registry };
+        Origin::of_registry(host).map_err(|why| RegistryError::Address { host: registry.to_owned(), why })
+    }
+}
+
+/// A document exactly as it was served, and verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Raw {
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// Their digest.
+    pub digest: Digest,
+    /// Its media type.
+    pub media_type: String,
+}
+
+/// An image's manifest, found for a platform.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// The index that the tag or digest names, if it names one.
+    pub index: Option<Raw>,
+    /// An index inside that index which led to the manifest; rare.
+    pub nested: Option<Raw>,
+    /// The manifest.
+    pub manifest: Raw,
+    /// The platform of the index entry that was chosen; without an index the configuration says it.
+    pub platform: Option<Platform>,
+    /// The image configuration.
+    pub config: Descriptor,
+    /// The layers, the base first.
+    pub layers: Vec<Descriptor>,
+    /// What the tag names, and docker prints as `Digest:`; the index's digest if there is one.
+    pub top_digest: Digest,
+}
+
+/// A client for any number of registries. Clones share connections and tokens. Needs a tokio runtime with I/O and time;
+/// a current-thread one will do.
+#[derive(Clone)]
+pub struct Client(Arc<Asker>);
+
+/// A layer's bytes, arriving. Dropped early, the connection is closed.
+pub struct Blob {
+    exchange: Exchange,
+    what: String,
+    got: u64,
+    expected: u64,
+}
+
+impl Client {
+    /// A client; nothing is connected or read yet.
+    pub fn new(options: Options) -> Self {
+        Client(Arc::new(Asker {
+            pool: pool::Pool::new(options.connect_timeout, options.connections_per_origin),
+            tokens: auth::Tokens::default(),
+            options,
+        }))
+    }
+
+    /// How it asks.
+    pub fn options(&self) -> &Options {
+        &self.0.options
+    }
+
+    /// Fetches the image's manifest, by way of an index if there is one (span `manifest.fetch`, and `registry.auth` beside
+    /// it, under `parent`).
+    pub async fn manifest(
+        &self,
+        parent: &Stage,
+        image: &ImageRef,
+        platform: &Platform,
+    ) -> Result<Resolved, RegistryError> {
+        let stage = stage!(span::MANIFEST_FETCH, in parent);
+        let resolved = self.resolve(parent, &stage, image, platform).await;
+        if let Ok(resolved) = &resolved {
+            stage.set(attr::MEDIA_TYPE, resolved.manifest.media_type.as_str());
+            stage.set(attr::OCI_MANIFEST_DIGEST, resolved.manifest.digest.to_string());
+            stage.set(attr::PLATFORM, resolved.platform.as_ref().unwrap_or(platform).to_string());
+        }
+        stage.end(resolved)
+    }
+
+    async fn resolve(
+        &self,
+        parent: &Stage,
+        stage: &Stage,
+        image: &ImageRef,
+        platform: &Platform,
+    ) -> Result<Resolved, RegistryError> {
+        let (mut raw, mut parsed) = self.document(parent, stage, image, None).await?;
+        let top_digest = raw.digest;
+        let mut indexes: Vec<Raw> = Vec::new();
+        let mut chosen = None;
+        loop {
+            match parsed {
+                Parsed::Manifest { config, layers } => {
+                    let mut indexes = indexes.into_iter();
+                    let (index, nested) = (indexes.next(), indexes.next());
+                    return Ok(Resolved { index, nested, manifest: raw, platform: chosen, config, layers, top_digest });
+                }
+                Parsed::Index(_) if indexes.len() == 2 => {
+                    return Err(RegistryError::Unsupported {
+                        what: format!("manifest `{}` of `{}`", raw.digest, image.familiar()),
+                        why: "it is an index inside an index inside an index".into(),
+                    });
+                }
+                Parsed::Index(index) => {
+                    let (descriptor, named) = index.choose(&image.familiar(), platform)?;
+                    chosen = named.or(chosen);
+                    indexes.push(raw);
+                    (raw, parsed) = self.document(parent, stage, image, Some(&descriptor)).await?;
+                }
+            }
+        }
+    }
+
+    /// One manifest or index: what the reference names, or what an index's entry describes.
+    async fn document(
+        &self,
+        parent: &Stage,
+        stage: &Stage,
+        image: &ImageRef,
+        entry: Option<&Descriptor>,
+    ) -> Result<(Raw, Parsed), RegistryError> {
+        let version = entry.map_or_else(|| image.version(), |e| e.digest.to_string());
+        let what = match entry {
+            Some(entry) => format!("manifest `{}` of `{}`", entry.digest, image.familiar()),
+            None => format!("manifest `{}`", image.familiar()),
+        };
+        let path = format!("manifests/{version}");
+        let answer = self.0.authorized(parent, stage, image, path, manifest::ACCEPT).await;
+        let answer = answer.map_err(|e| e.of_manifest(image))?;
+        let content_type = answer.header("content-type").map(str::to_owned);
+        let announced = answer.headers.get("docker-content-digest").cloned();
+        let limit = entry.map_or(DOCUMENT_MAX, |e| e.size);
+        let bytes = answer.read(&what, limit).await.map_err(|e| e.of_size(entry))?;
+        let digest = Digest::of(&bytes);
+        if let Some(entry) = entry {
+            check(&what, &bytes, digest, entry)?;
+        }
+        let wrong = |expected| RegistryError::Digest { what: what.clone(), got: digest, expected };
+        if let Some(expected) = image.digest().filter(|d| entry.is_none() && *d != digest) {
+            return Err(wrong(expected));
+        }
+        if let Some(announced) = announced {
+            let text = announced.to_str().unwrap_or("(not text)");
+            let expected = Digest::parse(text).map_err(|e| RegistryError::Invalid {
+                what: what.clone(),
+                why: format!("its Docker-Content-Digest header {}", error::foreign(&e.to_string(), 250)),
+            })?;
+            if expected != digest {
+                return Err(wrong(expected));
+            }
+        }
+        let (media_type, parsed) = manifest::parse(&what, content_type.as_deref(), &bytes)?;
+        if let Some(entry) = entry.filter(|e| e.media_type != media_type) {
+            let why = format!(
+                "its media type is `{media_type}`, but the index calls it `{}`",
+                error::foreign(&entry.media_type, 100)
+            );
+            return Err(RegistryError::Invalid { what, why });
+        }
+        Ok((Raw { bytes, digest, media_type }, parsed))
+    }
+
+    /// Fetches and verifies the image configuration (span `config.fetch` under `parent`).
+    pub async fn config(
+        &self,
+        parent: &Stage,
+        image: &ImageRef,
+        resolved: &Resolved,
+    ) -> Result<(Raw, ImageConfig), RegistryError> {
+        let stage = stage!(span::CONFIG_FETCH, in parent);
+        stage.set(attr::CONFIG_DIGEST, resolved.config.digest.to_string());
+        stage.set(attr::CONFIG_SIZE, resolved.config.size);
+        let config = self.fetch_config(parent, &stage, image, resolved).await;
+        stage.end(config)
+    }
+
+    async fn fetch_config(
+        &self,
+        parent: &Stage,
+        stage: &Stage,
+        image: &ImageRef,
+        resolved: &Resolved,
+    ) -> Result<(Raw, ImageConfig), RegistryError> {
+        let descriptor = &resolved.config;
+        let what = format!("config `{}` of `{}`", descriptor.digest, image.familiar());
+        if descriptor.size > DOCUMENT_MAX {
+            return Err(RegistryError::TooLarge { what, size: descriptor.size, limit: DOCUMENT_MAX });
+        }
+        let path = format!("blobs/{}", descriptor.digest);
+        let answer = self.0.authorized(parent, stage, image, path, "*/*").await?;
+        let bytes = answer.read(&what, descriptor.size).await.map_err(|e| e.of_size(Some(descriptor)))?;
+        let digest = Digest::of(&bytes);
+        check(&what, &bytes, digest, descriptor)?;
+        let config =
+            ImageConfig::parse(&bytes, resolved.layers.len()).map_err(|why| RegistryError::Invalid { what, why })?;
+        Ok((Raw { bytes, digest, media_type: descriptor.media_type.clone() }, config))
+    }
+
+    /// Begins to fetch a layer; its requests are spans under `parent`. Size is verified on the way, the digest is not: the
+    /// caller hashes what it unpacks. A token that expired meanwhile is renewed under `parent` too.
+    pub async fn blob(&self, parent: &Stage, image: &ImageRef, layer: &Descriptor) -> Result<Blob, RegistryError> {
+        let path = format!("blobs/{}", layer.digest);
+        let mut exchange = self.0.authorized(parent, parent, image, path, "*/*").await?;
+        let what = format!("layer `{}` of `{}`", layer.digest, image.familiar());
+        if let Some(got) = exchange.expected.filter(|size| *size != layer.size) {
+            let error = RegistryError::Size { what, got, expected: layer.size };
+            exchange.fail(&error);
+            return Err(error);
+        }
+        exchange.expected = Some(layer.size);
+        Ok(Blob { exchange, what, got: 0, expected: layer.size })
+    }
+}
+
+impl Blob {
+    /// The next bytes, `None` after the last. An error ends it; all bytes together are exactly as many as described.
+    pub async fn chunk(&mut self) -> Option<Result<Bytes, RegistryError>> {
+        let chunk = match self.exchange.chunk().await? {
+            Ok(chunk) => chunk,
+            Err(error) => return Some(Err(error)),
+        };
+        self.got = self.got.saturating_add(chunk.len() as u64);
+        if self.got > self.expected {
+            let error = RegistryError::Size { what: self.what.clone(), got: self.got, expected: self.expected };
+            self.exchange.fail(&error);
+            return Some(Err(error));
+        }
+        Some(Ok(chunk))
+    }
+
+    /// Bytes that all chunks have together.
+    pub fn size(&self) -> u64 {
+        self.expected
+    }
+}
+
+fn check(what: &str, bytes: &[u8], digest: Digest, expected: &Descriptor) -> Result<(), RegistryError> {
+    let what = what.to_owned();
+    if bytes.len() as u64 != expected.size {
+        return Err(RegistryError::Size { what, got: bytes.len() as u64, expected: expected.size });
+    }
+    if digest != expected.digest {
+        return Err(RegistryError::Digest { what, got: digest, expected: expected.digest });
+    }
+    Ok(())
+}

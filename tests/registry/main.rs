@@ -1,0 +1,12 @@
+//! The registry client against servers that do what they should, and servers that don't.
+//!
+//! `server` is a tiny HTTP server whose every byte the test decides; `real` uses the distribution project's own server,
+//! filled by skopeo.
+
+mod answers;
+mod auth;
+mod faults;
+mod real;
+mod server;
+mod spans;
+mod tls;

@@ -1,0 +1,159 @@
+use std::time::{Duration, Instant};
+
+use trace_run::digest::Digest;
+use trace_run::record::model::{Kind, Span};
+use trace_run::stage;
+
+use super::server::*;
+
+fn names(spans: &[&Span]) -> Vec<String> {
+    spans.iter().map(|s| s.name.to_string()).collect()
+}
+
+#[tokio::test]
+async fn a_pull_is_a_tree_of_network_steps() {
+    let image = Image::new();
+    let served = image.clone();
+    let server = Server::start(move |seen| served.serve(seen)).await;
+    let pull = Pull::new();
+    let reference = server.image("team/app");
+    let resolved = pull.manifest(&reference).await.unwrap();
+    assert_eq!(resolved.top_digest, Digest::of(&image.index));
+    assert_eq!(resolved.index.as_ref().unwrap().bytes, image.index);
+    assert_eq!(resolved.manifest.bytes, image.manifest);
+    assert_eq!(resolved.platform, Some(amd64()));
+    let (raw, config) = pull.client.config(&pull.parent, &reference, &resolved).await.unwrap();
+    assert_eq!((raw.bytes.as_ref(), config.run.cmd.unwrap().0), (image.config.as_slice(), vec!["/hello".to_owned()]));
+    assert_eq!(pull.layer(&reference, &resolved).await.unwrap(), image.layer);
+
+    assert_eq!(server.connections(), 1, "one connection does for one after another");
+    assert!(server.seen()[0].headers["accept"].split(", ").count() == 4);
+    assert!(server.seen()[0].headers["user-agent"].starts_with("trace/"));
+    assert_eq!(server.seen()[0].headers["host"], server.address.to_string());
+
+    let trace = pull.finish();
+    let root = trace.root().unwrap();
+    assert_eq!(names(&children(&trace, root)), ["manifest.fetch", "config.fetch", "layer.download"]);
+    let manifest = named(&trace, "manifest.fetch")[0];
+    assert_eq!(manifest.attributes.str("trace.media_type"), Some(MANIFEST));
+    assert_eq!(manifest.attributes.str("oci.manifest.digest"), Some(&*Digest::of(&image.manifest).to_string()));
+    assert_eq!(manifest.attributes.str("trace.platform"), Some("linux/amd64"));
+    let config = named(&trace, "config.fetch")[0];
+    assert_eq!(config.attributes.int("trace.config.size"), Some(image.config.len() as i64));
+
+    let gets = children(&trace, manifest);
+    assert_eq!(names(&gets), ["GET", "GET"]);
+    // A literal address is not looked up, and plain HTTP has no handshake.
+    assert_eq!(names(&children(&trace, gets[0])), ["tcp.connect", "http.wait", "http.receive"]);
+    for get in named(&trace, "GET").iter().skip(1) {
+        assert_eq!(names(&children(&trace, get)), ["http.wait", "http.receive"], "a kept connection");
+        assert_eq!(get.attributes.bool("trace.connection.reused"), Some(true));
+    }
+    let first = &gets[0];
+    assert_eq!(first.kind, Kind::Client);
+    let a = &first.attributes;
+    assert_eq!(a.str("http.request.method"), Some("GET"));
+    assert_eq!(a.int("http.response.status_code"), Some(200));
+    assert_eq!(a.str("server.address"), Some("127.0.0.1"));
+    assert_eq!(a.int("server.port"), Some(server.address.port().into()));
+    assert_eq!(a.str("url.full"), Some(&*format!("http://{}/v2/team/app/manifests/latest", server.address)));
+    assert_eq!(a.str("network.protocol.version"), Some("1.1"));
+    assert_eq!(a.str("network.peer.address"), Some("127.0.0.1"));
+    assert_eq!(a.int("http.response.body.size"), Some(image.index.len() as i64));
+    assert_eq!(a.bool("trace.connection.reused"), Some(false));
+    assert_eq!(a.get("http.request.resend_count"), None);
+    let download = named(&trace, "layer.download")[0];
+    let get = children(&trace, download)[0];
+    assert_eq!(get.attributes.int("http.response.body.size"), Some(image.layer.len() as i64));
+    assert!(trace.spans.iter().all(|s| !s.status.is_error()));
+}
+
+#[tokio::test]
+async fn a_name_is_looked_up_once() {
+    let image = Image::new();
+    let server =
+        Server::start(move |seen| if is_index(seen) { Reply::ThenClose(503, vec![]) } else { image.serve(seen) }).await;
+    let pull = Pull::new();
+    let reference = format!("localhost:{}/app", server.address.port()).parse().unwrap();
+    pull.manifest(&reference).await.unwrap_err();
+    assert_eq!(server.connections(), 3);
+    let trace = pull.finish();
+    assert_eq!(named(&trace, "dns.lookup").len(), 1);
+    assert_eq!(named(&trace, "dns.lookup")[0].attributes.str("dns.question.name"), Some("localhost"));
+    assert_eq!(named(&trace, "tcp.connect").len(), 3);
+    assert_eq!(named(&trace, "tcp.connect")[0].attributes.str("network.peer.address"), Some("127.0.0.1"));
+}
+
+#[tokio::test]
+async fn a_queued_request_shows_its_waiting_inside_get() {
+    let image = Image::new();
+    let layer = image.layer.clone();
+    let server = Server::start(move |seen| image.serve(seen)).await;
+    let mut options = options();
+    options.connections_per_origin = 1;
+    let pull = Pull::with(options);
+    let reference = server.image("app");
+    let resolved = pull.manifest(&reference).await.unwrap();
+    let hold = Duration::from_millis(120);
+    let first = async {
+        let stage = stage!("layer.download", in &pull.parent);
+        let mut blob = pull.client.blob(&stage, &reference, &resolved.layers[0]).await.unwrap();
+        tokio::time::sleep(hold).await;
+        let mut size = 0;
+        while let Some(chunk) = blob.chunk().await {
+            size += chunk.unwrap().len();
+        }
+        assert_eq!(size, layer.len());
+    };
+    let second = async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        pull.layer(&reference, &resolved).await.unwrap();
+    };
+    tokio::join!(first, second);
+    assert_eq!(server.connections(), 1);
+    let trace = pull.finish();
+    let queued = named(&trace, "GET").into_iter().max_by_key(|s| s.start).unwrap();
+    let wait = children(&trace, queued)[0];
+    assert_eq!(wait.name, "http.wait");
+    assert!(wait.start - queued.start >= 80_000_000, "queued for {} ns", wait.start - queued.start);
+}
+
+#[tokio::test]
+async fn a_blob_given_up_closes_its_connection_and_says_so() {
+    let image = Image::new();
+    let server = Server::start(move |seen| image.serve(seen)).await;
+    let pull = Pull::new();
+    let reference = server.image("app");
+    let resolved = pull.manifest(&reference).await.unwrap();
+    let mut blob = pull.client.blob(&pull.parent, &reference, &resolved.layers[0]).await.unwrap();
+    blob.chunk().await.unwrap().unwrap();
+    drop(blob);
+    pull.layer(&reference, &resolved).await.unwrap();
+    assert_eq!(server.connections(), 2);
+    let trace = pull.finish();
+    let given_up: Vec<_> = trace.spans.iter().filter(|s| s.attributes.str("error.type") == Some("cancelled")).collect();
+    assert_eq!(names(&given_up), ["GET", "http.receive"]);
+}
+
+#[tokio::test]
+async fn nothing_there_is_known_soon_and_for_what_it_is() {
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    for (reference, step) in [
+        (format!("{closed}/app"), "tcp.connect"),
+        ("no-such-host.invalid/app".to_owned(), "dns.lookup"),
+        // TEST-NET-1 is routed nowhere: silence, or at once no route.
+        ("192.0.2.1:5000/app".to_owned(), "tcp.connect"),
+    ] {
+        let pull = Pull::new();
+        let begin = Instant::now();
+        let error = pull.manifest(&reference.parse().unwrap()).await.unwrap_err();
+        assert!(error.is_unreachable(), "{error}");
+        assert!(begin.elapsed() < Duration::from_millis(1500), "{:?} for {reference}", begin.elapsed());
+        assert!(error.to_string().starts_with("cannot reach `"), "{error}");
+        let trace = pull.finish();
+        assert_eq!(named(&trace, "GET").len(), 1, "the first contact is not retried");
+        for name in ["manifest.fetch", "GET", step] {
+            assert!(named(&trace, name)[0].status.is_error(), "{name} of {reference}");
+        }
+    }
+}
