@@ -10,6 +10,8 @@ pub mod span {
     pub const RUN: &str = "run";
     /// The whole of a `trace pull`.
     pub const PULL: &str = "pull";
+    /// An ordinary user becoming root of a user namespace.
+    pub const USERNS_ENTER: &str = "userns.enter";
     /// Look-up in the image store.
     pub const CACHE_CHECK: &str = "cache.check";
     /// From the cache miss to the committed image.

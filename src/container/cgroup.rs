@@ -203,22 +203,33 @@ fn remove_dir(dir: &Path) -> io::Result<()> {
     }
 }
 
-/// Kills and removes what a dead engine left of container `id`.
-pub fn remove_leftovers(id: &str, privileged: bool) {
-    let mut dirs = vec![];
+/// The directories that container `id` can have.
+fn directories(id: &str, privileged: bool) -> Vec<PathBuf> {
     match layout() {
-        Layout::Unified => dirs.push(base(Path::new(ROOT), privileged).join(id)),
+        Layout::Unified => vec![base(Path::new(ROOT), privileged).join(id)],
         Layout::Legacy { .. } => {
-            dirs.push(base(&Path::new(ROOT).join("unified"), privileged).join(id));
-            dirs.extend(CONTROLLERS.iter().map(|c| Path::new(ROOT).join(c).join(PARENT).join(id)));
+            let unified = base(&Path::new(ROOT).join("unified"), privileged).join(id);
+            let v1 = CONTROLLERS.iter().map(|c| Path::new(ROOT).join(c).join(PARENT).join(id));
+            v1.chain([unified]).collect()
         }
-        Layout::None => {}
+        Layout::None => Vec::new(),
     }
-    for dir in dirs.iter().filter(|d| d.exists()) {
+}
+
+/// Kills every process of container `id`.
+pub fn kill(id: &str, privileged: bool) {
+    for dir in directories(id, privileged) {
         let procs = std::fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
         for pid in procs.lines().filter_map(|l| l.parse().ok()).filter_map(rustix::process::Pid::from_raw) {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
+    }
+}
+
+/// Kills and removes what a dead engine left of container `id`.
+pub fn remove_leftovers(id: &str, privileged: bool) {
+    kill(id, privileged);
+    for dir in directories(id, privileged).iter().filter(|d| d.exists()) {
         let _ = remove_dir(dir);
     }
 }

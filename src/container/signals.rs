@@ -60,6 +60,14 @@ impl Signals {
         rustix::process::Signal::from_named_raw(number).map_or(Action::Nothing, Action::Forward)
     }
 
+    /// Blocks until the user wants an end.
+    pub fn wait(&mut self) {
+        while self.interrupted().is_none() {
+            let mut fds = [rustix::event::PollFd::new(&self.fd, rustix::event::PollFlags::IN)];
+            let _ = rustix::event::poll(&mut fds, None);
+        }
+    }
+
     /// A pending signal that ends what we do while there is no container yet: its number.
     pub fn interrupted(&mut self) -> Option<i32> {
         while let Ok(Some(info)) = self.fd.read_signal() {

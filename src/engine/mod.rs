@@ -9,16 +9,18 @@ pub mod resolve;
 mod start;
 mod wait;
 
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
 pub use error::EngineError;
 pub use resolve::{HubChoice, Wanted};
 
-use crate::container::Network;
+use crate::container::{ContainerError, Network};
 use crate::container::privilege::Privilege;
 use crate::container::signals::Signals;
 use crate::error::Failure;
+use crate::hub;
 use crate::names::{attr, span};
 use crate::record::{Mono, Stage};
 use crate::registry::{ImageConfig, Platform};
@@ -34,6 +36,8 @@ pub struct Context<'a> {
     pub store: &'a Store,
     /// What this host lets us do; `None` runs programs without a container.
     pub privilege: Option<&'a Privilege>,
+    /// Why it lets us do nothing, if that was not our wish.
+    pub denied: RefCell<Option<ContainerError>>,
     /// Is told what happens.
     pub observer: Arc<dyn Observer>,
 }
@@ -152,6 +156,9 @@ fn stages(
     run.set(attr::ISOLATION, if context.privilege.is_some() { "namespaces" } else { "none" });
     let mut wanted = Wanted::new(&options.image, &options.hub, options.platform.clone())?;
     describe(run, &wanted);
+    if context.privilege.is_none() && !options.plain {
+        only_builtin(context, &mut wanted)?;
+    }
     if options.cold {
         forget(context, &wanted, signals)?;
     }
@@ -174,10 +181,6 @@ fn stages(
     run.set(attr::OCI_MANIFEST_DIGEST, image.manifest.to_string());
     stop_if_interrupted(signals)?;
     if context.privilege.is_none() {
-        if !wanted.builtin && !options.plain {
-            // The caller found out why; it is told here, where the image is known.
-            return Err(Privilege::acquire().err().map_or_else(|| EngineError::interrupted(0), EngineError::from));
-        }
         return start::run_plain(context, options, signals, run, &image);
     }
 
@@ -189,9 +192,21 @@ fn stages(
     exit
 }
 
+/// Where nothing can be isolated, only programs that we wrote ourselves run, unless the user insists.
+fn only_builtin(context: &Context<'_>, wanted: &mut Wanted) -> Result<(), EngineError> {
+    if (wanted.fallback || wanted.builtin) && hub::has(wanted.image.repository(), &wanted.image.version()) {
+        *wanted = wanted.from_builtin();
+        return Ok(());
+    }
+    match context.denied.take() {
+        Some(why) => Err(why.into()),
+        None => Ok(()),
+    }
+}
+
 fn describe(run: &Stage, wanted: &Wanted) {
     run.set(attr::HUB, wanted.hub());
-    run.set(attr::CONTAINER_IMAGE_NAME, wanted.key_name());
+    run.set(attr::CONTAINER_IMAGE_NAME, wanted.image.name());
     if let Some(tag) = wanted.image.tag() {
         run.set(attr::CONTAINER_IMAGE_TAGS, vec![tag]);
     }

@@ -444,7 +444,7 @@ impl Fetch {
             digest: layer.digest,
             size: layer.size,
             diff_id,
-            compression: Compression::of_media_type(&layer.media_type),
+            compression: compression(&layer.media_type),
             dest: draft.dest()?,
             blob: Some(draft.blob()?),
             flavor: self.flavor,
@@ -533,6 +533,15 @@ impl Fetch {
             now = Mono::now();
             meter.wait_output_ns += now.since(since);
         }
+    }
+}
+
+/// What the media type promises; a blob's first bytes have the last word.
+fn compression(media_type: &str) -> Compression {
+    match media_type {
+        t if t.ends_with("gzip") => Compression::Gzip,
+        t if t.ends_with("zstd") => Compression::Zstd,
+        _ => Compression::None,
     }
 }
 

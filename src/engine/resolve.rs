@@ -83,15 +83,6 @@ impl Wanted {
         }
     }
 
-    /// The key without tag and digest.
-    pub fn key_name(&self) -> String {
-        let name = self.image.name();
-        match name.strip_prefix("docker.io/") {
-            Some(rest) if self.builtin => format!("{BUILTIN}/{rest}"),
-            _ => name,
-        }
-    }
-
     /// The same image from the built-in hub.
     pub fn from_builtin(&self) -> Self {
         Wanted { builtin: true, ..self.clone() }

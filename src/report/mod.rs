@@ -17,6 +17,7 @@ pub mod rows;
 pub mod summary;
 pub mod text;
 pub mod tree;
+pub mod table;
 pub mod units;
 pub mod waterfall;
 

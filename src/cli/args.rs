@@ -1,0 +1,270 @@
+//! The command line as clap sees it. Plain options for the engine are made from it by the commands.
+
+use clap::{Args, Parser, Subcommand};
+
+/// Run a container and see where the time goes.
+#[derive(Debug, Parser)]
+#[command(name = "trace", version, disable_help_subcommand = true, max_term_width = 100)]
+#[command(after_help = "Example: trace run hello-world")]
+pub struct Cli {
+    /// Show the chain of causes of an error
+    #[arg(long, global = true)]
+    pub verbose: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a container and show where the time went
+    Run(Box<Run>),
+    /// List recorded runs, newest first
+    Ls(Ls),
+    /// Show a recorded run
+    Show(Show),
+    /// Pull an image
+    Pull(Pull),
+    /// List images
+    Images(Images),
+    /// Work with one image
+    #[command(subcommand)]
+    Image(Image),
+    /// List containers
+    Ps(Ps),
+    /// Remove containers
+    Rm(Rm),
+    /// Show what a kept container wrote
+    Logs(Logs),
+    /// Remove exited containers and what no image needs
+    Prune(Prune),
+    /// The built-in registry
+    #[command(subcommand)]
+    Hub(Hub),
+}
+
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true, override_usage = "trace run [FLAGS] IMAGE [COMMAND [ARG...]]")]
+#[command(after_help = "Example: trace run --rm -e GREETING=hello debian:12 sh -c 'echo $GREETING'\n\n\
+    The container's output goes to stdout and stderr as it is; everything else goes to stderr.\n\
+    Exit code: the container's; 125 an error of trace, 126 not executable, 127 not found, 128+n signal n.")]
+pub struct Run {
+    /// Forget the image first, with the layers that only it needs
+    #[arg(long)]
+    pub cold: bool,
+    /// Registry for names without a host: auto, docker.io, builtin or HOST
+    #[arg(long, env = "TRACE_HUB", default_value = "auto", value_name = "HUB")]
+    pub hub: String,
+    /// What to print at the end
+    #[arg(long, value_name = "HOW", default_value = "full", value_parser = ["full", "summary", "none"])]
+    pub report: String,
+    /// Write the trace (one line of OTLP JSON) to FILE too
+    #[arg(long, value_name = "FILE")]
+    pub trace_out: Option<std::path::PathBuf>,
+    /// Record the command line in the trace
+    #[arg(long)]
+    pub record_args: bool,
+    /// auto, or none to run the program without a container
+    #[arg(long, value_name = "HOW", default_value = "auto", value_parser = ["auto", "none"])]
+    pub isolation: String,
+    /// Keep the container after it exits
+    #[arg(long, conflicts_with = "rm")]
+    pub keep: bool,
+    /// Remove the container after it exits (the default without --name)
+    #[arg(long)]
+    pub rm: bool,
+    /// Name of the container, which is then kept unless --rm is given
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Set an environment variable; KEY alone takes the value from here
+    #[arg(short, long, value_name = "KEY[=VALUE]")]
+    pub env: Vec<String>,
+    /// Read environment variables from FILE
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Vec<std::path::PathBuf>,
+    /// Working directory in the container
+    #[arg(short, long, value_name = "DIR")]
+    pub workdir: Option<String>,
+    /// User or uid, optionally with :group or :gid
+    #[arg(short, long)]
+    pub user: Option<String>,
+    /// Program to run in place of the image's entrypoint
+    #[arg(long, value_name = "PROGRAM")]
+    pub entrypoint: Option<String>,
+    /// Host name of the container
+    #[arg(short = 'h', long)]
+    pub hostname: Option<String>,
+    /// Network of the container
+    #[arg(long, visible_alias = "net", value_name = "NETWORK", default_value = "none", value_parser = ["none", "host"])]
+    pub network: String,
+    /// Platform, e.g. linux/arm64
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub platform: Option<String>,
+    /// Mount the root filesystem read-only
+    #[arg(long)]
+    pub read_only: bool,
+    /// Keep stdin open, which it always is
+    #[arg(short, long)]
+    pub interactive: bool,
+    /// Don't show the pull
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Print help
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: Option<bool>,
+    /// Image, and the command to run in it
+    #[arg(value_name = "IMAGE [COMMAND", required = true, trailing_var_arg = true)]
+    pub image_and_command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: trace ls")]
+pub struct Ls {
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: trace show last --format blame")]
+pub struct Show {
+    /// Id or begin of one, file, last, last~N, cold, warm, cold:IMAGE, warm:IMAGE
+    #[arg(default_value = "last")]
+    pub trace: String,
+    /// How
+    #[arg(long, default_value = "waterfall", value_parser = ["waterfall", "tree", "blame", "critical", "json", "summary"])]
+    pub format: String,
+    /// Write to FILE
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<std::path::PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: trace pull debian:12")]
+pub struct Pull {
+    /// Image
+    pub image: String,
+    /// Registry for names without a host: auto, docker.io, builtin or HOST
+    #[arg(long, env = "TRACE_HUB", default_value = "auto", value_name = "HUB")]
+    pub hub: String,
+    /// Platform, e.g. linux/arm64
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub platform: Option<String>,
+    /// What to print at the end
+    #[arg(long, value_name = "HOW", default_value = "full", value_parser = ["full", "summary", "none"])]
+    pub report: String,
+    /// Write the trace (one line of OTLP JSON) to FILE too
+    #[arg(long, value_name = "FILE")]
+    pub trace_out: Option<std::path::PathBuf>,
+    /// Print the image's name only
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: trace images")]
+pub struct Images {
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Image {
+    /// Remove images
+    #[command(after_help = "Example: trace image rm hello-world")]
+    Rm {
+        /// Names
+        #[arg(required = true)]
+        images: Vec<String>,
+        /// Also where a container was made from it
+        #[arg(short, long)]
+        force: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: trace ps -a")]
+pub struct Ps {
+    /// Exited ones too
+    #[arg(short, long)]
+    pub all: bool,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: trace rm my-container")]
+pub struct Rm {
+    /// Names or ids
+    #[arg(required = true)]
+    pub containers: Vec<String>,
+    /// Running ones too: they are killed
+    #[arg(short, long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: trace logs my-container")]
+pub struct Logs {
+    /// Name or id
+    pub container: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: trace prune -f")]
+pub struct Prune {
+    /// Don't ask
+    #[arg(short, long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Hub {
+    /// Serve the built-in registry to any OCI client
+    #[command(after_help = "Example: trace hub serve --listen 127.0.0.1:5000\n         \
+        skopeo inspect --tls-verify=false docker://127.0.0.1:5000/library/hello-world")]
+    Serve {
+        /// Address; port 0 takes a free one
+        #[arg(long, default_value = "127.0.0.1:5000", value_name = "ADDR")]
+        listen: std::net::SocketAddr,
+        /// Don't print a line for each request
+        #[arg(short, long)]
+        quiet: bool,
+    },
+}
+
+/// Flags of the contract that are not built yet: they are refused by name, never ignored.
+const NOT_YET: &[&str] = &[
+    "-d", "--detach", "-t", "--tty", "-v", "--volume", "--mount", "--tmpfs", "-p", "--publish", "--pull", "-m", "--memory",
+    "--cpus", "--pids-limit", "--cap-add", "--cap-drop", "--init", "--privileged", "--security-opt", "--ulimit",
+    "--label", "-l", "--add-host", "--dns", "--stop-signal", "--stop-timeout", "--cidfile", "--link", "--runtime",
+    "--engine", "--otlp", "--propagate", "-o", "--fault",
+];
+
+/// Commands of the contract that are not built yet.
+const COMMANDS_NOT_YET: &[&str] = &[
+    "compare", "bench", "export", "import", "simulate", "push", "load", "save", "inspect", "stats", "wait", "stop",
+    "kill", "exec", "completions", "open", "metrics",
+];
+
+/// One sentence for a flag or command that this version does not have but a later one will.
+pub fn not_yet(error: &clap::Error) -> Option<String> {
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(s)) => Some(s.as_str()),
+        _ => None,
+    };
+    match error.kind() {
+        ErrorKind::UnknownArgument => {
+            let arg = context(ContextKind::InvalidArg)?;
+            let flag = arg.split(['=', ' ']).next()?;
+            NOT_YET.contains(&flag).then(|| format!("`{flag}` is not built yet"))
+        }
+        ErrorKind::InvalidSubcommand => {
+            let name = context(ContextKind::InvalidSubcommand)?;
+            COMMANDS_NOT_YET.contains(&name).then(|| format!("`trace {name}` is not built yet"))
+        }
+        _ => None,
+    }
+}

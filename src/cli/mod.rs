@@ -1,0 +1,95 @@
+//! The command line: flags in, exit code out. Only this module and `report` put words on the screen.
+#![allow(missing_docs)]
+
+mod args;
+mod containers;
+mod hub;
+mod images;
+mod output;
+mod progress;
+mod recording;
+mod run;
+mod show;
+
+use clap::Parser;
+
+use self::args::{Cli, Command, Hub, Image};
+use crate::error::Failure;
+use crate::record::Mono;
+
+/// What a command gives back: an exit code, or an error that is yet to be told.
+type Done = Result<u8, Box<dyn Failure>>;
+
+impl<E: Failure + 'static> From<E> for Box<dyn Failure> {
+    fn from(error: E) -> Self {
+        Box::new(error)
+    }
+}
+
+/// Parses the command line and does what it says. `started` is when the program began.
+pub fn main(started: Mono) -> u8 {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let verbose = cli.verbose;
+    let done = match cli.command {
+        Command::Run(args) => run::run(*args, started, verbose),
+        Command::Pull(args) => run::pull(args, started, verbose),
+        Command::Ls(args) => show::ls(&args),
+        Command::Show(args) => show::show(&args),
+        Command::Images(args) => images::list(&args),
+        Command::Image(Image::Rm { images, force }) => images::remove(&images, force),
+        Command::Ps(args) => containers::list(&args),
+        Command::Rm(args) => containers::remove(&args, verbose),
+        Command::Logs(args) => containers::logs(&args),
+        Command::Prune(args) => containers::prune(&args),
+        Command::Hub(Hub::Serve { listen, quiet }) => hub::serve(listen, quiet),
+    };
+    done.unwrap_or_else(|error| {
+        output::fail(error.as_ref(), verbose);
+        error.exit_code()
+    })
+}
+
+fn usage(error: &clap::Error) -> u8 {
+    if let Some(sentence) = args::not_yet(error) {
+        output::say(&format!("trace: {sentence}"));
+        return 2;
+    }
+    let _ = error.print();
+    u8::try_from(error.exit_code()).unwrap_or(2)
+}
+
+/// A sentence of the command line itself.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    #[error("{0}")]
+    Usage(String),
+    #[error("cannot {action} `{path}`: {source}")]
+    File { action: &'static str, path: String, source: std::io::Error },
+    #[error("no recorded run is `{0}`")]
+    NoTrace(String),
+    #[error("`{0}` is the begin of more than one recorded run's id")]
+    Ambiguous(String),
+}
+
+impl Failure for CliError {
+    fn kind(&self) -> &'static str {
+        "command_line"
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            CliError::NoTrace(_) => Some("`trace ls` lists them".into()),
+            _ => None,
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            CliError::Usage(_) => 2,
+            _ => 125,
+        }
+    }
+}

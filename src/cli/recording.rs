@@ -1,0 +1,158 @@
+//! From a finished run to its file and its report. Nothing here happens before the container has gone.
+
+use std::path::Path;
+
+use super::output::{To, say, say_text, style};
+use crate::analyze::{self, Analysis};
+use crate::names::attr;
+use crate::record::file;
+use crate::record::model::{Attributes, Trace};
+use crate::record::recorder::Remote;
+use crate::record::Recorder;
+use crate::report::{self, Format};
+use crate::store::Store;
+
+/// Starts to record; joins the caller's trace if `TRACEPARENT` says so (W3C trace context by environment).
+pub fn begin() -> Recorder {
+    let env = |name| std::env::var(name).ok();
+    let remote = env("TRACEPARENT").and_then(|p| Remote::parse(&p, env("TRACESTATE").as_deref()));
+    let recorder = Recorder::new(remote);
+    recorder.install();
+    recorder
+}
+
+/// Who recorded and where.
+fn resource() -> Attributes {
+    let uname = rustix::system::uname();
+    let text = |c: &std::ffi::CStr| c.to_string_lossy().into_owned();
+    let mut resource = Attributes::new()
+        .with(attr::SERVICE_NAME, "trace")
+        .with(attr::SERVICE_VERSION, env!("CARGO_PKG_VERSION"))
+        .with(attr::HOST_NAME, text(uname.nodename()))
+        .with(attr::HOST_ARCH, host_arch())
+        .with(attr::OS_TYPE, "linux")
+        .with(attr::OS_VERSION, text(uname.release()))
+        .with(attr::PROCESS_PID, std::process::id());
+    // OpenTelemetry specification, "General SDK Configuration": percent-encoded pairs; the name has its own variable.
+    for pair in std::env::var("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default().split(',') {
+        if let Some((key, value)) = pair.split_once('=') {
+            resource.set(key.trim().to_owned(), percent_decode(value.trim()));
+        }
+    }
+    if let Some(name) = std::env::var("OTEL_SERVICE_NAME").ok().filter(|n| !n.is_empty()) {
+        resource.set(attr::SERVICE_NAME, name);
+    }
+    resource
+}
+
+fn host_arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+fn percent_decode(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let bytes = text.as_bytes();
+    let mut i = 0;
+    while i < bytes.len() {
+        let hex = bytes.get(i + 1..i + 3).and_then(|h| std::str::from_utf8(h).ok());
+        match (bytes[i], hex.and_then(|h| u8::from_str_radix(h, 16).ok())) {
+            (b'%', Some(byte)) => {
+                out.push(byte);
+                i += 3;
+            }
+            (byte, _) => {
+                out.push(byte);
+                i += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// How much to print at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    Full,
+    Summary,
+    None,
+}
+
+impl Report {
+    pub fn named(name: &str) -> Self {
+        match name {
+            "summary" => Report::Summary,
+            "none" => Report::None,
+            _ => Report::Full,
+        }
+    }
+}
+
+/// What is needed to compare with earlier runs of the same image.
+pub struct Compared<'a> {
+    /// The image's canonical name.
+    pub image: &'a str,
+    /// Kind of this run.
+    pub kind: &'static str,
+    /// Kind to compare with.
+    pub other: &'static str,
+    /// Only runs that went well are held against others.
+    pub succeeded: bool,
+}
+
+/// Writes the trace, then prints the report.
+pub fn end(
+    recorder: &Recorder,
+    store: Option<&Store>,
+    trace_out: Option<&Path>,
+    report: Report,
+    compared: Option<&Compared<'_>>,
+) {
+    let trace = recorder.finish(resource());
+    let mut written = None;
+    if let Some(store) = store {
+        let path = store.trace_path(trace.id);
+        match file::write(&trace, &path) {
+            Ok(()) => written = Some(path),
+            Err(e) => say(&format!("trace: the run is not recorded: {e}")),
+        }
+    }
+    if let Some(path) = trace_out
+        && let Err(e) = file::write(&trace, path)
+    {
+        say(&format!("trace: {e}"));
+    }
+    print(&trace, report);
+    let (Some(store), Some(path), Some(compared)) = (store, written, compared) else { return };
+    if report != Report::None {
+        print_comparison(&trace, store, compared);
+    }
+    if compared.succeeded && !compared.kind.is_empty() {
+        let _ = store.set_latest(compared.image, compared.kind, &path);
+    }
+}
+
+fn print(trace: &Trace, report: Report) {
+    let format = match report {
+        Report::Full => Format::Waterfall,
+        Report::Summary => Format::Summary,
+        Report::None => return,
+    };
+    let text = report::render(trace, format, &style(To::Stderr));
+    // A line between the container's output and ours.
+    say_text(&format!("\n{text}"));
+}
+
+fn print_comparison(trace: &Trace, store: &Store, compared: &Compared<'_>) {
+    let Some(other) = store.latest(compared.image, compared.other) else { return };
+    let Some(other) = file::read(&other).ok().and_then(|traces| traces.into_iter().next()) else { return };
+    if Analysis::of(&other).is_none() {
+        return;
+    }
+    if let Some(comparison) = analyze::compare::compare(trace, &other) {
+        say_text(&report::compare_line(&comparison, &style(To::Stderr)));
+    }
+}

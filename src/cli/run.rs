@@ -1,0 +1,224 @@
+//! `trace run` and `trace pull`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::args;
+use super::output::{fail, print, say};
+use super::progress::PullLines;
+use super::recording::{self, Compared, Report};
+use super::{CliError, Done};
+use crate::container::Network;
+use crate::container::cgroup;
+use crate::container::privilege::Privilege;
+use crate::container::signals::Signals;
+use crate::engine::{self, Context, HubChoice, RunOptions, Wanted};
+use crate::error::Failure;
+use crate::names::span;
+use crate::record::{Mono, Stage};
+use crate::registry::{ImageRef, Platform};
+use crate::stage;
+use crate::store::Store;
+
+/// `trace run`.
+pub fn run(args: args::Run, started: Mono, verbose: bool) -> Done {
+    let options = options(&args)?;
+    let report = Report::named(&args.report);
+    let mut signals = block_signals()?;
+    let recorder = recording::begin();
+    let root = engine::root_stage(span::RUN, started);
+    let lines = Arc::new(PullLines::for_run(args.quiet));
+
+    let plain = options.plain;
+    let begun = prepare(&root, plain);
+    let mut outcome = None;
+    let mut store = None;
+    let code = match begun {
+        Ok((opened, privilege, denied)) => {
+            clean_up(&opened, privilege.as_ref());
+            let context =
+                Context { store: &opened, privilege: privilege.as_ref(), denied: denied.into(), observer: lines.clone() };
+            let ended = engine::run(&context, &options, &mut signals, &root);
+            lines.stop();
+            let code = match &ended.result {
+                Ok(exit) => exit.code(),
+                Err(e) => {
+                    fail(e, verbose);
+                    e.exit_code()
+                }
+            };
+            for e in &ended.leftovers {
+                fail(e, verbose);
+            }
+            outcome = Some(ended);
+            drop(context);
+            store = Some(opened);
+            code
+        }
+        Err(e) => {
+            root.fail(e.kind(), &e.to_string());
+            fail(e.as_ref(), verbose);
+            e.exit_code()
+        }
+    };
+    drop(root);
+
+    let image = ImageRef::parse(&options.image).map(|i| i.canonical()).unwrap_or_default();
+    let compared = outcome.as_ref().and_then(|o| {
+        let kind = o.kind?;
+        Some(Compared {
+            image: &image,
+            kind: kind.name(),
+            other: kind.other().name(),
+            succeeded: o.result.is_ok(),
+        })
+    });
+    // A failure that had no time to tell about needs no picture.
+    let report = if outcome.as_ref().is_none_or(|o| o.image.is_none()) { Report::None } else { report };
+    recording::end(&recorder, store.as_ref(), args.trace_out.as_deref(), report, compared.as_ref());
+    Ok(code)
+}
+
+/// `trace pull`.
+pub fn pull(args: args::Pull, started: Mono, verbose: bool) -> Done {
+    let mut wanted = Wanted::new(&args.image, &HubChoice::parse(&args.hub), platform(args.platform.as_deref())?)?;
+    let mut signals = block_signals()?;
+    let recorder = recording::begin();
+    let root = engine::root_stage(span::PULL, started);
+    let lines = Arc::new(PullLines::for_pull(args.quiet));
+    let (store, privilege, denied) = prepare(&root, false)?;
+    clean_up(&store, privilege.as_ref());
+    let context =
+        Context { store: &store, privilege: privilege.as_ref(), denied: denied.into(), observer: lines.clone() };
+    let result = engine::pull_image(&context, &mut signals, &root, &mut wanted);
+    lines.stop();
+    let code = match &result {
+        Ok(_) => {
+            print(&format!("{}\n", wanted.image.canonical()));
+            0
+        }
+        Err(e) => {
+            root.fail(e.kind(), &e.to_string());
+            fail(e, verbose);
+            // docker pull's
+            if e.exit_code() == 125 { 1 } else { e.exit_code() }
+        }
+    };
+    drop(root);
+    let report = if result.is_err() || args.quiet { Report::None } else { Report::named(&args.report) };
+    recording::end(&recorder, Some(&store), args.trace_out.as_deref(), report, None);
+    Ok(code)
+}
+
+fn block_signals() -> Result<Signals, CliError> {
+    Signals::block().map_err(signals_failed)
+}
+
+pub fn signals_failed(source: std::io::Error) -> CliError {
+    CliError::File { action: "watch signals by", path: "signalfd".into(), source }
+}
+
+type Prepared = (Store, Option<Privilege>, Option<crate::container::ContainerError>);
+
+/// Gets the rights that are needed and opens the store. The place of the store is settled first: in a user namespace of
+/// our own we would seem to be root. Without the rights an image of the built-in hub can still run.
+fn prepare(root: &Stage, plain: bool) -> Result<Prepared, Box<dyn Failure>> {
+    let place = Store::default_root()?;
+    let (privilege, denied) = match Privilege::held() {
+        Some(held) if !plain => (Some(held), None),
+        _ if plain => (None, None),
+        _ => {
+            let stage = stage!(span::USERNS_ENTER, in root);
+            match stage.end(Privilege::acquire()) {
+                Ok(privilege) => (Some(privilege), None),
+                Err(e) => (None, Some(e)),
+            }
+        }
+    };
+    Ok((Store::open(&place)?, privilege, denied))
+}
+
+/// Takes away what killed processes left behind.
+pub fn clean_up(store: &Store, privilege: Option<&Privilege>) {
+    let privileged = privilege.is_some_and(|p| p.initial_user_namespace);
+    store.clean_up(&mut |state| cgroup::remove_leftovers(&state.id, privileged));
+}
+
+pub fn platform(text: Option<&str>) -> Result<Platform, CliError> {
+    match text {
+        None => Ok(Platform::host()),
+        Some(text) => Platform::parse(text).map_err(|e| CliError::Usage(e.to_string())),
+    }
+}
+
+fn options(args: &args::Run) -> Result<RunOptions, CliError> {
+    let mut words = args.image_and_command.iter().cloned();
+    let image = words.next().unwrap_or_default();
+    let mut env = Vec::new();
+    for file in &args.env_file {
+        env.extend(read_env_file(file)?);
+    }
+    for entry in &args.env {
+        env.extend(env_entry(entry)?);
+    }
+    let hostname = args.hostname.clone();
+    if let Some(name) = &hostname
+        && (name.is_empty() || name.len() > 64 || name.contains(|c: char| c.is_control() || c.is_whitespace()))
+    {
+        return Err(CliError::Usage(format!("`{name}` is no host name: expected 1 to 64 characters without spaces")));
+    }
+    if args.interactive {
+        say("Note: -i has no effect of its own: standard input is always passed on");
+    }
+    Ok(RunOptions {
+        image,
+        command: words.collect(),
+        hub: HubChoice::parse(&args.hub),
+        platform: platform(args.platform.as_deref())?,
+        cold: args.cold,
+        keep: args.keep || (args.name.is_some() && !args.rm),
+        name: args.name.clone(),
+        env,
+        workdir: args.workdir.clone().map(absolute).transpose()?,
+        user: args.user.clone(),
+        entrypoint: args.entrypoint.clone(),
+        hostname,
+        network: if args.network == "host" { Network::Host } else { Network::None },
+        read_only: args.read_only,
+        record_args: args.record_args,
+        plain: args.isolation == "none",
+    })
+}
+
+fn absolute(dir: String) -> Result<String, CliError> {
+    if dir.starts_with('/') {
+        return Ok(dir);
+    }
+    Err(CliError::Usage(format!("the working directory `{dir}` is invalid: expected an absolute path")))
+}
+
+/// `KEY=VALUE`, or `KEY` for the value it has here; nothing if it has none.
+fn env_entry(entry: &str) -> Result<Option<String>, CliError> {
+    if entry.is_empty() || entry.starts_with('=') {
+        return Err(CliError::Usage(format!("`{entry}` is no environment variable: expected `KEY=VALUE` or `KEY`")));
+    }
+    if entry.contains('=') {
+        return Ok(Some(entry.to_owned()));
+    }
+    Ok(std::env::var(entry).ok().map(|value| format!("{entry}={value}")))
+}
+
+/// One variable a line; empty lines and comments are passed over, nothing is unquoted, as with docker.
+fn read_env_file(path: &Path) -> Result<Vec<String>, CliError> {
+    let text = std::fs::read_to_string(path).map_err(|source| CliError::File {
+        action: "read the environment file",
+        path: path.display().to_string(),
+        source,
+    })?;
+    let lines = text.lines().map(str::trim_start).filter(|l| !l.is_empty() && !l.starts_with('#'));
+    let mut all = Vec::new();
+    for line in lines {
+        all.extend(env_entry(line)?);
+    }
+    Ok(all)
+}
