@@ -193,7 +193,7 @@ fn escaped(name: &[u8], flavor: Flavor) -> std::borrow::Cow<'_, [u8]> {
 }
 
 /// chmod of a device or fifo: by a descriptor that was not opened for I/O, since opening a device can have effects.
-fn chmod_node(dir: BorrowedFd<'_>, name: &[u8], mode: u32) -> rustix::io::Result<()> {
+pub(super) fn chmod_node(dir: BorrowedFd<'_>, name: &[u8], mode: u32) -> rustix::io::Result<()> {
     use rustix::fs::OFlags;
     let fd = rustix::fs::openat(dir, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
     let path = proc_path(std::os::fd::AsFd::as_fd(&fd), b"")?;
