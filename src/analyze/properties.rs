@@ -51,8 +51,12 @@ pub(crate) fn any_trace() -> impl Strategy<Value = Trace> {
                 status: Status::Unset,
             }
         });
-    prop::collection::vec(span, 1..25)
-        .prop_map(|spans| Trace { id: TraceId(1), state: None, resource: Attributes::new(), spans })
+    prop::collection::vec(span, 1..25).prop_map(|spans| Trace {
+        id: TraceId(1),
+        state: None,
+        resource: Attributes::new(),
+        spans,
+    })
 }
 
 /// As above, but with ids that stand once, so that nothing depends on which of two is meant.

@@ -66,7 +66,10 @@ fn the_form_is_that_of_otlp() {
     assert_eq!(span["kind"], 1);
     assert_eq!(span["startTimeUnixNano"], "1700000000000001000");
     assert_eq!(span["status"], serde_json::json!({"message": "m", "code": 2}));
-    assert_eq!(span["links"][0]["attributes"][0], serde_json::json!({"key": "trace.wait_for", "value": {"boolValue": true}}));
+    assert_eq!(
+        span["links"][0]["attributes"][0],
+        serde_json::json!({"key": "trace.wait_for", "value": {"boolValue": true}})
+    );
     assert_eq!(scope["spans"][0]["attributes"][4]["value"], serde_json::json!({"intValue": "0"}));
     assert!(scope["spans"][0].get("parentSpanId").is_none());
 }
@@ -145,11 +148,24 @@ fn bad_files_get_one_clear_sentence() {
         ("17".to_owned(), "is not OTLP JSON at line 1: invalid type: integer `17`"),
         (r#"{"resourceSpans":{}}"#.to_owned(), "is not OTLP JSON at line 1: invalid type: map"),
         (line(r#","startTimeUnixNano":"soon""#), "invalid value: string \"soon\", expected a whole number"),
-        (whole.replace("4f2a91c0", "4f2a91c"), "has the trace id `4f2a91c000000000000000000000001`: expected 32 hex digits"),
-        (whole.replace("0000000000001003", "zz00000000001003"), "has the id `zz00000000001003`: expected 16 hex digits"),
+        (
+            whole.replace("4f2a91c0", "4f2a91c"),
+            "has the trace id `4f2a91c000000000000000000000001`: expected 32 hex digits",
+        ),
+        (
+            whole.replace("0000000000001003", "zz00000000001003"),
+            "has the id `zz00000000001003`: expected 16 hex digits",
+        ),
         (whole.replace("0000000000001003", "0000000000000000"), "has the id `0000000000000000`"),
         ("[".repeat(100_000), "is not"),
-        (line(&format!(r#","attributes":[{{"key":"a","value":{}1{}}}]"#, r#"{"arrayValue":{"values":["#.repeat(90), "]}}".repeat(90))), "is not JSON at line 1: recursion limit exceeded"),
+        (
+            line(&format!(
+                r#","attributes":[{{"key":"a","value":{}1{}}}]"#,
+                r#"{"arrayValue":{"values":["#.repeat(90),
+                "]}}".repeat(90)
+            )),
+            "is not JSON at line 1: recursion limit exceeded",
+        ),
     ];
     for (text, expected) in cases {
         let got = message(&text);
