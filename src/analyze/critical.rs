@@ -121,7 +121,10 @@ impl<'t, 'a> Walk<'t, 'a> {
         if let Some(floor) = self.floors.pop_if(|f| f.at >= self.at) {
             return match floor.then {
                 Then::Above(above) => above,
-                Then::WaitedFor(other) => self.follow(other),
+                Then::WaitedFor(other) => {
+                    self.note_wait(other);
+                    self.follow(other)
+                }
             };
         }
         let start = self.tree.window(node).0;
@@ -251,6 +254,7 @@ impl<'t, 'a> Walk<'t, 'a> {
         if let Some(upstream) = self.prepare(node).upstream.filter(|u| !self.followed.contains(u)) {
             let (start, end) = self.tree.window(upstream);
             if start < self.at && self.at <= end {
+                self.note_wait(upstream);
                 return self.follow(upstream);
             }
         }
@@ -266,19 +270,24 @@ impl<'t, 'a> Walk<'t, 'a> {
     fn follow_from(&mut self, node: Node, other: Node) -> Node {
         let end = self.tree.window(other).1;
         let common = self.tree.common(node, other);
+        self.note_wait(other);
         self.give(common, end);
         self.follow(other)
+    }
+
+    /// What comes next, which is what was put last, waited for `other`.
+    fn note_wait(&mut self, other: Node) {
+        if let Some(last) = self.out.last_mut()
+            && last.start == self.at
+        {
+            last.waited_for = Some(other);
+        }
     }
 
     fn follow(&mut self, other: Node) -> Node {
         self.followed.insert(other);
         // Floors belong to spans that the walk has left for good.
         self.floors.clear();
-        if let Some(last) = self.out.last_mut()
-            && last.start == self.at
-        {
-            last.waited_for = Some(other);
-        }
         self.enter(other);
         other
     }

@@ -14,7 +14,7 @@ pub mod times;
 pub mod tree;
 
 #[cfg(test)]
-mod properties;
+pub(crate) mod properties;
 #[cfg(test)]
 pub(crate) mod samples;
 #[cfg(test)]

@@ -54,6 +54,17 @@ impl Sample {
         self.span(id).status = Status::Error(message.to_owned());
     }
 
+    /// The span added last.
+    pub(crate) fn last(&mut self) -> &mut Span {
+        self.0.spans.last_mut().expect("a span")
+    }
+
+    /// The span added last waited for `other`.
+    pub(crate) fn wait_last(&mut self, other: SpanId) {
+        let link = Link { trace: self.0.id, span: other, attributes: Attributes::new().with(attr::WAIT_FOR, true) };
+        self.last().links.push(link);
+    }
+
     pub(crate) fn done(self) -> Trace {
         self.0
     }

@@ -33,7 +33,7 @@ pub fn blame(analysis: &Analysis<'_>, style: &Style) -> String {
         out.push('\n');
     };
     line("span", ["critical", "share", "count", "self", "sum", "shared"].map(str::to_owned), sgr::BOLD);
-    let time = |ns: u64| units::duration(ns, style);
+    let time = |ns: u64| units::precise(ns, style);
     for b in all.iter().take(ROWS) {
         let cells = [
             time(b.critical_ns),

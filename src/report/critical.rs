@@ -40,22 +40,22 @@ pub fn critical(analysis: &Analysis<'_>, style: &Style) -> String {
             continue;
         }
         let mut line = String::new();
-        text::right(&mut line, &format!("+{}", units::duration(segment.start - origin, style)), 11, style.unicode);
-        text::right(&mut line, &units::duration(segment.duration(), style), 10, style.unicode);
+        text::right(&mut line, &format!("+{}", units::precise(segment.start - origin, style)), 11, style.unicode);
+        text::right(&mut line, &units::precise(segment.duration(), style), 10, style.unicode);
         text::right(&mut line, &units::percent(segment.duration(), wall), 9, style.unicode);
         line.push_str("  ");
         line.push_str(&name(segment.node));
         if let Some(other) = segment.waited_for {
             line.push_str(&format!(", after {}", name(other).trim_end_matches(" itself")));
         }
-        out.push_str(&text::cut(&line, style.columns(), style.unicode));
+        out.push_str(&text::cut(line.trim_end(), style.columns(), style.unicode));
         out.push('\n');
     }
     if left_out > 0 {
-        out.push_str(&format!("{} more, {} together\n", left_out, units::duration(left_out_ns, style)));
+        out.push_str(&format!("{} more, {} together\n", left_out, units::precise(left_out_ns, style)));
     }
     let line =
-        format!("{} in {}", units::duration(wall, style), units::count(analysis.segments.len() as u64, "segment"));
+        format!("{} in {}", units::precise(wall, style), units::count(analysis.segments.len() as u64, "segment"));
     style.paint(&mut out, sgr::BOLD, &line);
     out.push('\n');
     out

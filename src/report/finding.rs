@@ -1,7 +1,7 @@
 //! One sentence on what a run's time went to, only where the numbers carry it. All shares are of the critical path, so they
 //! can be added up.
 
-use super::{Style, units, waterfall};
+use super::{Style, text, units, waterfall};
 use crate::analyze::facts::{Cause, Facts, facts};
 use crate::analyze::{Analysis, Node};
 use crate::names::span;
@@ -37,7 +37,7 @@ pub fn finding(analysis: &Analysis<'_>, style: &Style) -> Option<String> {
         }
         span::CONTAINER_CLEANUP => format!("Cleaning up was {percent} of {run}{}.", part(analysis, &facts, ns, style)),
         name => {
-            format!("`{}` was {percent} of {run}{}.", style.clean(name), part(analysis, &facts, ns, style))
+            format!("`{}` was {percent} of {run}{}.", short(name, style), part(analysis, &facts, ns, style))
         }
     })
 }
@@ -67,9 +67,14 @@ fn pull(facts: &Facts, style: &Style) -> String {
     format!(", {} of it {doing}", in_words(share))
 }
 
+/// Ours are short; a stranger's may be anything.
+fn short(name: &str, style: &Style) -> String {
+    text::cut(&style.clean(name), 32, style.unicode).into_owned()
+}
+
 /// `, half of it init.mounts`.
 fn part(analysis: &Analysis<'_>, facts: &Facts, whole: u64, style: &Style) -> String {
-    let name = |node: Node| style.clean(&analysis.tree.span(node).name).into_owned();
+    let name = |node: Node| short(&analysis.tree.span(node).name, style);
     match facts.top_part {
         Some((node, ns)) if units::share(ns, whole) >= WORTH_BLAMING => {
             format!(", {} of it `{}`", in_words(units::share(ns, whole)), name(node))

@@ -27,6 +27,21 @@ use crate::analyze::{Analysis, blame};
 use crate::names::attr;
 use crate::record::model::{Attributes, Status, Trace, Value};
 
+/// In this order, which is why it is no map.
+#[derive(serde::Serialize)]
+struct Report {
+    schema: &'static str,
+    trace_id: String,
+    start_unix_ns: u64,
+    run: Json,
+    pull: Option<Json>,
+    layers: Vec<Json>,
+    critical_path: Vec<Json>,
+    blame: Vec<Json>,
+    resource: Json,
+    spans: Vec<Json>,
+}
+
 /// The object on several lines; ends with a line break.
 pub fn json(trace: &Trace, analysis: &Analysis<'_>) -> String {
     let tree = &analysis.tree;
@@ -35,11 +50,11 @@ pub fn json(trace: &Trace, analysis: &Analysis<'_>) -> String {
     let at = |ns: u64| clamp(i128::from(ns) - origin);
     let id = |node: usize| tree.span(node).id.to_string();
     let facts = facts(analysis);
-    let object = json!({
-        "schema": "trace.report/1",
-        "trace_id": trace.id.to_string(),
-        "start_unix_ns": root.start,
-        "run": {
+    let report = Report {
+        schema: "trace.report/1",
+        trace_id: trace.id.to_string(),
+        start_unix_ns: root.start,
+        run: json!({
             "name": root.name,
             "image": root.attributes.str(attr::CONTAINER_IMAGE_NAME),
             "kind": facts.kind,
@@ -49,13 +64,13 @@ pub fn json(trace: &Trace, analysis: &Analysis<'_>) -> String {
             "unaccounted_ns": facts.unaccounted_ns,
             "failed": root.status.is_error(),
             "error": error(&root.status),
-        },
-        "pull": facts.pull.map(|_| json!({
+        }),
+        pull: facts.pull.map(|_| json!({
             "critical_ns": facts.pull_ns,
             "share": super::units::share(facts.pull_ns, facts.wall_ns),
             "causes": facts.pull_causes.iter().map(|(cause, ns)| json!({"cause": cause.word(), "critical_ns": ns})).collect::<Vec<_>>(),
         })),
-        "layers": facts.layers.iter().map(|l| json!({
+        layers: facts.layers.iter().map(|l| json!({
             "span_id": id(l.node),
             "index": l.index,
             "digest": l.digest,
@@ -66,14 +81,14 @@ pub fn json(trace: &Trace, analysis: &Analysis<'_>) -> String {
             "bytes_per_second": l.rate,
             "bound_by": l.bound.map(|c| c.word()),
         })).collect::<Vec<_>>(),
-        "critical_path": analysis.segments.iter().map(|s| json!({
+        critical_path: analysis.segments.iter().map(|s| json!({
             "span_id": id(s.node),
             "name": tree.span(s.node).name,
             "start_ns": at(s.start),
             "end_ns": at(s.end),
             "waited_for": s.waited_for.map(id),
         })).collect::<Vec<_>>(),
-        "blame": blame::blame(analysis).iter().map(|b| json!({
+        blame: blame::blame(analysis).iter().map(|b| json!({
             "name": b.name,
             "count": b.count,
             "critical_ns": b.critical_ns,
@@ -81,8 +96,8 @@ pub fn json(trace: &Trace, analysis: &Analysis<'_>) -> String {
             "sum_ns": b.sum_ns,
             "shared_ns": b.shared_ns.round() as u64,
         })).collect::<Vec<_>>(),
-        "resource": attributes(&trace.resource),
-        "spans": (0..tree.len()).map(|n| {
+        resource: attributes(&trace.resource),
+        spans: (0..tree.len()).map(|n| {
             let span = tree.span(n);
             json!({
                 "span_id": span.id.to_string(),
@@ -104,8 +119,9 @@ pub fn json(trace: &Trace, analysis: &Analysis<'_>) -> String {
                 })).collect::<Vec<_>>(),
             })
         }).collect::<Vec<_>>(),
-    });
-    let mut out = escaped(&format!("{object:#}"));
+    };
+    // Writing to memory cannot fail, and every map key is text.
+    let mut out = escaped(&serde_json::to_string_pretty(&report).expect("a report is always JSON"));
     out.push('\n');
     out
 }

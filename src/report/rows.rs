@@ -38,8 +38,10 @@ pub struct Row {
     pub marked: bool,
     /// Length, ns.
     pub duration: u64,
-    /// The message if it failed, safe for the terminal.
-    pub error: Option<String>,
+    /// Whether it failed.
+    pub failed: bool,
+    /// The message if it failed, safe for the terminal; empty where a row below says the same.
+    pub error: String,
     /// What else there is to say.
     pub detail: Detail,
 }
@@ -169,13 +171,6 @@ impl Builder<'_, '_> {
     fn one(&self, node: Node, depth: usize) -> Row {
         let tree = &self.analysis.tree;
         let span = tree.span(node);
-        let error = match &span.status {
-            Status::Error(message) if message.is_empty() => {
-                Some(self.style.clean(span.attributes.str(attr::ERROR_TYPE).unwrap_or("failed")).into_owned())
-            }
-            Status::Error(message) => Some(self.style.clean(message).into_owned()),
-            _ => None,
-        };
         Row {
             depth,
             label: label(self.analysis, node, self.style),
@@ -183,9 +178,23 @@ impl Builder<'_, '_> {
             critical: Vec::new(),
             marked: self.is_marked(self.analysis.critical_below_ns[node], tree.duration(node)),
             duration: tree.duration(node),
-            error,
+            failed: span.status.is_error(),
+            error: self.error(node),
             detail: detail::detail(self.analysis, node, self.style),
         }
+    }
+
+    /// What a failed span says; nothing if a child that failed says the same, since errors are passed up.
+    fn error(&self, node: Node) -> String {
+        let tree = &self.analysis.tree;
+        let span = tree.span(node);
+        let Status::Error(message) = &span.status else { return String::new() };
+        let shown = |n: &&Node| !detail::is_folded(tree, **n);
+        if tree.children(node).iter().filter(shown).any(|c| tree.span(*c).status == span.status) {
+            return String::new();
+        }
+        let text = if message.is_empty() { span.attributes.str(attr::ERROR_TYPE).unwrap_or("failed") } else { message };
+        self.style.clean(text).into_owned()
     }
 
     /// A row for many: from the first begin to the last end; the length is the wall time that they cover.
@@ -211,7 +220,8 @@ impl Builder<'_, '_> {
             critical: Vec::new(),
             marked: self.is_marked(critical, covered),
             duration: covered,
-            error: (failed > 0).then(|| format!("{failed} of {} failed", nodes.len())),
+            failed: failed > 0,
+            error: if failed > 0 { format!("{failed} of {} failed", nodes.len()) } else { String::new() },
             detail: Detail { parts, joiner: ", " },
         }
     }

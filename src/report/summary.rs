@@ -37,17 +37,13 @@ pub fn summary(trace: &Trace, analysis: &Analysis<'_>, style: &Style) -> String 
     second.push(format!("unaccounted {}", units::duration(facts.unaccounted_ns, style)));
 
     let third = match &root.status {
-        Status::Error(message) => Some(format!("failed: {}", style.clean(message))),
+        Status::Error(message) => {
+            Some(format!("failed: {}", style.clean(message)).trim_end_matches([' ', ':']).to_owned())
+        }
         _ => finding::finding(analysis, style),
     };
-    let mut out = String::new();
-    for line in
-        [Some(first.join(style.dot())), Some(text::join(&second, style.dot(), style.columns(), style.unicode)), third]
-            .into_iter()
-            .flatten()
-    {
-        out.push_str(&text::cut(&line, style.columns(), style.unicode));
-        out.push('\n');
-    }
-    out
+    let first = text::cut(&first.join(style.dot()), style.columns(), style.unicode).into_owned();
+    let second = text::join(&second, style.dot(), style.columns(), style.unicode);
+    let third = third.map(|t| text::wrap(&t, style.columns(), 3, style.unicode)).unwrap_or_default();
+    [first, second].into_iter().chain(third).fold(String::new(), |out, line| out + &line + "\n")
 }

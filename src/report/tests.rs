@@ -1,22 +1,276 @@
-use super::*;
-use crate::analyze::samples;
+use std::fmt::Write as _;
+use std::path::PathBuf;
 
-fn show(trace: &Trace, width: usize) -> String {
-    render(trace, Format::Waterfall, &Style { width, color: false, unicode: true })
+use proptest::prelude::*;
+
+use super::*;
+use crate::analyze::samples::{self, Sample};
+use crate::analyze::{compare, properties};
+use crate::names::{attr, span};
+use crate::record::file::Header;
+use crate::record::model::{Event, Status, TraceId};
+
+fn style(width: usize) -> Style {
+    Style { width, color: false, unicode: true }
+}
+
+fn samples() -> [(&'static str, Trace); 5] {
+    [
+        ("warm", samples::warm()),
+        ("cold", samples::cold(6)),
+        ("failed", samples::failed()),
+        ("foreign", samples::foreign()),
+        ("many", samples::cold(200)),
+    ]
+}
+
+/// Compares with `tests/golden/<name>.txt`; with `TRACE_UPDATE_GOLDEN=1` writes it instead, to be looked at in the diff.
+#[track_caller]
+fn assert_golden(name: &str, got: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.txt"));
+    if std::env::var_os("TRACE_UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, got).unwrap();
+        return;
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(got == expected, "{name} differs from its golden file\n--- expected\n{expected}\n--- got\n{got}");
 }
 
 #[test]
-fn look() {
-    for w in [60, 80, 120, 200] {
-        for t in [
-            samples::warm(),
-            samples::cold(1),
-            samples::cold(6),
-            samples::failed(),
-            samples::foreign(),
-            samples::cold(200),
-        ] {
-            std::fs::write("/dev/stderr", show(&t, w)).unwrap();
+fn the_waterfall_at_four_widths() {
+    for (name, trace) in samples() {
+        let mut all = String::new();
+        for width in [60, 80, 120, 200] {
+            writeln!(all, "{width:-<width$}").unwrap();
+            all += &render(&trace, Format::Waterfall, &style(width));
+        }
+        assert_golden(&format!("waterfall-{name}"), &all);
+    }
+}
+
+#[test]
+fn the_waterfall_in_colour_and_in_ascii() {
+    for (name, trace) in samples() {
+        let color = render(&trace, Format::Waterfall, &Style { color: true, ..style(100) });
+        // Colour adds nothing but colour.
+        assert_eq!(without_color(&color), render(&trace, Format::Waterfall, &style(100)));
+        if matches!(name, "cold" | "failed") {
+            assert_golden(&format!("waterfall-{name}-color"), &color.replace('\u{1b}', "<ESC>"));
+        }
+        let ascii = render(&trace, Format::Waterfall, &Style { unicode: false, ..style(100) });
+        assert!(ascii.is_ascii(), "{ascii}");
+        assert_golden(&format!("waterfall-{name}-ascii"), &ascii);
+    }
+}
+
+#[test]
+fn the_other_formats() {
+    for format in [Format::Tree, Format::Blame, Format::Critical, Format::Summary] {
+        let mut all = String::new();
+        for (name, trace) in &samples()[..4] {
+            writeln!(all, "-- {name}").unwrap();
+            all += &render(trace, format, &style(100));
+        }
+        assert_golden(format.name(), &all);
+    }
+    assert_golden("json", &render(&samples::failed(), Format::Json, &style(80)));
+}
+
+fn without_color(text: &str) -> String {
+    let mut parts = text.split('\u{1b}');
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (code, rest) = part.split_once('m').expect("an SGR sequence ends in m");
+        assert!(code.strip_prefix('[').is_some_and(|c| c.bytes().all(|b| b.is_ascii_digit())), "{code:?}");
+        out.push_str(rest);
+    }
+    out
+}
+
+/// Everything a terminal may get from us but colours.
+#[track_caller]
+fn assert_harmless(text: &str, width: Option<usize>) {
+    for line in text.lines() {
+        assert!(!line.contains(text::is_unsafe), "{line:?}");
+        if let Some(width) = width {
+            assert!(text::width(line) <= width, "{} > {width}: {line}", text::width(line));
+            assert_eq!(line.trim_end_matches(' '), line, "trailing spaces");
         }
     }
+}
+
+const NASTY: [&str; 6] = [
+    "\u{1b}[2J\u{7}",
+    "a\r\nb\u{85}\u{2028}",
+    "\u{202e}rtl\u{200b}",
+    "層層層層層層層層層層層層層層層層層層層層層",
+    "e\u{301}\u{301}",
+    "",
+];
+
+/// Any trace with texts from [`NASTY`] wherever a text can be.
+fn nasty_trace() -> impl Strategy<Value = Trace> {
+    (properties::any_trace(), prop::collection::vec(0..NASTY.len() * 3, 25), 0..1_000_000u64).prop_map(
+        |(mut trace, picks, scale)| {
+            for (span, pick) in trace.spans.iter_mut().zip(&picks) {
+                (span.start, span.end) = (span.start * scale, span.end * scale);
+                if let Some(text) = NASTY.get(*pick).map(|t| (*t).to_owned()) {
+                    span.name = text.clone().into();
+                    span.status = Status::Error(text.clone());
+                    span.events.push(Event { name: text.clone().into(), time: 0, attributes: Default::default() });
+                    for key in [attr::CONTAINER_IMAGE_NAME, attr::RUN_KIND, attr::HUB, attr::CACHE, attr::LAYER_DIGEST]
+                    {
+                        span.attributes.set(key, text.clone());
+                    }
+                    span.attributes.set(text.clone(), vec![text]);
+                }
+            }
+            trace
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_wraps_and_nothing_steers((trace, width, unicode) in (nasty_trace(), 40..220usize, any::<bool>())) {
+        for format in Format::ALL {
+            let plain = Style { width, color: false, unicode };
+            let text = render(&trace, format, &plain);
+            let bounded = !matches!(format, Format::Tree | Format::Json);
+            assert_harmless(&text, bounded.then_some(width));
+            prop_assert!(unicode || format == Format::Json || text.is_ascii());
+            prop_assert!(text.ends_with('\n') && !text.contains("\n\n"));
+            if format == Format::Json {
+                let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+                prop_assert_eq!(json["spans"].as_array().unwrap().len(), trace.spans.len());
+            } else {
+                prop_assert_eq!(without_color(&render(&trace, format, &Style { color: true, ..plain })), text);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_picture_stays_small_however_many_spans_there_are() {
+    let mut s = Sample::new();
+    let root = s.add(None, "root", 0, 100_000);
+    let names: Vec<String> = (0..3000).map(|i| format!("n{i}")).collect();
+    for i in 0..3000u64 {
+        let id = s.add(Some(root), "x", i * 30, i * 30 + 20);
+        s.last().name = names[i as usize % 100].clone().into();
+        for j in 0..5 {
+            s.add(Some(id), "y", i * 30 + j, i * 30 + j + 1);
+        }
+    }
+    let text = render(&s.done(), Format::Waterfall, &style(100));
+    assert!(text.lines().count() < 450, "{}", text.lines().count());
+    assert!(text.contains("more spans"), "{text}");
+    assert_harmless(&text, Some(100));
+}
+
+#[test]
+fn requests_are_told_in_the_row_of_their_stage_unless_they_are_a_strangers() {
+    let mut s = Sample::new();
+    let root = s.add(None, "checkout", 0, 100);
+    s.request(root, 0, [0, 0, 0, 40, 60]);
+    let foreign = render(&s.done(), Format::Waterfall, &style(100));
+    assert!(foreign.contains("GET"), "{foreign}");
+    let ours = render(&samples::cold(1), Format::Waterfall, &style(160));
+    assert!(!ours.contains("GET") && !ours.contains("rootfs.mount"), "{ours}");
+    assert!(ours.contains("dns 0.4 · tcp 0.9 · tls 1.8 · wait 1.3 · body 0.2"), "{ours}");
+    assert!(ours.contains("16.0 MB → 41.0 MB, 2166 files, 457 MB/s, bound by network"), "{ours}");
+}
+
+#[test]
+fn the_finding_says_only_what_the_numbers_carry() {
+    let finding = |trace: &Trace| finding::finding(&Analysis::of(trace).unwrap(), &style(80));
+    assert_eq!(finding(&samples::warm()).unwrap(), "Starting the process was 44 % of this run.");
+    assert_eq!(
+        finding(&samples::cold(6)).unwrap(),
+        "The pull was 97 % of this run, half of it receiving bytes from the built-in hub."
+    );
+    assert_eq!(finding(&samples::failed()), None);
+    // Three equal stages: nothing stands out.
+    let mut s = Sample::new();
+    let run = s.add(None, span::RUN, 0, 90);
+    for (i, name) in [span::CONTAINER_CREATE, span::CONTAINER_START, span::CONTAINER_RUN].into_iter().enumerate() {
+        s.add(Some(run), name, i as u64 * 30, i as u64 * 30 + 30);
+    }
+    assert_eq!(finding(&s.done()), None);
+}
+
+#[test]
+fn the_comparing_line() {
+    let side = |kind: &str, wall_ns, pull_ns, hub: &str| compare::Side {
+        kind: kind.into(),
+        wall_ns,
+        pull_ns,
+        hub: Some(hub.into()),
+    };
+    let line = |this: &compare::Side, other: &compare::Side| {
+        let (slow, fast) = (this.wall_ns.max(other.wall_ns), this.wall_ns.min(other.wall_ns));
+        let comparison = compare::Comparison {
+            this: this.clone(),
+            other: other.clone(),
+            ratio: slow as f64 / fast as f64,
+            pull_saved_ns: this.pull_ns.abs_diff(other.pull_ns),
+            hubs_differ: this.hub != other.hub,
+        };
+        compare_line(&comparison, &style(80))
+    };
+    let (warm, cold) = (side("warm", 4_100_000, 0, "docker.io"), side("cold", 312_400_000, 301_000_000, "docker.io"));
+    assert_eq!(line(&warm, &cold), "warm 4.1 ms · cold 312.4 ms · 76× · pull 301.0 ms saved");
+    assert_eq!(line(&cold, &warm), "cold 312.4 ms · warm 4.1 ms · 76× · pull 301.0 ms paid");
+    let slow = side("warm", 624_800_000, 0, "docker.io");
+    assert_eq!(line(&slow, &cold), "warm 624.8 ms · cold 312.4 ms · warm 2.0× slower · pull 301.0 ms saved");
+    let builtin = side("cold", 41_000_000, 30_000_000, "builtin");
+    assert_eq!(
+        line(&warm, &builtin),
+        "warm 4.1 ms · cold 41.0 ms · 10× · pull 30.0 ms saved · warm from docker.io, cold from builtin"
+    );
+}
+
+#[test]
+fn the_list_of_runs() {
+    let header = |n: u128, image: &str, tag: &str, exit, status| Header {
+        id: TraceId(n << 96),
+        name: "run".into(),
+        start: 1_000_000_000,
+        duration: 4_100_000,
+        image: Some(image.into()),
+        tag: Some(tag.into()),
+        kind: Some("warm".into()),
+        hub: None,
+        exit_code: exit,
+        status,
+        spans: 22,
+    };
+    let headers = [
+        header(0x4f2a_91c0, "docker.io/library/hello-world", "latest", Some(0), Status::Unset),
+        header(2, "quay.io/a/b", "v1", Some(3), Status::Unset),
+        header(
+            3,
+            "\u{1b}[31m層層層層層層層層層層層層層層層層層層層層層層層層層層層層層層",
+            "x",
+            None,
+            Status::Error("no".into()),
+        ),
+    ];
+    let text = list(&headers, 181_000_000_000, &style(70));
+    assert_harmless(&text, Some(70));
+    assert_golden("list", &text);
+    assert_harmless(&list(&headers, 0, &style(40)), Some(40));
+    assert_eq!(list(&[], 0, &style(80)), "TRACE  RUN  KIND  TIME  STATUS  WHEN\n");
+}
+
+#[test]
+fn formats_have_names() {
+    for format in Format::ALL {
+        assert_eq!(Format::named(format.name()), Some(format));
+    }
+    assert_eq!(Format::named("svgg"), None);
+    let empty = Trace { spans: Vec::new(), ..samples::warm() };
+    assert_eq!(render(&empty, Format::Waterfall, &style(80)), "");
 }

@@ -105,6 +105,24 @@ pub fn join(parts: &[String], joiner: &str, columns: usize, unicode: bool) -> St
     out
 }
 
+/// A sentence in at most `lines` lines of at most `columns`, broken between words.
+pub fn wrap(sentence: &str, columns: usize, lines: usize, unicode: bool) -> Vec<String> {
+    let mut out: Vec<String> = vec![String::new()];
+    for word in sentence.split(' ') {
+        let full = out.len() == lines;
+        let line = out.last_mut().expect("never empty");
+        if line.is_empty() {
+            line.push_str(word);
+        } else if full || width(line) + 1 + width(word) <= columns {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            out.push(word.to_owned());
+        }
+    }
+    out.iter().map(|line| cut(line, columns, unicode).into_owned()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +149,13 @@ mod tests {
         left(&mut out, "層層層", 4, true);
         assert_eq!(out, "層… ");
         assert_eq!(cut("abc", 0, true), "");
+    }
+
+    #[test]
+    fn sentences_break_between_words() {
+        assert_eq!(wrap("one two three", 8, 3, true), ["one two", "three"]);
+        assert_eq!(wrap("one two three four", 8, 2, true), ["one two", "three f…"]);
+        assert_eq!(wrap("onetwothree", 8, 2, true), ["onetwot…"]);
     }
 
     #[test]

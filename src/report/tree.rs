@@ -19,12 +19,12 @@ pub fn tree(trace: &Trace, analysis: &Analysis<'_>, style: &Style) -> String {
         let indent = tree.depth(node) as usize * 2;
         text::spaces(&mut out, indent);
         style.paint(&mut out, sgr::BOLD, &style.clean(&span.name));
-        out.push_str(&format!("  {}", units::duration(span.duration(), style)));
+        out.push_str(&format!("  {}", units::precise(span.duration(), style)));
         if node != tree.root() {
             out.push_str(&format!("  at {}", signed(span.start, origin, style)));
         }
         if analysis.self_ns[node] > 0 && !tree.children(node).is_empty() {
-            out.push_str(&format!("  self {}", units::duration(analysis.self_ns[node], style)));
+            out.push_str(&format!("  self {}", units::precise(analysis.self_ns[node], style)));
         }
         if span.kind == Kind::Client {
             out.push_str("  CLIENT");
@@ -56,9 +56,9 @@ pub fn tree(trace: &Trace, analysis: &Analysis<'_>, style: &Style) -> String {
 
 fn signed(time: u64, origin: u64, style: &Style) -> String {
     if time >= origin {
-        format!("+{}", units::duration(time - origin, style))
+        format!("+{}", units::precise(time - origin, style))
     } else {
-        format!("-{}", units::duration(origin - time, style))
+        format!("-{}", units::precise(origin - time, style))
     }
 }
 

@@ -25,6 +25,15 @@ pub fn duration(ns: u64, style: &Style) -> String {
     }
 }
 
+/// The same with three digits that count, for tables: `410 µs`, `1.24 ms`, `18.4 ms`.
+pub fn precise(ns: u64, style: &Style) -> String {
+    match ns {
+        99_500..999_500 => format!("{} {}", rounded(ns, 1_000), if style.unicode { "µs" } else { "us" }),
+        999_500..9_995_000 => format!("{}.{:02} ms", rounded(ns, 10_000) / 100, rounded(ns, 10_000) % 100),
+        _ => duration(ns, style),
+    }
+}
+
 /// Milliseconds without the unit, where many stand in a row: `0.04`, `1.8`; a second and more has its unit: `1.24 s`.
 pub fn short(ns: u64) -> String {
     match ns {
@@ -123,6 +132,16 @@ mod tests {
             assert_eq!(duration(ns, &Style::default()), text, "{ns}");
         }
         assert_eq!(duration(52_400, &Style::PLAIN), "52 us");
+        for (ns, text) in [
+            (99_499, "99 µs"),
+            (99_500, "100 µs"),
+            (999_499, "999 µs"),
+            (999_500, "1.00 ms"),
+            (9_994_999, "9.99 ms"),
+            (9_995_000, "10.0 ms"),
+        ] {
+            assert_eq!(precise(ns, &Style::default()), text, "{ns}");
+        }
         for (ns, text) in
             [(0, "0.00"), (94_999, "0.09"), (95_000, "0.1"), (3_700_000, "3.7"), (1_240_000_000, "1.24 s")]
         {

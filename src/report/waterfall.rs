@@ -70,22 +70,27 @@ impl Layout {
 fn header(out: &mut String, trace: &Trace, analysis: &Analysis<'_>, style: &Style) {
     let root = analysis.tree.span(analysis.tree.root());
     let name = format!("{} {}", style.clean(&root.name), image(root, style));
-    let mut rest: Vec<String> = Vec::new();
-    let given = |key| root.attributes.str(key).map(|v| text::cut(&style.clean(v), 20, style.unicode).into_owned());
-    rest.extend(given(attr::RUN_KIND));
-    rest.push(units::duration(analysis.wall(), style));
-    rest.extend(given(attr::HUB));
-    if root.status.is_error() {
-        rest.push("failed".to_owned());
-    } else if let Some(code) = root.attributes.int(attr::PROCESS_EXIT_CODE).filter(|c| *c != 0) {
-        rest.push(format!("exit {code}"));
+    let given = |key| {
+        root.attributes.str(key).map(|v| text::cut(&style.clean(v), 24, style.unicode).into_owned()).unwrap_or_default()
+    };
+    let exit = root.attributes.int(attr::PROCESS_EXIT_CODE).filter(|c| *c != 0);
+    let end = match (&root.status, exit) {
+        (Status::Error(_), _) => "failed".to_owned(),
+        (_, Some(code)) => format!("exit {code}"),
+        _ => String::new(),
+    };
+    let (kind, hub) = (given(attr::RUN_KIND), given(attr::HUB));
+    let (wall, id) = (units::duration(analysis.wall(), style), &trace.id.to_string()[..8]);
+    let tail = |hub: &str| {
+        let parts = [&kind, &wall, hub, &end, id];
+        parts.into_iter().filter(|p| !p.is_empty()).fold(String::new(), |tail, part| tail + "   " + part)
+    };
+    let mut tail_text = tail(&hub);
+    // Where there is no room the hub goes first, then the end of the name.
+    if text::width(&name) + text::width(&tail_text) > style.columns() {
+        tail_text = tail("");
     }
-    rest.push(trace.id.to_string().chars().take(8).collect());
-    let mut tail = String::new();
-    for part in rest {
-        tail.push_str("   ");
-        tail.push_str(&part);
-    }
+    let tail = tail_text;
     let room = style.columns().saturating_sub(text::width(&tail)).max(12);
     let name = text::cut(name.trim_end(), room, style.unicode);
     style.paint(out, sgr::BOLD, &name);
@@ -116,7 +121,7 @@ pub(crate) fn familiar(name: &str) -> &str {
 }
 
 fn mark(out: &mut String, row: &Row, style: &Style) {
-    if row.error.is_some() {
+    if row.failed {
         style.paint(out, sgr::FAILED, if style.unicode { "✗ " } else { "x " });
     } else if row.marked {
         style.paint(out, sgr::CRITICAL, if style.unicode { "◆ " } else { "* " });
@@ -138,13 +143,13 @@ fn bar(out: &mut String, row: &Row, wall: u64, cells: usize, style: &Style) {
     let tiny = u128::from(row.bar.1 - row.bar.0) * halves * 2 < wall;
     let (first, last) = ((from / 2) as usize, ((to - 1) / 2) as usize);
     text::spaces(out, first);
+    let solid = solid_cells(row, first, last, cells as u128, wall);
     let mut run = String::new();
     let mut run_color = "";
-    for cell in first..=last {
-        let critical = is_critical(row, cell as u128, cells as u128, wall);
+    for (cell, critical) in (first..=last).zip(solid) {
         let left = from <= cell as u128 * 2;
         let right = to >= cell as u128 * 2 + 2;
-        let color = match (row.error.is_some(), critical) {
+        let color = match (row.failed, critical) {
             (true, _) => sgr::FAILED,
             (_, true) => sgr::CRITICAL,
             _ => sgr::ASIDE,
@@ -179,26 +184,39 @@ fn glyph(critical: bool, left: bool, right: bool, tiny: bool, unicode: bool) -> 
     }
 }
 
-/// Whether at least half of what the bar covers of a cell is on the critical path.
-fn is_critical(row: &Row, cell: u128, cells: u128, wall: u128) -> bool {
+/// For each cell from `first` to `last` whether at least half of what the bar covers of it is on the critical path. A marked row
+/// has at least one such cell.
+fn solid_cells(row: &Row, first: usize, last: usize, cells: u128, wall: u128) -> Vec<bool> {
     // In units of 1/cells ns, so that nothing is rounded.
-    let (from, to) = (cell * wall, (cell + 1) * wall);
-    let overlap =
-        |(a, b): (u64, u64)| (u128::from(b) * cells).min(to).saturating_sub((u128::from(a) * cells).max(from));
-    let covered = overlap(row.bar);
-    let first = row.critical.partition_point(|(_, end)| u128::from(*end) * cells <= from);
-    let critical: u128 = row.critical[first..]
-        .iter()
-        .take_while(|(start, _)| u128::from(*start) * cells < to)
-        .map(|p| overlap(*p))
-        .sum();
-    critical * 2 >= covered && critical > 0 || covered == 0 && row.marked
+    let overlap = |(a, b): (u64, u64), from: u128, to: u128| {
+        (u128::from(b) * cells).min(to).saturating_sub((u128::from(a) * cells).max(from))
+    };
+    let mut best = (0, 0);
+    let mut next = 0;
+    let mut out = Vec::with_capacity(last - first + 1);
+    for cell in first..=last {
+        let (from, to) = (cell as u128 * wall, (cell as u128 + 1) * wall);
+        while row.critical.get(next).is_some_and(|(_, end)| u128::from(*end) * cells <= from) {
+            next += 1;
+        }
+        let parts = row.critical[next..].iter().take_while(|(start, _)| u128::from(*start) * cells < to);
+        let critical: u128 = parts.map(|p| overlap(*p, from, to)).sum();
+        out.push(critical > 0 && critical * 2 >= overlap(row.bar, from, to));
+        if critical > best.0 {
+            best = (critical, cell - first);
+        }
+    }
+    if row.marked && !out.contains(&true) {
+        out[best.1] = true;
+    }
+    out
 }
 
 fn detail_text(row: &Row, columns: usize, style: &Style) -> String {
-    match &row.error {
-        Some(message) => text::cut(message, columns, style.unicode).into_owned(),
-        None => text::join(&row.detail.parts, row.detail.joiner, columns, style.unicode),
+    if row.error.is_empty() {
+        text::join(&row.detail.parts, row.detail.joiner, columns, style.unicode)
+    } else {
+        text::cut(&row.error, columns, style.unicode).into_owned()
     }
 }
 
@@ -209,7 +227,7 @@ fn details(out: &mut String, row: &Row, columns: usize, style: &Style) {
     let detail = detail_text(row, columns, style);
     if !detail.is_empty() {
         out.push_str("  ");
-        style.paint(out, if row.error.is_some() { sgr::FAILED } else { sgr::DIM }, &detail);
+        style.paint(out, if row.error.is_empty() { sgr::DIM } else { sgr::FAILED }, &detail);
     }
 }
 
@@ -230,12 +248,15 @@ fn footer(out: &mut String, analysis: &Analysis<'_>, rows: &[Row], left_out: usi
     out.push_str(&text::cut(&line, style.columns() - 2, style.unicode));
     end_line(out);
     for line in errors(analysis, rows, detail, style) {
-        style.paint(out, sgr::FAILED, if style.unicode { "✗ " } else { "x " });
-        out.push_str(&text::cut(&line, style.columns() - 2, style.unicode));
-        end_line(out);
+        for (i, line) in text::wrap(&line, style.columns() - 2, 4, style.unicode).iter().enumerate() {
+            let mark = if style.unicode { "✗ " } else { "x " };
+            style.paint(out, sgr::FAILED, if i == 0 { mark } else { "  " });
+            out.push_str(line);
+            end_line(out);
+        }
     }
     if let Some(sentence) = finding::finding(analysis, style) {
-        for line in wrap(&sentence, style.columns()) {
+        for line in text::wrap(&sentence, style.columns(), 3, style.unicode) {
             out.push_str(&line);
             end_line(out);
         }
@@ -246,8 +267,7 @@ fn footer(out: &mut String, analysis: &Analysis<'_>, rows: &[Row], left_out: usi
 fn errors(analysis: &Analysis<'_>, rows: &[Row], detail: usize, style: &Style) -> Vec<String> {
     const AT_MOST: usize = 3;
     let tree = &analysis.tree;
-    let shown: Vec<&str> =
-        rows.iter().filter_map(|r| r.error.as_deref()).filter(|e| text::width(e) <= detail).collect();
+    let shown: Vec<&str> = rows.iter().map(|r| r.error.as_str()).filter(|e| text::width(e) <= detail).collect();
     let mut out: Vec<(String, String)> = Vec::new();
     for node in tree.bottom_up() {
         let Status::Error(message) = &tree.span(node).status else { continue };
@@ -267,23 +287,6 @@ fn errors(analysis: &Analysis<'_>, rows: &[Row], detail: usize, style: &Style) -
         }
     }
     out.into_iter().map(|(name, message)| format!("{name}: {message}")).collect()
-}
-
-/// A sentence of ours in lines of at most `columns`, broken between words.
-fn wrap(sentence: &str, columns: usize) -> Vec<String> {
-    let mut lines: Vec<String> = vec![String::new()];
-    for word in sentence.split(' ') {
-        let line = lines.last_mut().expect("never empty");
-        if line.is_empty() {
-            line.push_str(word);
-        } else if text::width(line) + 1 + text::width(word) <= columns {
-            line.push(' ');
-            line.push_str(word);
-        } else {
-            lines.push(word.to_owned());
-        }
-    }
-    lines
 }
 
 fn end_line(out: &mut String) {

@@ -9,7 +9,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::FileError;
 use super::lenient::{Id, Number, nullable};
-use super::read::{Any, StatusIn, bytes, each_value, status, times};
+use super::read::{Any, Request, StatusIn, bytes, each_value, status, times};
 use crate::names::attr;
 use crate::record::model::{SpanId, Status, TraceId, Value};
 
@@ -46,7 +46,7 @@ pub fn read_headers(path: &Path) -> Result<Vec<Header>, FileError> {
     let text = bytes(path)?;
     let mut order: Vec<TraceId> = Vec::new();
     let mut traces: HashMap<TraceId, Vec<SpanIn<'_>>> = HashMap::new();
-    each_value(&text, path, |request: Request<'_>| {
+    each_value(&text, path, |request: Request<SpanIn<'_>>| {
         for span in request.resource_spans.into_iter().flat_map(|r| r.scope_spans).flat_map(|s| s.spans) {
             let id = span.trace_id.trace().ok_or("a span has no valid trace id: expected 32 hex digits")?;
             if span.span_id.span().is_none() {
@@ -91,27 +91,6 @@ fn header(id: TraceId, spans: Vec<SpanIn<'_>>) -> Option<Header> {
         status: status(root.status),
         spans: count,
     })
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Request<'a> {
-    #[serde(borrow, alias = "resource_spans", deserialize_with = "nullable")]
-    resource_spans: Vec<ResourceSpans<'a>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct ResourceSpans<'a> {
-    #[serde(borrow, alias = "scope_spans", alias = "instrumentationLibrarySpans", deserialize_with = "nullable")]
-    scope_spans: Vec<ScopeSpans<'a>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ScopeSpans<'a> {
-    #[serde(borrow, deserialize_with = "nullable")]
-    spans: Vec<SpanIn<'a>>,
 }
 
 #[derive(Default, Deserialize)]

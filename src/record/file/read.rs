@@ -24,7 +24,7 @@ pub fn read(path: &Path) -> Result<Vec<Trace>, FileError> {
 pub fn parse(text: &[u8], path: &Path) -> Result<Vec<Trace>, FileError> {
     let mut traces: Vec<Trace> = Vec::new();
     let mut index: HashMap<TraceId, usize> = HashMap::new();
-    each_value(text, path, |request: Request<'_>| {
+    each_value(text, path, |request: Request<SpanIn<'_>>| {
         for resource_spans in request.resource_spans {
             let resource = attributes(resource_spans.resource.attributes);
             for wire in resource_spans.scope_spans.into_iter().flat_map(|s| s.spans) {
@@ -178,35 +178,55 @@ fn shown(name: &str) -> String {
     name.chars().take(64).flat_map(char::escape_debug).collect()
 }
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Request<'a> {
-    #[serde(borrow, alias = "resource_spans", deserialize_with = "nullable")]
-    resource_spans: Vec<ResourceSpans<'a>>,
+/// The outer layers of a line; `S` is what is wanted of a span.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", default, bound(deserialize = "S: Deserialize<'de>"))]
+pub(super) struct Request<S> {
+    #[serde(alias = "resource_spans", deserialize_with = "nullable")]
+    pub(super) resource_spans: Vec<ResourceSpans<S>>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct ResourceSpans<'a> {
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", default, bound(deserialize = "S: Deserialize<'de>"))]
+pub(super) struct ResourceSpans<S> {
     #[serde(deserialize_with = "nullable")]
     resource: Resource,
     // The last is what writers before OTLP 0.19 said.
-    #[serde(borrow, alias = "scope_spans", alias = "instrumentationLibrarySpans", deserialize_with = "nullable")]
-    scope_spans: Vec<ScopeSpans<'a>>,
+    #[serde(alias = "scope_spans", alias = "instrumentationLibrarySpans", deserialize_with = "nullable")]
+    pub(super) scope_spans: Vec<ScopeSpans<S>>,
+}
+
+#[derive(Deserialize)]
+#[serde(default, bound(deserialize = "S: Deserialize<'de>"))]
+pub(super) struct ScopeSpans<S> {
+    #[serde(deserialize_with = "nullable")]
+    pub(super) spans: Vec<S>,
+}
+
+// Derived, these would ask for `S: Default`.
+impl<S> Default for Request<S> {
+    fn default() -> Self {
+        Request { resource_spans: Vec::new() }
+    }
+}
+
+impl<S> Default for ResourceSpans<S> {
+    fn default() -> Self {
+        ResourceSpans { resource: Resource::default(), scope_spans: Vec::new() }
+    }
+}
+
+impl<S> Default for ScopeSpans<S> {
+    fn default() -> Self {
+        ScopeSpans { spans: Vec::new() }
+    }
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Resource {
+struct Resource {
     #[serde(deserialize_with = "nullable")]
     attributes: Vec<Pair>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ScopeSpans<'a> {
-    #[serde(borrow, deserialize_with = "nullable")]
-    spans: Vec<SpanIn<'a>>,
 }
 
 #[derive(Default, Deserialize)]
