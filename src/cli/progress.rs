@@ -63,7 +63,7 @@ impl PullLines {
         let mut layers = lock(&self.layers);
         let Some(layer) = layers.get_mut(index) else { return };
         let id = layer.id.clone();
-        let mut say = |what: &str| self.line(&format!("{id}: {what}"));
+        let say = |what: &str| self.line(&format!("{id}: {what}"));
         if !layer.started && !matches!(state, LayerState::Exists) {
             layer.started = true;
             say("Pulling fs layer");

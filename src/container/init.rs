@@ -14,9 +14,8 @@ use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
-    UnmountFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen, mount, mount_change, move_mount, open_tree,
-    unmount,
+    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, mount_change, move_mount,
+    open_tree, unmount,
 };
 
 use super::plan::{Bind, CgroupView, Plan, SysMount};
@@ -303,7 +302,7 @@ const NOSUID_NODEV_NOEXEC: MountFlags = MountFlags::NOSUID.union(MountFlags::NOD
 fn mounts(plan: &Plan, root: BorrowedFd<'_>) -> Result<(), Fault> {
     let proc = mount_point(root, c"proc", 0)?;
     mount_on(proc.as_fd(), c"proc", c"proc", NOSUID_NODEV_NOEXEC, None).at(Step::MountProc)?;
-    dev(plan, root)?;
+    let dev = dev(plan, root)?;
     let sys = mount_point(root, c"sys", 2)?;
     match plan.sys {
         SysMount::Fresh => {
@@ -323,7 +322,7 @@ fn mounts(plan: &Plan, root: BorrowedFd<'_>) -> Result<(), Fault> {
             attach(tree.as_fd(), sys.as_fd()).at(Step::MountSys)?;
         }
     }
-    files(plan, root)
+    files(plan, root, dev.as_fd())
 }
 
 fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
@@ -338,14 +337,17 @@ fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
 
 /// /dev is a tmpfs on which device nodes have no effect; the allowed devices are the host's, bound one by one. A node
 /// that the container makes with its CAP_MKNOD therefore opens nothing, here or in the root (mounted nodev).
-fn dev(plan: &Plan, root: BorrowedFd<'_>) -> Result<(), Fault> {
+fn dev(plan: &Plan, root: BorrowedFd<'_>) -> Result<OwnedFd, Fault> {
     let point = mount_point(root, c"dev", 1)?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::STRICTATIME;
     mount_on(point.as_fd(), c"tmpfs", c"tmpfs", flags, Some(c"mode=755,size=65536k")).at(Step::MountDev)?;
     let dev = mounted(root, c"dev").at(Step::MountDev)?;
+    // The root directory is still the host's. Only mounts of our own namespace can be cloned, hence opened here.
+    let host = rustix::fs::openat(CWD, c"/dev", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .at(Step::MountDev)?;
     for (i, name) in DEVICES.iter().enumerate() {
         let source =
-            open_tree(plan.host_dev.as_fd(), *name, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
+            open_tree(&host, *name, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
                 .nth(Step::DeviceNode, i)?;
         let target = rustix::fs::openat(
             &dev,
@@ -370,7 +372,8 @@ fn dev(plan: &Plan, root: BorrowedFd<'_>) -> Result<(), Fault> {
     let shm = directory(c"shm", 0o777).at(Step::MountShm)?;
     mount_on(shm.as_fd(), c"shm", c"tmpfs", NOSUID_NODEV_NOEXEC, Some(c"mode=1777,size=65536k")).at(Step::MountShm)?;
     let mqueue = directory(c"mqueue", 0o755).at(Step::MountMqueue)?;
-    mount_on(mqueue.as_fd(), c"mqueue", c"mqueue", NOSUID_NODEV_NOEXEC, None).at(Step::MountMqueue)
+    mount_on(mqueue.as_fd(), c"mqueue", c"mqueue", NOSUID_NODEV_NOEXEC, None).at(Step::MountMqueue)?;
+    Ok(dev)
 }
 
 /// The host's devices that every container has.
@@ -414,34 +417,23 @@ fn cgroup(plan: &Plan, root: BorrowedFd<'_>) -> Result<(), Fault> {
     }
 }
 
-/// /etc/hosts and its like: written to a small tmpfs and bound over the image's files, so that the container's layer
-/// stays as the image made it and nothing has to be created and removed on disk.
-fn files(plan: &Plan, root: BorrowedFd<'_>) -> Result<(), Fault> {
-    if plan.files.is_empty() {
-        return Ok(());
-    }
-    let etc = detached_tmpfs().nth(Step::BindFile, 0)?;
+/// /etc/hosts and its like: written to the tmpfs of /dev, bound over the image's files and unlinked there, so that the
+/// container's layer stays as the image made it and nothing has to be created and removed on disk.
+fn files(plan: &Plan, root: BorrowedFd<'_>, dev: BorrowedFd<'_>) -> Result<(), Fault> {
     for (i, file) in plan.files.iter().enumerate() {
-        bind_file(file, etc.as_fd(), root).nth(Step::BindFile, i)?;
+        bind_file(file, dev, root).nth(Step::BindFile, i)?;
     }
     Ok(())
-}
-
-fn detached_tmpfs() -> Result<OwnedFd, Errno> {
-    let fs = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_string(&fs, c"mode", c"755")?;
-    fsconfig_set_string(&fs, c"size", c"16m")?;
-    fsconfig_create(&fs)?;
-    let attributes =
-        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
 fn bind_file(file: &Bind, tmpfs: BorrowedFd<'_>, root: BorrowedFd<'_>) -> Result<(), Errno> {
     // The image may have a symlink here (resolv.conf often is one): it is followed inside the root, as docker does.
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let open =
-        |flags| rustix::fs::openat2(root, file.target, flags | OFlags::CLOEXEC, Mode::from_raw_mode(0o644), resolve);
+    let open = |flags: OFlags| {
+        // openat2 refuses a mode where nothing is created.
+        let mode = if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(0o644) } else { Mode::empty() };
+        rustix::fs::openat2(root, file.target, flags | OFlags::CLOEXEC, mode, resolve)
+    };
     let target = match open(OFlags::PATH) {
         Err(Errno::NOENT) => {
             match rustix::fs::mkdirat(root, c"etc", Mode::from_raw_mode(0o755)) {
@@ -476,7 +468,8 @@ fn bind_file(file: &Bind, tmpfs: BorrowedFd<'_>, root: BorrowedFd<'_>) -> Result
         }
     }
     let source = open_tree(tmpfs, file.name, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
-    attach(source.as_fd(), target.as_fd())
+    attach(source.as_fd(), target.as_fd())?;
+    rustix::fs::unlinkat(tmpfs, file.name, rustix::fs::AtFlags::empty())
 }
 
 fn pivot(root: BorrowedFd<'_>) -> Result<(), Fault> {

@@ -21,7 +21,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::{Gid, Uid};
 
 pub use error::ContainerError;
@@ -131,7 +130,6 @@ impl Prepared {
         let plan = Plan {
             rootfs,
             attach_at: c_string("the store's path", spec.attach_at.as_os_str())?,
-            host_dev: open_dev()?,
             join_cgroups: cgroup.join_fds()?,
             cgroup_view: cgroup.view(),
             new_uts: true,
@@ -292,9 +290,9 @@ pub fn network_files(spec: &Spec) -> Vec<Bind> {
     let resolv = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let file = |name, target, content: String| Bind { name, target, content: content.into_bytes() };
     vec![
-        file(c"hosts", c"etc/hosts", hosts),
-        file(c"hostname", c"etc/hostname", format!("{}\n", spec.hostname)),
-        file(c"resolv.conf", c"etc/resolv.conf", resolv),
+        file(c".hosts", c"etc/hosts", hosts),
+        file(c".hostname", c"etc/hostname", format!("{}\n", spec.hostname)),
+        file(c".resolv.conf", c"etc/resolv.conf", resolv),
     ]
 }
 
@@ -302,11 +300,6 @@ fn devpts_options(privilege: &Privilege) -> CString {
     // Group 5 is `tty`, which a single-id user namespace does not have.
     let group = if privilege.many_ids { ",gid=5" } else { "" };
     CString::new(format!("newinstance,ptmxmode=0666,mode=0620{group}")).expect("no zero byte")
-}
-
-fn open_dev() -> Result<OwnedFd, ContainerError> {
-    rustix::fs::openat(CWD, c"/dev", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|e| ContainerError::File { action: "open", path: "/dev".into(), source: e.into() })
 }
 
 fn last_capability() -> u32 {

@@ -13,8 +13,6 @@ pub struct Plan {
     pub rootfs: OwnedFd,
     /// Where the new process attaches it in its own mount namespace: an empty directory of the store.
     pub attach_at: CString,
-    /// The host's /dev.
-    pub host_dev: OwnedFd,
     /// `cgroup.procs` files to join, for hierarchies that clone3 cannot put us into.
     pub join_cgroups: Vec<OwnedFd>,
     /// What the container sees of its cgroup.
@@ -69,7 +67,7 @@ pub struct Plan {
 
 /// A file that we write and bind over one of the image.
 pub struct Bind {
-    /// Its name on our tmpfs.
+    /// Its name on the tmpfs where it is written, for a moment.
     pub name: &'static CStr,
     /// Where in the image, relative to its root.
     pub target: &'static CStr,

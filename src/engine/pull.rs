@@ -4,11 +4,9 @@
 //! stages are added when it is done, from what its threads measured.
 
 use std::collections::VecDeque;
-use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -35,6 +33,8 @@ const AT_ONCE: usize = 8;
 /// Chunks of a blob that may wait for its layer.
 const CHUNKS: usize = 4;
 
+const LOOK_FOR_SIGNALS: Duration = Duration::from_millis(50);
+
 /// A pulled image and what it took.
 pub struct Pulled {
     /// The image.
@@ -59,7 +59,6 @@ pub fn pull(
     let threads = Threads::default();
     let result = runtime.and_then(|runtime| {
         let result = runtime.block_on(async {
-            let signals = AsyncFd::with_interest(SignalSource(signals), Interest::READABLE).map_err(EngineError::Runtime)?;
             tokio::select! {
                 biased;
                 number = interrupted(signals) => Err(EngineError::interrupted(number)),
@@ -78,21 +77,13 @@ pub fn pull(
     stage.end(result)
 }
 
-struct SignalSource<'a>(&'a mut Signals);
-
-impl std::os::fd::AsRawFd for SignalSource<'_> {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
-}
-
-async fn interrupted(mut signals: AsyncFd<SignalSource<'_>>) -> i32 {
+/// Looks for signals now and then: what can be lost is a twentieth of a second of a pull that is given up.
+async fn interrupted(signals: &mut Signals) -> i32 {
     loop {
-        let Ok(mut ready) = signals.readable_mut().await else { std::future::pending().await };
-        if let Some(number) = ready.get_inner_mut().0.interrupted() {
+        if let Some(number) = signals.interrupted() {
             return number;
         }
-        ready.clear_ready();
+        tokio::time::sleep(LOOK_FOR_SIGNALS).await;
     }
 }
 
@@ -310,7 +301,6 @@ struct Totals {
 
 /// A layer that is in the store now; what it took, unless it was there.
 struct Fetched {
-    index: usize,
     outcome: Option<Outcome>,
 }
 
@@ -330,11 +320,11 @@ impl Fetch {
         let mut first_error = None;
         while let Some(joined) = tasks.join_next().await {
             match joined {
-                Ok(Ok(Fetched { outcome: Some(outcome), .. })) => {
+                Ok(Ok(Fetched { outcome: Some(outcome) })) => {
                     totals.wire += outcome.meters.download.bytes;
                     totals.unpacked += outcome.unpacked_bytes;
                 }
-                Ok(Ok(Fetched { outcome: None, .. })) => totals.cached += 1,
+                Ok(Ok(Fetched { outcome: None })) => totals.cached += 1,
                 // The others are given up; what they have finished stays in the store.
                 Ok(Err(e)) => {
                     first_error = first_error.or(Some(e));
@@ -357,8 +347,8 @@ impl Fetch {
         stage.set(attr::LAYER_MEDIA_TYPE, layer.media_type.as_str());
         stage.set(attr::LAYER_SIZE, layer.size);
         let result = self.in_a_slot(&stage, index, layer, diff_id).await;
-        stage.set(attr::CACHE, if matches!(&result, Ok(Fetched { outcome: None, .. })) { "hit" } else { "miss" });
-        if let Ok(Fetched { outcome: Some(outcome), .. }) = &result {
+        stage.set(attr::CACHE, if matches!(&result, Ok(Fetched { outcome: None })) { "hit" } else { "miss" });
+        if let Ok(Fetched { outcome: Some(outcome) }) = &result {
             stage.set(attr::LAYER_SIZE_UNPACKED, outcome.unpacked_bytes);
         }
         stage.end(result)
@@ -373,7 +363,7 @@ impl Fetch {
     ) -> Result<Fetched, EngineError> {
         if self.store.has_layer(&diff_id) {
             self.observer.event(Event::Layer { index, state: LayerState::Exists });
-            return Ok(Fetched { index, outcome: None });
+            return Ok(Fetched { outcome: None });
         }
         let waited = self.slots.free.available_permits() == 0;
         if waited {
@@ -401,7 +391,7 @@ impl Fetch {
                 Claim::Ours(draft) => break draft,
                 Claim::There => {
                     self.observer.event(Event::Layer { index, state: LayerState::Exists });
-                    return Ok(Fetched { index, outcome: None });
+                    return Ok(Fetched { outcome: None });
                 }
                 Claim::Busy => tokio::time::sleep(ASK_AGAIN).await,
             }
@@ -429,7 +419,7 @@ impl Fetch {
         let kept = Kept { unpacked: outcome.unpacked_bytes, notes: outcome.notes.clone() };
         commit.end(self.store.commit_layer(draft, &kept))?;
         self.observer.event(Event::Layer { index, state: LayerState::Complete });
-        Ok(Fetched { index, outcome: Some(outcome) })
+        Ok(Fetched { outcome: Some(outcome) })
     }
 
     #[allow(clippy::type_complexity)]
@@ -545,6 +535,19 @@ fn compression(media_type: &str) -> Compression {
     }
 }
 
+/// The stage that an error belongs to.
+fn stage_of(error: &LayerError) -> &'static str {
+    match error {
+        LayerError::Truncated { .. }
+        | LayerError::TooLong { .. }
+        | LayerError::DigestMismatch { .. }
+        | LayerError::DiffIdMismatch { .. }
+        | LayerError::Keep { .. } => span::LAYER_VERIFY,
+        LayerError::Corrupt { .. } => span::LAYER_DECOMPRESS,
+        _ => span::LAYER_EXTRACT,
+    }
+}
+
 /// Tells a layer's threads that the rest will not come; why is kept where it happened.
 #[derive(Debug, thiserror::Error)]
 #[error("the download broke off")]
@@ -566,7 +569,7 @@ fn add_spans(stage: &Stage, applied: &Applied, downloaded: &Downloaded) {
             && downloaded.error.is_none()
         {
             let now = Mono::now();
-            stage.finished(Finished::new(e.stage(), now, now).failed(e));
+            stage.finished(Finished::new(stage_of(e), now, now).failed(e));
         }
         return;
     };

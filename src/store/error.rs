@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::Failure;
-use crate::layer::LayerError;
+use crate::layer::stack::StackError;
 
 /// See the module.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +33,7 @@ pub enum StoreError {
     #[error("interrupted while waiting for another process that uses the store")]
     Interrupted,
     #[error("cannot combine the layers of the image: {0}")]
-    Stack(#[source] LayerError),
+    Stack(#[source] StackError),
 }
 
 impl StoreError {

@@ -43,6 +43,12 @@ pub enum Claim {
     Busy,
 }
 
+/// What a lower directory is, by index.
+enum Lower {
+    Layer(usize),
+    Fix(usize),
+}
+
 /// How long to wait before asking again after [`Claim::Busy`].
 pub const ASK_AGAIN: Duration = Duration::from_millis(5);
 
@@ -122,30 +128,40 @@ impl Store {
         // The same layer twice: overlayfs refuses a directory that occurs twice, and the upper one hides all of the lower.
         let last_of = |i: usize| opened.iter().rposition(|(d, ..)| *d == opened[i].0) == Some(i);
         let unique: Vec<usize> = (0..opened.len()).filter(|i| last_of(*i)).collect();
-        let refs: Vec<LayerRef<'_>> =
-            unique.iter().map(|i| LayerRef { dir: opened[*i].1.as_fd(), notes: &opened[*i].2 }).collect();
-        let elements = plan(&refs).map_err(StoreError::Stack)?;
+        let notes: Vec<&LayerNotes> = unique.iter().map(|i| &opened[*i].2).collect();
 
         let draft = self.tmp()?;
-        let mut below: Vec<OwnedFd> = Vec::new();
-        let mut lowers = Vec::new();
         let fixes = PathBuf::from("stacks").join(manifest.hex());
-        for element in &elements {
+        let mut made: Vec<OwnedFd> = Vec::new();
+        let mut below: Vec<Lower> = Vec::new();
+        let mut lowers = Vec::new();
+        for element in plan(&notes) {
             match element {
                 Element::Layer(i) => {
-                    let diff_id = opened[unique[*i]].0;
-                    below.push(refs[*i].dir.try_clone_to_owned().map_err(|e| StoreError::file("open", &self.layer_dir(diff_id), e))?);
+                    let (diff_id, ..) = &opened[unique[i]];
+                    below.push(Lower::Layer(unique[i]));
                     lowers.push(PathBuf::from("layers").join(diff_id.hex()).join("diff"));
                 }
                 Element::Fix(i) => {
-                    let dir = draft.path().join(lowers.len().to_string());
-                    fs::create_dir(&dir).map_err(|e| StoreError::file("create", &dir, e))?;
-                    let fix = open_dir(&dir)?;
+                    let (_, dir, notes) = &opened[unique[i]];
+                    let name = made.len().to_string();
+                    let path = draft.path().join(&name);
+                    fs::create_dir(&path).map_err(|e| StoreError::file("create", &path, e))?;
+                    let fix = open_dir(&path)?;
                     // The layer itself is on top of `below` by now; what lies below it is the rest.
-                    let rest: Vec<_> = below[..below.len() - 1].iter().map(AsFd::as_fd).collect();
-                    build_fix(&rest, &refs[*i], fix.as_fd(), flavor).map_err(StoreError::Stack)?;
-                    lowers.push(fixes.join(lowers.len().to_string()));
-                    below.push(fix);
+                    let rest: Vec<_> = below[..below.len() - 1]
+                        .iter()
+                        .map(|lower| match lower {
+                            Lower::Layer(i) => opened[*i].1.as_fd(),
+                            Lower::Fix(i) => made[*i].as_fd(),
+                        })
+                        .collect();
+                    let layer = LayerRef { dir: dir.as_fd(), notes };
+                    if build_fix(&rest, layer, fix.as_fd(), flavor).map_err(StoreError::Stack)? {
+                        below.push(Lower::Fix(made.len()));
+                        made.push(fix);
+                        lowers.push(fixes.join(name));
+                    }
                 }
             }
         }
