@@ -1,8 +1,10 @@
 //! The container's cgroup, on unified (v2), version 1 and hybrid hosts.
 //!
-//! Where the hierarchy is unified, clone3 starts the process inside its cgroup; the other hierarchies are joined by the
-//! process itself. Limits come later; what the cgroup gives now is the peak of memory, a place for everything the
-//! container starts, and a view of itself.
+//! Where there is a unified hierarchy, alone or beside others (hybrid), clone3 starts the process inside its cgroup, which
+//! costs next to nothing. On a pure version 1 host the process joins by itself; each join waits for a grace period of
+//! the whole machine (6 to 15 ms measured), which is why a hybrid host's version 1 hierarchies are left alone until
+//! there are limits to set. What the cgroup gives now is a place for everything the container starts, a view of itself,
+//! and the peak of memory where the hierarchy counts it.
 
 use std::ffi::CString;
 use std::io;
@@ -81,7 +83,7 @@ impl Cgroup {
                     group.unified = Some(dir);
                     group.version = 1;
                 }
-                for name in CONTROLLERS {
+                for name in CONTROLLERS.into_iter().filter(|_| !unified) {
                     let hierarchy = Path::new(ROOT).join(name);
                     if !hierarchy.join("cgroup.procs").exists() {
                         continue;
