@@ -251,11 +251,12 @@ pub struct Pull {
 }
 
 pub fn options() -> Options {
-    let mut options = Options::default();
-    options.retry_pause = Duration::from_millis(5);
-    options.stall_timeout = Duration::from_millis(400);
-    options.connect_timeout = Duration::from_millis(800);
-    options
+    Options {
+        retry_pause: Duration::from_millis(5),
+        stall_timeout: Duration::from_millis(400),
+        connect_timeout: Duration::from_millis(800),
+        ..Options::default()
+    }
 }
 
 impl Pull {
@@ -329,6 +330,7 @@ pub fn run(program: &str, args: &[&str]) {
 }
 
 /// Whether all `programs` are there; if not, says that the test is skipped, or fails where none may be.
+#[allow(clippy::print_stderr, reason = "a skipped test says so")]
 pub fn have(programs: &[&str]) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = |program: &str| std::env::split_paths(&path).any(|dir| dir.join(program).is_file());
