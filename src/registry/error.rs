@@ -54,7 +54,7 @@ pub enum RegistryError {
         /// What was asked for.
         url: String,
         /// The timeout.
-        seconds: u64,
+        seconds: f64,
         /// Body bytes until then.
         got: u64,
         /// Body bytes expected, if known.

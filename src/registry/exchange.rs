@@ -304,7 +304,7 @@ fn error_class(status: u16) -> Option<&'static str> {
 }
 
 fn stalled(url: &str, stall: Duration, got: u64, expected: Option<u64>) -> RegistryError {
-    RegistryError::Stalled { url: url.to_owned(), seconds: stall.as_secs(), got, expected }
+    RegistryError::Stalled { url: url.to_owned(), seconds: stall.as_secs_f64(), got, expected }
 }
 
 /// hyper's outer sentence says little; the innermost cause says what happened.

@@ -242,7 +242,7 @@ pub fn amd64() -> Platform {
     Platform::parse("linux/amd64").unwrap()
 }
 
-/// A client with short pauses inside a recorded `image.pull`.
+/// A client inside a recorded `image.pull`.
 pub struct Pull {
     pub client: Client,
     pub parent: Stage,
@@ -250,11 +250,12 @@ pub struct Pull {
     _default: tracing::subscriber::DefaultGuard,
 }
 
+/// Short pauses; timeouts that a busy machine does not run into.
 pub fn options() -> Options {
     Options {
         retry_pause: Duration::from_millis(5),
-        stall_timeout: Duration::from_millis(400),
-        connect_timeout: Duration::from_millis(800),
+        stall_timeout: Duration::from_secs(20),
+        connect_timeout: Duration::from_secs(20),
         ..Options::default()
     }
 }
