@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use hyper::header::HeaderValue;
-use serde::Deserialize;
 use tokio::time::sleep;
 
 use super::Options;
@@ -12,6 +11,7 @@ use super::error::{RegistryError, foreign};
 use super::exchange::{self, Again, Exchange, Get};
 use super::pool::{Pool, host_port};
 use super::reference::ImageRef;
+use super::said::{Said, limit, said};
 use super::url::{Origin, Url};
 use crate::names::{attr, span};
 use crate::record::Stage;
@@ -39,6 +39,8 @@ struct Want<'a> {
     authorization: Option<&'a HeaderValue>,
     /// The span that the next request could not go out before.
     after: Option<SpanId>,
+    /// Whether a server on the way here has answered already.
+    reached: bool,
     resent: &'a mut u32,
 }
 
@@ -58,10 +60,18 @@ impl Asker {
         let url = Url::new(&api, format!("/v2/{}/{path}", image.repository()));
         let mut resent = 0;
         let cached = self.tokens.get(&api, image.repository());
-        let want = Want { url: &url, accept, authorization: cached.as_ref(), after: None, resent: &mut resent };
+        let want = Want {
+            url: &url,
+            accept,
+            authorization: cached.as_ref(),
+            after: None,
+            reached: false,
+            resent: &mut resent,
+        };
         let mut answer = self.send(parent, want).await?;
         let mut used = cached;
-        if answer.status == 401 {
+        // A redirect's host has no say in whom we ask for a token, nor in who may read the repository.
+        if answer.status == 401 && answer.origin == api {
             let challenge = auth::challenge(&answer.headers);
             let body = answer.drain().await;
             drop(answer);
@@ -71,15 +81,21 @@ impl Asker {
             let Some(token) = stage.end(token)? else {
                 return Err(denied(image, said(&body, used.as_ref())));
             };
-            let want =
-                Want { url: &url, accept, authorization: Some(&token.header), after: auth_span, resent: &mut resent };
+            let want = Want {
+                url: &url,
+                accept,
+                authorization: Some(&token.header),
+                after: auth_span,
+                reached: true,
+                resent: &mut resent,
+            };
             answer = self.send(parent, want).await?;
             used = Some(token.header.clone());
             if answer.status != 401 {
                 self.tokens.put(&api, image.repository(), token);
             }
         }
-        if matches!(answer.status, 401 | 403) && self.is_from(&answer, &api) {
+        if matches!(answer.status, 401 | 403) && answer.origin == api {
             let body = answer.drain().await;
             return Err(denied(image, said(&body, used.as_ref())));
         }
@@ -95,11 +111,6 @@ impl Asker {
             return Err(error);
         }
         Ok(answer)
-    }
-
-    /// A status from the host of a redirect says nothing about access to the repository.
-    fn is_from(&self, answer: &Exchange, api: &Origin) -> bool {
-        Url::parse(&answer.url).is_ok_and(|u| u.origin == *api)
     }
 
     /// Gets a token as the challenge asks. `None` if the token server refuses one.
@@ -125,13 +136,20 @@ impl Asker {
             Credentials::Anonymous => {}
         }
         let mut resent = 0;
-        let want =
-            Want { url: &url, accept: "application/json", authorization: None, after: None, resent: &mut resent };
+        let want = Want {
+            url: &url,
+            accept: "application/json",
+            authorization: None,
+            after: None,
+            reached: true,
+            resent: &mut resent,
+        };
         let mut answer = self.send(stage, want).await?;
         match answer.status {
             200 => {}
             401 | 403 => {
                 answer.drain().await;
+                stage.fail("denied", "the token server gives no token for this repository");
                 return Ok(None);
             }
             _ => return Err(self.refused(answer, None).await),
@@ -189,7 +207,11 @@ impl Asker {
         let mut seen = vec![url.clone()];
         let mut authorization = want.authorization;
         loop {
-            let mut answer = self.once(parent, &url, authorization, want).await?;
+            let reached = want.reached || seen.len() > 1 || self.pool.has_answered(&url.origin);
+            let mut answer = match self.once(parent, &url, authorization, want).await {
+                Err((error, _)) if reached && error.is_unreachable() => return Err((error.after_an_answer(), true)),
+                answer => answer?,
+            };
             if !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
                 return Ok(answer);
             }
@@ -242,7 +264,7 @@ impl Asker {
         let said = said(&body, secret);
         match limit {
             Some(limit) => {
-                let host = Url::parse(&answer.url).map_or_else(|_| answer.url.clone(), |u| host_port(&u.origin));
+                let host = host_port(&answer.origin);
                 RegistryError::RateLimited { host, limit, said: said.text }
             }
             None => RegistryError::Status {
@@ -280,75 +302,6 @@ fn next_hop(from: &Url, location: Option<&str>, seen: &[Url]) -> Result<Url, Reg
     Ok(next)
 }
 
-/// Which limit a 429 is about, as far as it says: `; limit 100 in 6 h, 0 left, …`.
-fn limit(answer: &Exchange) -> String {
-    let mut parts = Vec::new();
-    if let Some(limit) = answer.header("ratelimit-limit") {
-        parts.push(format!("limit {}", amount(limit)));
-    }
-    if let Some(left) = answer.header("ratelimit-remaining") {
-        parts.push(format!("{} left", amount(left)));
-    }
-    if let Some(source) = answer.header("docker-ratelimit-source") {
-        parts.push(format!("counted for `{}`", foreign(source, 60)));
-    }
-    if let Some(after) = answer.header("retry-after") {
-        let unit = if after.trim().bytes().all(|b| b.is_ascii_digit()) { " s" } else { "" };
-        parts.push(format!("to be asked again after `{}{unit}`", foreign(after, 40)));
-    }
-    if parts.is_empty() { ", which limit it doesn't say".into() } else { format!("; {}", parts.join(", ")) }
-}
-
-/// `100;w=21600` is 100 in 6 h.
-fn amount(header: &str) -> String {
-    let (count, window) = header.split_once(";w=").unwrap_or((header, ""));
-    match window.trim().parse::<u64>() {
-        Ok(seconds) if seconds > 0 && seconds % 3600 == 0 => format!("{} in {} h", foreign(count, 20), seconds / 3600),
-        Ok(seconds) => format!("{} in {seconds} s", foreign(count, 20)),
-        Err(_) => foreign(header, 40),
-    }
-}
-
-/// What a registry says about a refusal (distribution-spec, "Error Codes").
-pub(super) struct Said {
-    /// `MANIFEST_UNKNOWN`, …
-    pub(super) code: String,
-    /// As docker shows it: `manifest unknown: manifest unknown`.
-    pub(super) text: String,
-}
-
-#[derive(Deserialize)]
-struct ErrorDocument {
-    errors: Vec<ErrorEntry>,
-}
-
-#[derive(Deserialize)]
-struct ErrorEntry {
-    #[serde(default)]
-    code: String,
-    #[serde(default)]
-    message: String,
-}
-
-/// Reads an error body; a secret that was sent is taken out, should the server repeat it.
-fn said(body: &[u8], secret: Option<&HeaderValue>) -> Said {
-    let first = serde_json::from_slice::<ErrorDocument>(body).ok().and_then(|d| d.errors.into_iter().next());
-    let Some(ErrorEntry { code, mut message }) = first else {
-        return Said { code: String::new(), text: String::new() };
-    };
-    if let Some(secret) = secret.and_then(|s| s.to_str().ok()).and_then(|s| s.split(' ').next_back()) {
-        message = message.replace(secret, "REDACTED");
-    }
-    let words = foreign(&code, 60).to_lowercase().replace('_', " ");
-    let message = foreign(&message, 200);
-    let text = match (words.is_empty(), message.is_empty()) {
-        (true, _) => message,
-        (false, true) => words,
-        (false, false) => format!("{words}: {message}"),
-    };
-    Said { code, text }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -372,30 +325,5 @@ mod tests {
             let error = hop(from, to).unwrap_err();
             assert!(error.contains(why) && !error.contains("s3cr3t"), "{error}");
         }
-    }
-
-    #[test]
-    fn refusals_are_read_as_docker_does() {
-        let text = |body: &str| said(body.as_bytes(), Some(&"Bearer s3cr3t".parse().unwrap())).text;
-        assert_eq!(
-            text(r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{"Tag":"x"}}]}"#),
-            "manifest unknown: manifest unknown"
-        );
-        assert_eq!(
-            text(r#"{"errors":[{"code":"DENIED","message":"bad token s3cr3t\u001b[2J"}]}"#),
-            "denied: bad token REDACTED [2J"
-        );
-        for nothing in ["", "<html>", "{}", r#"{"errors":[]}"#, r#"{"errors":[{}]}"#] {
-            assert_eq!(text(nothing), "", "{nothing}");
-        }
-        assert!(text(&format!(r#"{{"errors":[{{"code":"X","message":"{}"}}]}}"#, "y".repeat(5000))).len() < 300);
-    }
-
-    #[test]
-    fn quotas_are_said_in_hours() {
-        assert_eq!(amount("100;w=21600"), "100 in 6 h");
-        assert_eq!(amount("100;w=90"), "100 in 90 s");
-        assert_eq!(amount("100"), "100");
-        assert_eq!(amount("x;w="), "x;w=");
     }
 }

@@ -54,7 +54,7 @@ pub enum RegistryError {
         /// What was asked for.
         url: String,
         /// The timeout.
-        seconds: u64,
+        seconds: f64,
         /// Body bytes until then.
         got: u64,
         /// Body bytes expected, if known.
@@ -210,10 +210,20 @@ pub enum Unreachable {
 }
 
 impl RegistryError {
-    /// Whether the registry (or its token server) cannot be reached at all, so that another one may be asked instead.
-    /// Any answer, even a bad one, makes this false.
+    /// Whether the registry cannot be reached at all, so that another one may be asked instead. Any answer, even a bad
+    /// one or a redirect to a host that is not there, makes this false.
     pub fn is_unreachable(&self) -> bool {
         matches!(self, RegistryError::Unreachable { .. })
+    }
+
+    /// The same, where something has answered before.
+    pub(super) fn after_an_answer(self) -> Self {
+        match self {
+            RegistryError::Unreachable { host, url, why } => {
+                RegistryError::Connection { url, why: format!("`{host}` cannot be reached: {why}") }
+            }
+            other => other,
+        }
     }
 }
 

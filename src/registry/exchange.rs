@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::error::{RegistryError, foreign};
 use super::pool::{Conn, Pool};
-use super::url::Url;
+use super::url::{Origin, Url};
 use crate::error::Failure;
 use crate::names::{attr, span};
 use crate::record::Stage;
@@ -48,7 +48,9 @@ pub(super) struct Exchange {
     pub(super) headers: HeaderMap,
     /// `Content-Length`, if there was one; or what the caller knows. Fewer bytes are an error.
     pub(super) expected: Option<u64>,
-    /// Where it came from, as it may be shown.
+    /// Who answered.
+    pub(super) origin: Origin,
+    /// What was asked for, as it may be shown.
     pub(super) url: String,
     got: u64,
     stall: Duration,
@@ -95,16 +97,11 @@ pub(super) async fn get(pool: &Pool, parent: &Stage, ask: Get<'_>) -> Result<Exc
 }
 
 async fn exchange(pool: &Pool, stage: &Stage, ask: &Get<'_>, shown: &str) -> Result<Exchange, NoResponse> {
-    let origin = &ask.url.origin;
-    let mut conn = match pool.take(stage, ask.url, ask.fresh).await {
-        Ok(conn) => conn,
-        Err(error) => {
-            // The first contact is not tried again: whether anything is there at all shall be known soon.
-            let passing = matches!(error, RegistryError::Unreachable { .. } | RegistryError::Connection { .. });
-            let again = if passing && pool.has_answered(origin) { Again::Later } else { Again::No };
-            return Err(NoResponse { error, again });
-        }
-    };
+    let mut conn = pool
+        .take(stage, ask.url, ask.fresh)
+        .await
+        // The first contact is not tried again: whether anything is there at all shall be known soon.
+        .map_err(|error| NoResponse { error, again: Again::No })?;
     stage.set(attr::NETWORK_PEER_ADDRESS, conn.peer.to_string());
     stage.set(attr::CONNECTION_REUSED, conn.reused);
 
@@ -158,6 +155,7 @@ async fn exchange(pool: &Pool, stage: &Stage, ask: &Get<'_>, shown: &str) -> Res
         body,
         conn: Some(conn),
         headers: head.headers,
+        origin: ask.url.origin.clone(),
         url: shown.to_owned(),
         got: 0,
         stall: ask.stall,
@@ -306,7 +304,7 @@ fn error_class(status: u16) -> Option<&'static str> {
 }
 
 fn stalled(url: &str, stall: Duration, got: u64, expected: Option<u64>) -> RegistryError {
-    RegistryError::Stalled { url: url.to_owned(), seconds: stall.as_secs(), got, expected }
+    RegistryError::Stalled { url: url.to_owned(), seconds: stall.as_secs_f64(), got, expected }
 }
 
 /// hyper's outer sentence says little; the innermost cause says what happened.

@@ -1,8 +1,8 @@
 //! The client side of the OCI distribution API, with every network step visible as a span.
 //!
-//! Reading order: [`reference`] (image names), this file (the four things that are asked for), `manifest` and `config`
+//! Reading order: [`mod@reference`] (image names), this file (the four things that are asked for), `manifest` and `config`
 //! (what the answers mean and when they are believed), `ask` (redirects, retries, tokens), `exchange` (one request and
-//! its spans), `pool` (connections), `tls`, `auth`, `url`.
+//! its spans), `pool` (connections), `tls`, `auth`, `said` (refusals), `url`.
 //!
 //! [`oci_distribution::Client`] is not used: it hides the connection, whose name look-up, connect, handshake and first
 //! byte are what this program exists to show. Nothing that a server sends can make this module panic or keep more than
@@ -19,6 +19,7 @@ mod manifest;
 pub mod platform;
 mod pool;
 pub mod reference;
+mod said;
 mod tls;
 mod url;
 
@@ -45,7 +46,6 @@ use crate::stage;
 
 /// How to ask.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct Options {
     /// Registries that are to be asked somewhere else, e.g. `docker.io` at the built-in hub's `http://127.0.0.1:PORT`. Also
     /// the way to plain HTTP off loopback.

@@ -78,7 +78,8 @@ async fn a_token_that_stops_working_is_renewed() {
 #[tokio::test]
 async fn no_access_has_dockers_words() {
     let words = "pull access denied for team/app, repository does not exist or may require 'docker login'";
-    let cases: [(&str, Box<dyn Fn(&Seen) -> Reply + Send + Sync>, String); 3] = [
+    type Handler = Box<dyn Fn(&Seen) -> Reply + Send + Sync>;
+    let cases: [(&str, Handler, String); 3] = [
         (
             "still 401 with a token",
             Box::new(|seen| {
@@ -230,4 +231,46 @@ async fn redirects_end() {
     let error = Pull::new().manifest(&server.image("team/app")).await.unwrap_err();
     assert!(error.to_string().contains("five redirects"), "{error}");
     assert_eq!(server.seen().len(), 6);
+}
+
+#[tokio::test]
+async fn a_blob_store_that_is_down_does_not_make_the_registry_unreachable() {
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let image = Image::new();
+    let server = Server::start(move |seen| match is_blob_of(seen, &image.layer) {
+        true => Reply::Http(307, vec![("Location", format!("http://{closed}/x?s3cr3t"))], vec![]),
+        false => image.serve(seen),
+    })
+    .await;
+    let pull = Pull::new();
+    let error = pull.everything(&server.image("team/app")).await.unwrap_err();
+    assert!(!error.is_unreachable());
+    assert!(
+        error.to_string().contains(&format!("`{closed}` cannot be reached: {closed}: Connection refused")),
+        "{error}"
+    );
+    let trace = pull.finish();
+    let gets = children(&trace, named(&trace, "layer.download")[0]);
+    assert_eq!(gets.len(), 6, "three tries of two hops");
+}
+
+#[tokio::test]
+async fn a_redirects_host_cannot_send_us_for_a_token() {
+    let elsewhere = Server::start(|seen| match seen.target.starts_with("/token") {
+        true => ok("application/json", r#"{"token":"s3cr3t-token"}"#),
+        false => challenge(&format!("http://{}/token", seen.headers["host"])),
+    })
+    .await;
+    let away = format!("http://{}/blob", elsewhere.address);
+    let image = Image::new();
+    let server = Server::start(move |seen| match is_blob_of(seen, &image.layer) {
+        true => Reply::Http(307, vec![("Location", away.clone())], vec![]),
+        false => image.serve(seen),
+    })
+    .await;
+    let pull = Pull::new();
+    let error = pull.everything(&server.image("team/app")).await.unwrap_err();
+    assert_eq!(error.kind(), "http_status", "{error}");
+    assert_eq!(elsewhere.seen().len(), 1, "{:?}", elsewhere.seen());
+    assert!(named(&pull.finish(), "registry.auth").is_empty());
 }

@@ -242,7 +242,7 @@ pub fn amd64() -> Platform {
     Platform::parse("linux/amd64").unwrap()
 }
 
-/// A client with short pauses inside a recorded `image.pull`.
+/// A client inside a recorded `image.pull`.
 pub struct Pull {
     pub client: Client,
     pub parent: Stage,
@@ -250,12 +250,14 @@ pub struct Pull {
     _default: tracing::subscriber::DefaultGuard,
 }
 
+/// Short pauses; timeouts that a busy machine does not run into.
 pub fn options() -> Options {
-    let mut options = Options::default();
-    options.retry_pause = Duration::from_millis(5);
-    options.stall_timeout = Duration::from_millis(400);
-    options.connect_timeout = Duration::from_millis(800);
-    options
+    Options {
+        retry_pause: Duration::from_millis(5),
+        stall_timeout: Duration::from_secs(20),
+        connect_timeout: Duration::from_secs(20),
+        ..Options::default()
+    }
 }
 
 impl Pull {
@@ -329,6 +331,7 @@ pub fn run(program: &str, args: &[&str]) {
 }
 
 /// Whether all `programs` are there; if not, says that the test is skipped, or fails where none may be.
+#[allow(clippy::print_stderr, reason = "a skipped test says so")]
 pub fn have(programs: &[&str]) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = |program: &str| std::env::split_paths(&path).any(|dir| dir.join(program).is_file());

@@ -1,0 +1,106 @@
+//! What a registry says when it refuses, made fit to be shown.
+
+use hyper::header::HeaderValue;
+use serde::Deserialize;
+
+use super::error::foreign;
+use super::exchange::Exchange;
+
+/// Which limit a 429 is about, as far as it says: `; limit 100 in 6 h, 0 left, …`.
+pub(super) fn limit(answer: &Exchange) -> String {
+    let mut parts = Vec::new();
+    if let Some(limit) = answer.header("ratelimit-limit") {
+        parts.push(format!("limit {}", amount(limit)));
+    }
+    if let Some(left) = answer.header("ratelimit-remaining") {
+        parts.push(format!("{} left", amount(left)));
+    }
+    if let Some(source) = answer.header("docker-ratelimit-source") {
+        parts.push(format!("counted for `{}`", foreign(source, 60)));
+    }
+    if let Some(after) = answer.header("retry-after") {
+        let unit = if after.trim().bytes().all(|b| b.is_ascii_digit()) { " s" } else { "" };
+        parts.push(format!("to be asked again after `{}{unit}`", foreign(after, 40)));
+    }
+    if parts.is_empty() { ", which limit it doesn't say".into() } else { format!("; {}", parts.join(", ")) }
+}
+
+/// `100;w=21600` is 100 in 6 h.
+fn amount(header: &str) -> String {
+    let (count, window) = header.split_once(";w=").unwrap_or((header, ""));
+    match window.trim().parse::<u64>() {
+        Ok(seconds) if seconds > 0 && seconds % 3600 == 0 => format!("{} in {} h", foreign(count, 20), seconds / 3600),
+        Ok(seconds) => format!("{} in {seconds} s", foreign(count, 20)),
+        Err(_) => foreign(header, 40),
+    }
+}
+
+/// What a registry says about a refusal (distribution-spec, "Error Codes").
+pub(super) struct Said {
+    /// `MANIFEST_UNKNOWN`, …
+    pub(super) code: String,
+    /// As docker shows it: `manifest unknown: manifest unknown`.
+    pub(super) text: String,
+}
+
+#[derive(Deserialize)]
+struct ErrorDocument {
+    errors: Vec<ErrorEntry>,
+}
+
+#[derive(Deserialize)]
+struct ErrorEntry {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+/// Reads an error body; a secret that was sent is taken out, should the server repeat it.
+pub(super) fn said(body: &[u8], secret: Option<&HeaderValue>) -> Said {
+    let first = serde_json::from_slice::<ErrorDocument>(body).ok().and_then(|d| d.errors.into_iter().next());
+    let Some(ErrorEntry { code, mut message }) = first else {
+        return Said { code: String::new(), text: String::new() };
+    };
+    if let Some(secret) = secret.and_then(|s| s.to_str().ok()).and_then(|s| s.split(' ').next_back()) {
+        message = message.replace(secret, "REDACTED");
+    }
+    let words = foreign(&code, 60).to_lowercase().replace('_', " ");
+    let message = foreign(&message, 200);
+    let text = match (words.is_empty(), message.is_empty()) {
+        (true, _) => message,
+        (false, true) => words,
+        (false, false) => format!("{words}: {message}"),
+    };
+    Said { code, text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_read_as_docker_does() {
+        let text = |body: &str| said(body.as_bytes(), Some(&"Bearer s3cr3t".parse().unwrap())).text;
+        assert_eq!(
+            text(r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{"Tag":"x"}}]}"#),
+            "manifest unknown: manifest unknown"
+        );
+        assert_eq!(
+            text(r#"{"errors":[{"code":"DENIED","message":"bad token s3cr3t\u001b[2J"}]}"#),
+            "denied: bad token REDACTED [2J"
+        );
+        for nothing in ["", "<html>", "{}", r#"{"errors":[]}"#, r#"{"errors":[{}]}"#] {
+            assert_eq!(text(nothing), "", "{nothing}");
+        }
+        assert!(text(&format!(r#"{{"errors":[{{"code":"X","message":"{}"}}]}}"#, "y".repeat(5000))).len() < 300);
+    }
+
+    #[test]
+    fn quotas_are_said_in_hours() {
+        assert_eq!(amount("100;w=21600"), "100 in 6 h");
+        assert_eq!(amount("100;w=90"), "100 in 90 s");
+        assert_eq!(amount("100"), "100");
+        assert_eq!(amount("x;w="), "x;w=");
+    }
+}
