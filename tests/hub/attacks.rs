@@ -58,6 +58,7 @@ fn many_connections_wait_for_their_turn() {
     let addr = hub.addr();
     let late = std::thread::spawn(move || ask(addr, "GET", "/v2/", &[]).status);
     std::thread::sleep(Duration::from_millis(200));
+    assert!(!late.is_finished(), "the number of connections is not bounded");
     drop(silent);
     assert_eq!(late.join().unwrap(), 200);
 }

@@ -133,7 +133,11 @@ fn making_images_leaves_no_files_and_failing_says_where() {
 
 #[test]
 fn the_hub_stops_at_once_whatever_it_is_doing() {
-    let hub = start();
+    let gone = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&gone);
+    let observer: hub::Observer = Arc::new(move |access| heard.lock().unwrap().push((access.status, access.bytes)));
+    let options = Options { observer: Some(observer), ..Options::default() };
+    let hub = Hub::with("127.0.0.1:0".parse().unwrap(), options).unwrap();
     let layer = manifest_of(&hub, DEMO, "1x8MiB-none")["layers"][0]["digest"].as_str().unwrap().to_owned();
     let request = |path: &str| {
         let mut stream = TcpStream::connect(hub.addr()).unwrap();
@@ -153,4 +157,7 @@ fn the_hub_stops_at_once_whatever_it_is_doing() {
     assert!(rest.len() < 8 << 20);
     let answered = unmade.read_to_end(&mut Vec::new());
     assert!(matches!(answered, Ok(0) | Err(_)), "{answered:?}");
+    let gone = gone.lock().unwrap();
+    assert!(gone.iter().any(|(status, bytes)| *status == 200 && (1..8 << 20).contains(bytes)), "{gone:?}");
+    assert!(gone.contains(&(0, 0)), "the request without an answer: {gone:?}");
 }
