@@ -99,7 +99,7 @@ fn demo_programs_say_what_the_image_is() {
         let mut entry = entry.unwrap();
         if entry.path().unwrap().starts_with("bin/demo-amd64") {
             let path = dir.path().join("demo");
-            entry.unpack(&path).unwrap();
+            unpack_program(&mut entry, &path);
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o755);
             if !cfg!(target_arch = "x86_64") {
                 return skipped("this machine is not x86_64");
