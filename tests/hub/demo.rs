@@ -136,7 +136,8 @@ fn the_hub_stops_at_once_whatever_it_is_doing() {
     let gone = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&gone);
     let observer: hub::Observer = Arc::new(move |access| heard.lock().unwrap().push((access.status, access.bytes)));
-    let options = Options { observer: Some(observer), ..Options::default() };
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { observer: Some(observer), dir: Some(dir.path().to_owned()) };
     let hub = Hub::with("127.0.0.1:0".parse().unwrap(), options).unwrap();
     let layer = manifest_of(&hub, DEMO, "1x8MiB-none")["layers"][0]["digest"].as_str().unwrap().to_owned();
     let request = |path: &str| {
@@ -147,10 +148,15 @@ fn the_hub_stops_at_once_whatever_it_is_doing() {
     // One transfer that nobody reads, and an image that takes long to make.
     let mut unread = request(&format!("/v2/demo/layers/blobs/{layer}"));
     let mut unmade = request("/v2/demo/layers/manifests/2x8GiB");
-    std::thread::sleep(Duration::from_millis(300));
+    unread.read_exact(&mut [0]).unwrap();
+    let begun = Instant::now();
+    while open_in(dir.path()) < 3 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the second image was not begun");
+        std::thread::sleep(Duration::from_millis(10));
+    }
     let (addr, stopped) = (hub.addr(), Instant::now());
     hub.stop();
-    assert!(stopped.elapsed() < Duration::from_secs(2), "{:?}", stopped.elapsed());
+    assert!(stopped.elapsed() < Duration::from_secs(4), "{:?}", stopped.elapsed());
     assert!(TcpStream::connect(addr).is_err());
     let mut rest = Vec::new();
     let _ = unread.read_to_end(&mut rest);

@@ -164,3 +164,9 @@ fn unpack_program(entry: &mut tar::Entry<'_, &[u8]>, path: &Path) {
     let copied = Command::new("cp").arg("-p").args([&made, path]).status().unwrap();
     assert!(copied.success());
 }
+
+/// How many nameless files in `dir` this process holds open.
+fn open_in(dir: &Path) -> usize {
+    let open = fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    open.filter(|target| target.starts_with(dir)).count()
+}
