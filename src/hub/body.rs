@@ -1,7 +1,6 @@
-//! Response bodies: a stretch of a file in bounded pieces, and a wrapper that tells the observer how much went out.
+//! Response bodies: a stretch of a file in bounded pieces, and a wrapper that counts how much went out.
 
-use super::server::Busy;
-use super::{Access, Observer};
+use super::server::Report;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use std::fs::File;
@@ -10,7 +9,6 @@ use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 use tokio::task::JoinHandle;
 
 /// One piece. A connection holds at most two: one on its way out, one being read.
@@ -79,22 +77,10 @@ impl Body for FileBody {
     }
 }
 
-/// Tells the observer of a request once its answer has been sent or broken off.
+/// Counts what goes out, for the report on the request, which is made when this is dropped.
 pub(super) struct Watched<B> {
     pub(super) inner: B,
-    pub(super) access: Access,
-    pub(super) started: Instant,
-    pub(super) observer: Option<Observer>,
-    pub(super) _busy: Busy,
-}
-
-impl<B> Drop for Watched<B> {
-    fn drop(&mut self) {
-        if let Some(observer) = &self.observer {
-            self.access.duration = self.started.elapsed();
-            observer(&self.access);
-        }
-    }
+    pub(super) report: Report,
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Body for Watched<B> {
@@ -104,7 +90,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Watched<B> {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
         if let Some(Ok(frame)) = &frame {
-            self.access.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+            self.report.access.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
         }
         Poll::Ready(frame)
     }

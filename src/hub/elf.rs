@@ -134,6 +134,10 @@ const ARM64_WORDS: u32 = 17;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::process::Signal;
+    use std::io::Read;
+    use std::process::Command;
+    use std::time::Duration;
 
     fn word(file: &[u8], at: usize) -> u64 {
         u64::from_le_bytes(file[at..at + 8].try_into().unwrap())
@@ -164,6 +168,49 @@ mod tests {
     fn code_sizes_are_what_the_addresses_assume() {
         assert_eq!(amd64(1).len(), AMD64_SIZE as usize);
         assert_eq!(arm64(1).len(), 4 * ARM64_WORDS as usize);
+    }
+
+    /// A pipe of one page takes a part of the message; stopping and continuing a process that waits for room makes
+    /// `write` return that part. The program must go on where it was.
+    #[test]
+    fn a_short_write_goes_on_where_it_stopped() {
+        let dir = tempfile::tempdir().unwrap();
+        let message: Vec<u8> = (0..20_000u32).flat_map(|n| n.to_le_bytes()).take(60_000).collect();
+        let native = if cfg!(target_arch = "aarch64") { Arch::Arm64 } else { Arch::Amd64 };
+        for arch in Arch::ALL {
+            // Copied by another program: a descriptor open for writing that a test beside this one inherits for a
+            // moment would make exec fail.
+            let [made, program] = ["made", "program"].map(|name| dir.path().join(format!("{name}-{}", arch.goarch())));
+            std::fs::write(&made, print_and_exit(arch, &message)).unwrap();
+            let copied =
+                Command::new("install").args(["-m755".as_ref(), made.as_os_str(), program.as_os_str()]).status();
+            assert!(copied.unwrap().success());
+            let mut command = Command::new(&program);
+            if arch != native {
+                command = Command::new(if arch == Arch::Arm64 { "qemu-aarch64-static" } else { "qemu-x86_64-static" });
+                command.arg(&program);
+            }
+            let (reader, writer) = std::io::pipe().unwrap();
+            rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
+            let spawned = command.stdout(writer).spawn();
+            drop(command);
+            let mut child = match spawned {
+                Ok(child) => child,
+                // `tests/hub/hello.rs` says aloud that the other architecture was skipped.
+                Err(_) if arch != native => continue,
+                Err(error) => panic!("{error}"),
+            };
+            let pid = rustix::process::Pid::from_child(&child);
+            for signal in [Signal::STOP, Signal::CONT, Signal::STOP, Signal::CONT] {
+                std::thread::sleep(Duration::from_millis(100));
+                rustix::process::kill_process(pid, signal).unwrap();
+            }
+            let mut output = Vec::new();
+            // Not to the end: a program that never stops would fill the memory.
+            reader.take(message.len() as u64 + 1).read_to_end(&mut output).unwrap();
+            assert!(child.wait().unwrap().success(), "{arch:?}");
+            assert!(output == message, "{arch:?}: {} bytes", output.len());
+        }
     }
 
     #[test]

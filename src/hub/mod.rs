@@ -50,7 +50,7 @@ pub struct Access {
     pub method: String,
     /// Path without query; plain ASCII, anything else in it escaped, cut after some hundred characters.
     pub path: String,
-    /// HTTP status.
+    /// HTTP status; 0 if the client went away before there was an answer.
     pub status: u16,
     /// Bytes of body handed to the connection; fewer than announced if the client went away.
     pub bytes: u64,

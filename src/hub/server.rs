@@ -50,20 +50,37 @@ pub(super) async fn run(
 }
 
 async fn handle(State(server): State<Arc<Server>>, ConnectInfo(peer): ConnectInfo<Peer>, request: Request) -> Response {
-    let started = Instant::now();
-    let busy = Busy::new(&peer.requests);
     let (method, uri) = (request.method(), request.uri());
-    let response = answer::answer(&server.library, method, uri, request.headers()).await;
     let access = Access {
         peer: peer.addr,
         method: method.to_string(),
         path: printable(uri.path()),
-        status: response.status().as_u16(),
+        status: 0,
         bytes: 0,
         duration: Duration::ZERO,
     };
     let observer = server.observer.clone();
-    response.map(|inner| Body::new(Watched { inner, access, started, observer, _busy: busy }))
+    let mut report = Report { access, started: Instant::now(), observer, _busy: Busy::new(&peer.requests) };
+    let response = answer::answer(&server.library, method, uri, request.headers()).await;
+    report.access.status = response.status().as_u16();
+    response.map(|inner| Body::new(Watched { inner, report }))
+}
+
+/// Tells the observer when dropped: after the answer has been sent, or when the client has gone away before.
+pub(super) struct Report {
+    pub(super) access: Access,
+    started: Instant,
+    observer: Option<Observer>,
+    _busy: Busy,
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        if let Some(observer) = &self.observer {
+            self.access.duration = self.started.elapsed();
+            observer(&self.access);
+        }
+    }
 }
 
 /// A path as it may go to a terminal: plain ASCII, not endless.
@@ -91,7 +108,7 @@ impl Connected<IncomingStream<'_, Limited>> for Peer {
 }
 
 /// Counts a request on its connection until the answer has been sent.
-pub(super) struct Busy(Arc<AtomicUsize>);
+struct Busy(Arc<AtomicUsize>);
 
 impl Busy {
     fn new(requests: &Arc<AtomicUsize>) -> Self {

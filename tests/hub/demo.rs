@@ -99,7 +99,7 @@ fn demo_programs_say_what_the_image_is() {
         let mut entry = entry.unwrap();
         if entry.path().unwrap().starts_with("bin/demo-amd64") {
             let path = dir.path().join("demo");
-            entry.unpack(&path).unwrap();
+            unpack_program(&mut entry, &path);
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o755);
             if !cfg!(target_arch = "x86_64") {
                 return skipped("this machine is not x86_64");
@@ -133,7 +133,12 @@ fn making_images_leaves_no_files_and_failing_says_where() {
 
 #[test]
 fn the_hub_stops_at_once_whatever_it_is_doing() {
-    let hub = start();
+    let gone = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&gone);
+    let observer: hub::Observer = Arc::new(move |access| heard.lock().unwrap().push((access.status, access.bytes)));
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { observer: Some(observer), dir: Some(dir.path().to_owned()) };
+    let hub = Hub::with("127.0.0.1:0".parse().unwrap(), options).unwrap();
     let layer = manifest_of(&hub, DEMO, "1x8MiB-none")["layers"][0]["digest"].as_str().unwrap().to_owned();
     let request = |path: &str| {
         let mut stream = TcpStream::connect(hub.addr()).unwrap();
@@ -143,14 +148,22 @@ fn the_hub_stops_at_once_whatever_it_is_doing() {
     // One transfer that nobody reads, and an image that takes long to make.
     let mut unread = request(&format!("/v2/demo/layers/blobs/{layer}"));
     let mut unmade = request("/v2/demo/layers/manifests/2x8GiB");
-    std::thread::sleep(Duration::from_millis(300));
+    unread.read_exact(&mut [0]).unwrap();
+    let begun = Instant::now();
+    while open_in(dir.path()) < 3 {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the second image was not begun");
+        std::thread::sleep(Duration::from_millis(10));
+    }
     let (addr, stopped) = (hub.addr(), Instant::now());
     hub.stop();
-    assert!(stopped.elapsed() < Duration::from_secs(2), "{:?}", stopped.elapsed());
+    assert!(stopped.elapsed() < Duration::from_secs(4), "{:?}", stopped.elapsed());
     assert!(TcpStream::connect(addr).is_err());
     let mut rest = Vec::new();
     let _ = unread.read_to_end(&mut rest);
     assert!(rest.len() < 8 << 20);
     let answered = unmade.read_to_end(&mut Vec::new());
     assert!(matches!(answered, Ok(0) | Err(_)), "{answered:?}");
+    let gone = gone.lock().unwrap();
+    assert!(gone.iter().any(|(status, bytes)| *status == 200 && (1..8 << 20).contains(bytes)), "{gone:?}");
+    assert!(gone.contains(&(0, 0)), "the request without an answer: {gone:?}");
 }

@@ -12,7 +12,7 @@ fn hello(hub: &Hub, dir: &Path, arch: &str) -> std::path::PathBuf {
     let mut entry = entries.next().unwrap().unwrap();
     assert_eq!((entry.path().unwrap().to_str(), entry.header().mode().unwrap()), (Some("hello"), 0o755));
     let path = dir.join(arch);
-    entry.unpack(&path).unwrap();
+    unpack_program(&mut entry, &path);
     assert!(entries.next().is_none());
     let program = fs::read(&path).unwrap();
     assert_eq!(&program[..6], b"\x7fELF\x02\x01");
@@ -22,7 +22,8 @@ fn hello(hub: &Hub, dir: &Path, arch: &str) -> std::path::PathBuf {
 /// Runs `program` (behind `before`) in the ways in which it can end.
 fn runs_in_every_way(before: &[&str], program: &Path) {
     let run = |script: &str| {
-        let line = format!("{script} exec {} {}", before.join(" "), program.display());
+        // A second of CPU, for a program that never stops.
+        let line = format!("ulimit -t 1; {script} exec {} {}", before.join(" "), program.display());
         (line.clone(), Command::new("sh").args(["-c", &line]).stderr(Stdio::null()).output().unwrap())
     };
     let (_, whole) = run("");

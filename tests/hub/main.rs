@@ -155,3 +155,18 @@ fn succeeded(output: &Output) {
 fn manifest_of(hub: &Hub, name: &str, tag: &str) -> Value {
     ask(hub.addr(), "GET", &format!("/v2/{name}/manifests/{tag}"), &[ONE_MANIFEST]).json()
 }
+
+/// Unpacks a program so that it can be run at once. The copy is made by another process: a descriptor open for writing
+/// in this one can be inherited for a moment by what a test beside it starts, and then exec fails ("text file busy").
+fn unpack_program(entry: &mut tar::Entry<'_, &[u8]>, path: &Path) {
+    let made = path.with_extension("made");
+    entry.unpack(&made).unwrap();
+    let copied = Command::new("cp").arg("-p").args([&made, path]).status().unwrap();
+    assert!(copied.success());
+}
+
+/// How many nameless files in `dir` this process holds open.
+fn open_in(dir: &Path) -> usize {
+    let open = fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    open.filter(|target| target.starts_with(dir)).count()
+}
