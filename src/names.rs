@@ -10,6 +10,8 @@ pub mod span {
     pub const RUN: &str = "run";
     /// The whole of a `trace pull`.
     pub const PULL: &str = "pull";
+    /// Program start to the first stage: the command line is read, the store opened, leftovers taken away.
+    pub const STARTUP: &str = "startup";
     /// An ordinary user becoming root of a user namespace.
     pub const USERNS_ENTER: &str = "userns.enter";
     /// Look-up in the image store.

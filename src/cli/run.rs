@@ -29,13 +29,11 @@ pub fn run(args: args::Run, started: Mono, verbose: bool) -> Done {
     let root = engine::root_stage(span::RUN, started);
     let lines = Arc::new(PullLines::for_run(args.quiet));
 
-    let plain = options.plain;
-    let begun = prepare(&root, plain);
+    let begun = prepare(&root, started, options.plain);
     let mut outcome = None;
     let mut store = None;
     let code = match begun {
         Ok((opened, privilege, denied)) => {
-            clean_up(&opened, privilege.as_ref());
             let context =
                 Context { store: &opened, privilege: privilege.as_ref(), denied: denied.into(), observer: lines.clone() };
             let ended = engine::run(&context, &options, &mut signals, &root);
@@ -86,8 +84,7 @@ pub fn pull(args: args::Pull, started: Mono, verbose: bool) -> Done {
     let recorder = recording::begin();
     let root = engine::root_stage(span::PULL, started);
     let lines = Arc::new(PullLines::for_pull(args.quiet));
-    let (store, privilege, denied) = prepare(&root, false)?;
-    clean_up(&store, privilege.as_ref());
+    let (store, privilege, denied) = prepare(&root, started, false)?;
     let context =
         Context { store: &store, privilege: privilege.as_ref(), denied: denied.into(), observer: lines.clone() };
     let result = engine::pull_image(&context, &mut signals, &root, &mut wanted);
@@ -120,22 +117,27 @@ pub fn signals_failed(source: std::io::Error) -> CliError {
 
 type Prepared = (Store, Option<Privilege>, Option<crate::container::ContainerError>);
 
-/// Gets the rights that are needed and opens the store. The place of the store is settled first: in a user namespace of
-/// our own we would seem to be root. Without the rights an image of the built-in hub can still run.
-fn prepare(root: &Stage, plain: bool) -> Result<Prepared, Box<dyn Failure>> {
+/// Gets the rights that are needed, opens the store and takes away what killed processes left there. The place of the
+/// store is settled first: in a user namespace of our own we would seem to be root. Without the rights an image of the
+/// built-in hub can still run.
+fn prepare(root: &Stage, started: Mono, plain: bool) -> Result<Prepared, Box<dyn Failure>> {
+    let stage = stage!(span::STARTUP, in root);
+    stage.began(started);
     let place = Store::default_root()?;
     let (privilege, denied) = match Privilege::held() {
-        Some(held) if !plain => (Some(held), None),
         _ if plain => (None, None),
-        _ => {
-            let stage = stage!(span::USERNS_ENTER, in root);
-            match stage.end(Privilege::acquire()) {
+        Some(held) => (Some(held), None),
+        None => {
+            let enter = stage!(span::USERNS_ENTER, in &stage);
+            match enter.end(Privilege::acquire()) {
                 Ok(privilege) => (Some(privilege), None),
                 Err(e) => (None, Some(e)),
             }
         }
     };
-    Ok((Store::open(&place)?, privilege, denied))
+    let store = stage.end(Store::open(&place))?;
+    clean_up(&store, privilege.as_ref());
+    Ok((store, privilege, denied))
 }
 
 /// Takes away what killed processes left behind.
