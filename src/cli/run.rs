@@ -135,7 +135,7 @@ fn prepare(root: &Stage, started: Mono, plain: bool) -> Result<Prepared, Box<dyn
             }
         }
     };
-    let store = stage.end(Store::open(&place))?;
+    let store = stage.clone().end(Store::open(&place))?;
     clean_up(&store, privilege.as_ref());
     Ok((store, privilege, denied))
 }
