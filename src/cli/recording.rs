@@ -78,6 +78,8 @@ fn percent_decode(text: &str) -> String {
 pub enum Report {
     Full,
     Summary,
+    /// Where to find it.
+    Pointer,
     None,
 }
 
@@ -125,7 +127,7 @@ pub fn end(
     {
         say(&format!("trace: {e}"));
     }
-    print(&trace, report);
+    print(&trace, report, written.is_some());
     let (Some(store), Some(path), Some(compared)) = (store, written, compared) else { return };
     if report != Report::None {
         print_comparison(&trace, store, compared);
@@ -135,11 +137,15 @@ pub fn end(
     }
 }
 
-fn print(trace: &Trace, report: Report) {
+fn print(trace: &Trace, report: Report, stored: bool) {
     let format = match report {
         Report::Full => Format::Waterfall,
         Report::Summary => Format::Summary,
-        Report::None => return,
+        Report::Pointer if stored => {
+            say(&format!("`trace show {}` shows where this run's time went", &trace.id.to_string()[..8]));
+            return;
+        }
+        Report::Pointer | Report::None => return,
     };
     let text = report::render(trace, format, &style(To::Stderr));
     // A line between the container's output and ours.

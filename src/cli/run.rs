@@ -71,8 +71,11 @@ pub fn run(args: args::Run, started: Mono, verbose: bool) -> Done {
             succeeded: o.result.is_ok(),
         })
     });
-    // A failure that had no time to tell about needs no picture.
-    let report = if outcome.as_ref().is_none_or(|o| o.image.is_none()) { Report::None } else { report };
+    // Where no container came to be, the sentence above is what matters; the picture is there to be asked for.
+    let report = match &outcome {
+        Some(o) if o.image.is_some() || report == Report::None => report,
+        _ => Report::Pointer,
+    };
     recording::end(&recorder, store.as_ref(), args.trace_out.as_deref(), report, compared.as_ref());
     Ok(code)
 }

@@ -161,6 +161,8 @@ impl Store {
                         below.push(Lower::Fix(made.len()));
                         made.push(fix);
                         lowers.push(fixes.join(name));
+                    } else {
+                        fs::remove_dir(&path).map_err(|e| StoreError::file("remove", &path, e))?;
                     }
                 }
             }
