@@ -298,10 +298,7 @@ impl<'t, 'a> Walk<'t, 'a> {
         if from >= self.at {
             return;
         }
-        match self.out.last_mut() {
-            Some(last) if last.node == node && last.waited_for.is_none() => last.start = from,
-            _ => self.out.push(Segment { node, start: from, end: self.at, waited_for: None }),
-        }
+        self.out.push(Segment { node, start: from, end: self.at, waited_for: None });
         self.at = from;
     }
 }

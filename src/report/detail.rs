@@ -166,6 +166,10 @@ fn layer(analysis: &Analysis<'_>, node: Node, style: &Style) -> Vec<String> {
         out.push("cached".to_owned());
         return out;
     }
+    // A layer that did not arrive has neither a rate nor a reason for one.
+    if analysis.tree.span(node).status.is_error() {
+        return out;
+    }
     out.extend(facts.rate.map(units::rate));
     out.extend(facts.bound.map(|cause| format!("bound by {}", bound(cause))));
     out

@@ -152,6 +152,7 @@ fn bad_files_get_one_clear_sentence() {
             whole.replace("4f2a91c0", "4f2a91c"),
             "has the trace id `4f2a91c000000000000000000000001`: expected 32 hex digits",
         ),
+        (whole.replace("4f2a91c0", "4f2a91c000"), "has the trace id `4f2a91c000000000000000000000000001`"),
         (
             whole.replace("0000000000001003", "zz00000000001003"),
             "has the id `zz00000000001003`: expected 16 hex digits",
@@ -251,6 +252,17 @@ fn headers_say_what_the_model_says() {
     assert_eq!(read_headers(&path).unwrap()[0].kind.as_deref(), Some("warm"));
     std::fs::write(&path, r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"a"}]}]}]}"#).unwrap();
     assert!(matches!(read_headers(&path), Err(FileError::NotOtlp { .. })));
+}
+
+#[test]
+fn the_header_is_of_the_root_and_not_of_a_longer_span_below() {
+    let mut trace = samples::warm();
+    trace.spans[2].end += 1_000_000_000;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t");
+    write(&trace, &path).unwrap();
+    let header = read_headers(&path).unwrap().remove(0);
+    assert_eq!((header.name.as_str(), header.duration), ("run", trace.root().unwrap().duration()));
 }
 
 #[test]
