@@ -2,4 +2,5 @@
 
 mod entries;
 mod merged;
+mod stream;
 mod support;

@@ -104,10 +104,10 @@ impl<'a> Fix<'a> {
     fn lookup_below(&self, path: &[u8]) -> Result<Found, StackError> {
         let mut above = split(path).0;
         while !above.is_empty() {
-            if let Some(fd) = self.own(above)? {
-                if is_opaque(fd.as_fd(), self.flavor).map_err(|e| StackError::io("look up", above, e))? {
-                    return Ok(Found::Nothing);
-                }
+            if let Some(fd) = self.own(above)?
+                && is_opaque(fd.as_fd(), self.flavor).map_err(|e| StackError::io("look up", above, e))?
+            {
+                return Ok(Found::Nothing);
             }
             above = split(above).0;
         }
