@@ -1,6 +1,8 @@
 //! One layer after the other: what a tar becomes, what is refused, and what several layers look like together.
 
 mod entries;
+mod formats;
+mod hostile;
 mod merged;
 mod stream;
 mod support;
