@@ -51,10 +51,15 @@ fn parents() {
         .dir("a/");
     let (cage, outcome) = extract(tar);
     // Dangling links lead to directories inside the root, which are made.
-    assert_eq!((cage.read("real/deep/x"), cage.read("outside/y"), cage.read("a/z")), ("x".into(), "y".into(), "z".into()));
+    assert_eq!(
+        (cage.read("real/deep/x"), cage.read("outside/y"), cage.read("a/z")),
+        ("x".into(), "y".into(), "z".into())
+    );
     assert_eq!(paths(&outcome.notes.implicit_dirs), ["a/b", "else", "outside", "real", "real/deep"]);
     assert_eq!(cage.stat("a/b").mode() & 0o7777, 0o755);
-    assert!(refused(Tar::new().symlink("x", "y").symlink("y", "x").file("x/f", "")).contains("symbolic links on its way"));
+    assert!(
+        refused(Tar::new().symlink("x", "y").symlink("y", "x").file("x/f", "")).contains("symbolic links on its way")
+    );
     assert!(refused(Tar::new().file("f", "").file("f/g", "")).contains("`f` is not a directory"));
     // A link replaced later does not change what was done through it.
     let (cage, _) = extract(
@@ -147,7 +152,8 @@ fn hard_links() {
     assert_eq!(cage.read("dropped"), "a file after all");
     assert!(outcome.notes.deferred_links.is_empty());
 
-    let (cage, outcome) = extract(Tar::new().file("l", "replaced").link("l", "/lower/../file").link("m", "l").link("m2", "m2"));
+    let (cage, outcome) =
+        extract(Tar::new().file("l", "replaced").link("l", "/lower/../file").link("m", "l").link("m2", "m2"));
     let links: Vec<_> = outcome.notes.deferred_links.iter().map(|(l, t)| format!("{l}>{t}")).collect();
     assert_eq!(links, ["l>file", "m>l", "m2>m2"]);
     assert!(!cage.exists("l"));
@@ -312,7 +318,8 @@ fn extended_attributes() {
     assert!(get("ping", "trusted.x").is_none());
     // For a user namespace it is the other prefix that means something.
     let cage = Cage::new();
-    let tar = Tar::new().pax(b'x', &[("SCHILY.xattr.user.overlay.opaque", b"y")]).dir("d/").file(".wh.e", "").dir("e/").end();
+    let tar =
+        Tar::new().pax(b'x', &[("SCHILY.xattr.user.overlay.opaque", b"y")]).dir("d/").file(".wh.e", "").dir("e/").end();
     let mut job = job(&cage.dest(), &tar, Digest::of(&tar));
     job.flavor = Flavor::User;
     feed(job, &tar, 512).unwrap();

@@ -84,7 +84,10 @@ fn sizes() {
     seal(&mut header);
     assert!(refused_bytes(&header).contains("bad size field"));
     for size in ["-1", "x", "99999999999999999999"] {
-        assert!(refused(Tar::new().pax(b'x', &[("size", size.as_bytes())]).file("f", "")).contains("bad value"), "{size}");
+        assert!(
+            refused(Tar::new().pax(b'x', &[("size", size.as_bytes())]).file("f", "")).contains("bad value"),
+            "{size}"
+        );
     }
     assert!(refused(Tar::new().pax(b'x', &[("size", b"9223372036854775807")]).file("f", "")).contains("cannot be"));
 }
@@ -168,7 +171,11 @@ fn pax_sparse() {
 #[test]
 fn global_headers() {
     let (cage, _) = extract(
-        Tar::new().pax(b'g', &[("comment", b"0123"), ("mtime", b"11")]).file("a", "").pax(b'x', &[("mtime", b"12")]).file("b", ""),
+        Tar::new()
+            .pax(b'g', &[("comment", b"0123"), ("mtime", b"11")])
+            .file("a", "")
+            .pax(b'x', &[("mtime", b"12")])
+            .file("b", ""),
     );
     assert_eq!((cage.stat("a").mtime(), cage.stat("b").mtime()), (11, 12));
     for key in ["path", "linkpath", "size", "GNU.sparse.map", "SCHILY.xattr.user.a"] {
@@ -187,7 +194,10 @@ fn how_it_ends() {
         assert_eq!(cage.read("a"), "b");
     }
     let error = refused_bytes(&[&whole.0[..], &[0; 512], &whole.0].concat());
-    assert_eq!(error, "the layer's tar is malformed at byte 1024: a lone block of zeroes, expected two at the end or an entry");
+    assert_eq!(
+        error,
+        "the layer's tar is malformed at byte 1024: a lone block of zeroes, expected two at the end or an entry"
+    );
     let error = refused_bytes(&whole.0[..600]);
     assert_eq!(error, "the layer's tar is malformed at byte 600: it ends here, expected 424 more bytes");
     assert!(refused_bytes(&whole.0[..100]).contains("at byte 100: it ends here, expected 412"));
@@ -214,5 +224,8 @@ fn bad_headers() {
         seal(&mut header);
         assert!(refused_bytes(&header).contains(&format!("{word} field")), "{word}");
     }
-    assert!(refused(Tar::new().with(b'x', "p", |r| (r.size, r.data) = (5, b"junk!".to_vec())).file("f", "")).contains("pax record"));
+    assert!(
+        refused(Tar::new().with(b'x', "p", |r| (r.size, r.data) = (5, b"junk!".to_vec())).file("f", ""))
+            .contains("pax record")
+    );
 }

@@ -30,7 +30,8 @@ fn names_that_leave_the_root() {
         assert!(error.contains("leaves the root"), "{error}");
     }
     // An absolute name is one below the root.
-    let cage = attack(|canary| Tar::new().pax(b'x', &[("path", format!("{canary}/file").as_bytes())]).file("f", "x")).unwrap();
+    let cage =
+        attack(|canary| Tar::new().pax(b'x', &[("path", format!("{canary}/file").as_bytes())]).file("f", "x")).unwrap();
     let inside = cage.dest().join(cage.base().strip_prefix("/").unwrap()).join("canary/file");
     assert_eq!(fs::read_to_string(inside).unwrap(), "x");
 }
@@ -45,7 +46,9 @@ fn symbolic_links_on_the_way() {
         attack(|canary| Tar::new().symlink("l", canary).dir("l/")),
         attack(|canary| Tar::new().symlink("l", canary).with(b'5', "l", |r| r.mode = 0o777)),
         attack(|canary| Tar::new().dir("d/").symlink("d", canary).file("d/file", "dead")),
-        attack(|_| Tar::new().dir("d/").file("d/x", "").symlink("d", "../canary").with(b'5', "d/sub/", |r| r.mode = 0o777)),
+        attack(|_| {
+            Tar::new().dir("d/").file("d/x", "").symlink("d", "../canary").with(b'5', "d/sub/", |r| r.mode = 0o777)
+        }),
         attack(|_| Tar::new().symlink("p", "/proc/self/root").file("p/file", "")),
         attack(|_| Tar::new().symlink("cwd", "/proc/self/cwd").file("cwd/file", "")),
     ];
@@ -81,7 +84,8 @@ fn hard_links_that_leave_the_root() {
         let cage = attack(|canary| {
             let (link, sym) = (Tar::new().link("l", "s/file").link("m", "t"), Tar::new().symlink("s", canary));
             let sym = sym.symlink("t", format!("{canary}/file"));
-            Tar([if forward { [link.0, sym.0] } else { [sym.0, link.0] }.concat(), Vec::new()].concat()).file("m", "dead")
+            Tar([if forward { [link.0, sym.0] } else { [sym.0, link.0] }.concat(), Vec::new()].concat())
+                .file("m", "dead")
         })
         .unwrap();
         assert!(!cage.exists("l"));
@@ -157,16 +161,28 @@ fn every_limit_names_itself() {
     for (error, what) in [
         (limited(many(20), |l| l.entries = 10), "entries (10)"),
         (limited(deep(20), |l| l.depth = 10), "path depth (10)"),
-        (limited(Tar::new().pax(b'x', &[("path", "d/".repeat(2100).as_bytes())]).file("f", ""), |_| {}), "path bytes (4095)"),
-        (limited(Tar::new().pax(b'x', &[("linkpath", "d/".repeat(2100).as_bytes())]).symlink("f", ""), |_| {}), "path bytes"),
-        (limited(Tar::new().pax(b'x', &[("comment", &[b'c'; 3000])]), |l| l.extension = 2000), "extended header bytes (2000)"),
+        (
+            limited(Tar::new().pax(b'x', &[("path", "d/".repeat(2100).as_bytes())]).file("f", ""), |_| {}),
+            "path bytes (4095)",
+        ),
+        (
+            limited(Tar::new().pax(b'x', &[("linkpath", "d/".repeat(2100).as_bytes())]).symlink("f", ""), |_| {}),
+            "path bytes",
+        ),
+        (
+            limited(Tar::new().pax(b'x', &[("comment", &[b'c'; 3000])]), |l| l.extension = 2000),
+            "extended header bytes (2000)",
+        ),
         (limited(Tar::new().with(b'L', "l", |r| r.size = 1 << 33), |_| {}), "extended header bytes (1048576)"),
         (limited(many(50), |l| l.remembered = 2000), "remembered bytes (2000)"),
         (limited(Tar::new().link("a", "x").link("b", "x"), |l| l.late_links = 1), "late links (1)"),
         (
-            limited(Tar::new().pax(b'x', &[("SCHILY.xattr.user.a", b"1"), ("SCHILY.xattr.user.b", b"1")]).file("f", ""), |l| {
-                l.xattrs = 1;
-            }),
+            limited(
+                Tar::new().pax(b'x', &[("SCHILY.xattr.user.a", b"1"), ("SCHILY.xattr.user.b", b"1")]).file("f", ""),
+                |l| {
+                    l.xattrs = 1;
+                },
+            ),
             "extended attributes (1)",
         ),
         (
@@ -177,9 +193,8 @@ fn every_limit_names_itself() {
         assert!(error.contains(&format!("the limit on {what}")), "{error}");
     }
     // Links that double the way each time.
-    let tar = (0..30).fold(Tar::new().symlink("l0", "a"), |t, i| {
-        t.symlink(format!("l{}", i + 1), format!("l{i}/../l{i}"))
-    });
+    let tar =
+        (0..30).fold(Tar::new().symlink("l0", "a"), |t, i| t.symlink(format!("l{}", i + 1), format!("l{i}/../l{i}")));
     let error = limited(tar.file("l30/f", ""), |_| {});
     assert!(error.contains("symbolic links on its way"), "{error}");
 }

@@ -2,7 +2,9 @@
 
 mod entries;
 mod formats;
+mod fuzz;
 mod hostile;
 mod merged;
+mod peer;
 mod stream;
 mod support;

@@ -7,15 +7,14 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use trace_run::digest::Digest;
+use trace_run::layer::LayerNotes;
 use trace_run::layer::stack::{Element, LayerRef, StackError, build_fix, copy_root, plan};
-use trace_run::layer::{LayerNotes, Outcome};
 
 use crate::support::*;
 
 /// Extracted layers, their fixes, and an overlay of them.
 pub struct Stacked {
     base: tempfile::TempDir,
-    pub outcomes: Vec<Outcome>,
     pub fixes: usize,
 }
 
@@ -55,8 +54,7 @@ impl Stacked {
         }
         let handles: Vec<_> =
             (0..layers.len()).map(|i| fs::File::open(base.path().join(format!("l{i}"))).unwrap()).collect();
-        let refs: Vec<_> =
-            handles.iter().zip(&notes).map(|(f, notes)| LayerRef { dir: f.as_fd(), notes: *notes }).collect();
+        let refs: Vec<_> = handles.iter().zip(&notes).map(|(f, notes)| LayerRef { dir: f.as_fd(), notes }).collect();
         let upper = fs::File::open(base.path().join("upper")).unwrap();
         copy_root(&refs, upper.as_fd(), flavor()).unwrap();
         let path = |p: &Path| p.to_str().unwrap().to_owned();
@@ -70,7 +68,7 @@ impl Stacked {
         let data = std::ffi::CString::new(data).unwrap();
         let flags = rustix::mount::MountFlags::empty();
         rustix::mount::mount("overlay", base.path().join("merged"), "overlay", flags, Some(data.as_c_str())).unwrap();
-        Ok(Stacked { base, outcomes, fixes })
+        Ok(Stacked { base, fixes })
     }
 
     pub fn new(layers: Vec<Tar>) -> Self {
