@@ -6,7 +6,7 @@
 //! frames are one stream and skippable frames are skipped, as RFC 8878 says.
 
 use std::io::{self, BufRead, Read};
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -93,15 +93,17 @@ impl Inlet {
     }
 
     /// Throws away what comes, until the end or `until`: lets the receiving thread find out whether the blob is right.
-    pub(super) fn discard(&mut self, until: Instant) {
+    /// Returns whether that thread has come to its end.
+    pub(super) fn discard(&mut self, until: Instant) -> bool {
         self.now = Bytes::new();
         while !self.ended && !self.cut {
             match self.chunks.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(Some(_)) => {}
                 Ok(None) => self.ended = true,
-                Err(_) => return,
+                Err(e) => return e == RecvTimeoutError::Disconnected,
             }
         }
+        true
     }
 }
 

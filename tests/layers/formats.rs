@@ -57,10 +57,11 @@ fn long_names() {
 
 #[test]
 fn v7() {
-    let v7 = |r: &mut Raw| r.magic = [0; 8];
-    let (cage, _) = extract(
-        Tar::new().with(0, "dir/", v7).with(0, "dir/file", |r| (r.magic, r.size, r.data) = ([0; 8], 2, b"hi".to_vec())),
-    );
+    let (cage, _) = extract(Tar::new().with(0, "dir/", |r| (r.magic, r.mode) = ([0; 8], 0o755)).with(
+        0,
+        "dir/file",
+        |r| (r.magic, r.size, r.data) = ([0; 8], 2, b"hi".to_vec()),
+    ));
     assert!(cage.stat("dir").is_dir());
     assert_eq!(cage.read("dir/file"), "hi");
 }

@@ -4,6 +4,7 @@ mod entries;
 mod formats;
 mod fuzz;
 mod hostile;
+mod measure;
 mod merged;
 mod peer;
 mod stream;

@@ -11,8 +11,21 @@ use std::sync::atomic::Ordering;
 use trace_run::digest::Digest;
 use trace_run::layer::{Compression, Flavor, Job, LayerError, Limits, Outcome, Progress, Unmapped, run};
 
+/// The host's root, not the one of a user namespace.
 pub fn is_root() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    may_mount() && map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// Some root: the host's, or that of a user namespace that has its own mount namespace.
+pub fn may_mount() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// Whether files can be given to any user; a user namespace with one id in it has no other.
+pub fn may_chown() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    may_mount() && map.split_whitespace().nth(2).is_some_and(|n| n.parse().is_ok_and(|n: u64| n > 60_000))
 }
 
 /// Whether to go on with a test that needs `what`; says why not, and fails where skipping is forbidden.
