@@ -6,7 +6,7 @@
 //! frames are one stream and skippable frames are skipped, as RFC 8878 says.
 
 use std::io::{self, BufRead, Read};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -36,6 +36,8 @@ pub(super) struct Inlet {
     chunks: Receiver<Option<Bytes>>,
     now: Bytes,
     ended: bool,
+    /// Rather than wait for the next chunk, reading fails with `WouldBlock`.
+    hasty: bool,
     /// The sender has gone: whatever error comes from reading here is not ours.
     pub(super) cut: bool,
     pub(super) meter: Meter,
@@ -43,7 +45,7 @@ pub(super) struct Inlet {
 
 impl Inlet {
     pub(super) fn new(chunks: Receiver<Option<Bytes>>) -> Self {
-        Inlet { chunks, now: Bytes::new(), ended: false, cut: false, meter: Meter::default() }
+        Inlet { chunks, now: Bytes::new(), ended: false, hasty: false, cut: false, meter: Meter::default() }
     }
 
     /// The next chunk; empty at the end.
@@ -51,14 +53,19 @@ impl Inlet {
         while !self.ended {
             let since = Mono::now();
             self.meter.worked_until(since);
-            match self.chunks.recv() {
-                Ok(Some(chunk)) if chunk.is_empty() => {}
-                Ok(Some(chunk)) => {
+            let next = match self.chunks.try_recv() {
+                Err(TryRecvError::Empty) if self.hasty => return Err(io::ErrorKind::WouldBlock.into()),
+                Err(TryRecvError::Empty) => self.chunks.recv().ok(),
+                next => next.ok(),
+            };
+            match next {
+                Some(Some(chunk)) if chunk.is_empty() => {}
+                Some(Some(chunk)) => {
                     self.meter.input(since, Mono::now(), chunk.len());
                     return Ok(chunk);
                 }
-                Ok(None) => self.ended = true,
-                Err(_) => {
+                Some(None) => self.ended = true,
+                None => {
                     self.cut = true;
                     return Err(io::Error::other("stopped"));
                 }
@@ -85,32 +92,18 @@ impl Inlet {
         Ok(&self.now[..self.now.len().min(n)])
     }
 
-    /// Whether the next read can go on without waiting.
-    fn ready(&mut self) -> bool {
-        if self.now.is_empty() && !self.ended {
-            match self.chunks.try_recv() {
-                Ok(Some(chunk)) => {
-                    let now = Mono::now();
-                    self.meter.input(now, now, chunk.len());
-                    self.now = chunk;
-                }
-                Ok(None) => self.ended = true,
-                Err(_) => {}
-            }
-        }
-        !self.now.is_empty() || self.ended
-    }
-
     /// Throws away what comes, until the end or `until`: lets the receiving thread find out whether the blob is right.
-    pub(super) fn discard(&mut self, until: Instant) {
+    /// Returns whether that thread has come to its end.
+    pub(super) fn discard(&mut self, until: Instant) -> bool {
         self.now = Bytes::new();
         while !self.ended && !self.cut {
             match self.chunks.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(Some(_)) => {}
                 Ok(None) => self.ended = true,
-                Err(_) => return,
+                Err(e) => return e == RecvTimeoutError::Disconnected,
             }
         }
+        true
     }
 }
 
@@ -185,7 +178,7 @@ fn detect(inlet: &mut Inlet, said: Compression, digest: Digest) -> Result<Compre
 }
 
 /// Unpacks `inlet` and hands the bytes to `out`: `fill` is asked for a buffer, `ship` takes the filled part of it.
-/// A buffer is shipped when it is full and whenever the next input would have to be waited for.
+/// A buffer is shipped when it is full, and before the next input would have to be waited for.
 pub(super) fn decompress(
     inlet: &mut Inlet,
     said: Compression,
@@ -223,32 +216,39 @@ pub(super) fn decompress(
             Compression::None => Decoder::Plain(&mut *inlet),
         };
         loop {
-            let n = match decoder.read(&mut buf[len..]) {
-                Ok(0) => break,
-                Ok(n) => n,
+            // With something to hand over, waiting for more input comes after that.
+            decoder.inlet().hasty = len > 0;
+            let ended = match decoder.read(&mut buf[len..]) {
+                Ok(n) => {
+                    len += n;
+                    unpacked += n as u64;
+                    if unpacked > allowed {
+                        let (what, entry) = ("unpacked bytes", Default::default());
+                        return Err(LayerError::Limit { what, limit: allowed, entry });
+                    }
+                    if n > 0 && len < buf.len() {
+                        continue;
+                    }
+                    n == 0
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => false,
                 Err(_) if decoder.inlet().cut => return Err(LayerError::Stopped),
                 Err(e) => return Err(corrupt(e)),
             };
-            len += n;
-            unpacked += n as u64;
-            if unpacked > allowed {
-                return Err(LayerError::Limit { what: "unpacked bytes", limit: allowed, entry: Default::default() });
-            }
-            if len == buf.len() || !decoder.inlet().ready() {
-                let meter = &mut decoder.inlet().meter;
-                ship(meter, std::mem::replace(&mut buf, fill()), len)?;
+            if len > 0 {
+                ship(&mut decoder.inlet().meter, std::mem::replace(&mut buf, fill()), len)?;
                 len = 0;
+            }
+            if ended {
+                break;
             }
         }
         drop(decoder);
+        inlet.hasty = false;
         if compression != Compression::Gzip || !another_member(inlet, digest)? {
-            break;
+            return Ok(());
         }
     }
-    if len > 0 {
-        ship(&mut inlet.meter, buf, len)?;
-    }
-    Ok(())
 }
 
 /// Whether another gzip member follows. Takes zero padding away.

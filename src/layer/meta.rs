@@ -173,11 +173,14 @@ impl Stamp {
         fd: BorrowedFd<'_>,
         entry: impl Fn() -> Vec<u8> + Copy,
     ) -> Result<(), LayerError> {
-        let meta = Meta { mode: 0o755, ..Meta::default() };
-        let squashed = self.notes.squashed_ids;
-        self.owner(&meta, entry, |u, g| rustix::fs::fchown(fd, u, g))?;
-        self.notes.squashed_ids = squashed;
-        rustix::fs::fchmod(fd, Mode::from_raw_mode(meta.mode))
+        // The image says nothing about its owner, so one that cannot be given is no fault.
+        if (self.uid, self.gid) != (0, 0) {
+            match rustix::fs::fchown(fd, Some(Uid::ROOT), Some(Gid::ROOT)) {
+                Ok(()) | Err(Errno::INVAL | Errno::PERM | Errno::OVERFLOW) => {}
+                Err(e) => return Err(LayerError::io("change the owner of", &entry(), e)),
+            }
+        }
+        rustix::fs::fchmod(fd, Mode::from_raw_mode(0o755))
             .map_err(|e| LayerError::io("change the mode of", &entry(), e))
     }
 }

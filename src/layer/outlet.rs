@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Read};
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::Instant;
 
 use sha2::{Digest as _, Sha256};
@@ -35,15 +35,16 @@ impl<'p> Outlet<'p> {
         Outlet { blocks, recycle, now, pos: 0, ended: false, progress, hash: Sha256::new(), verify, extract }
     }
 
-    /// Throws away what comes, until the end or `until`.
-    pub(super) fn discard(&mut self, until: Instant) {
+    /// Throws away what comes, until the end or `until`. Returns whether the inflating thread has come to its end.
+    pub(super) fn discard(&mut self, until: Instant) -> bool {
         while !self.ended {
             match self.blocks.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(Some(block)) => drop(self.recycle.try_send(block.bytes)),
                 Ok(None) => self.ended = true,
-                Err(_) => return,
+                Err(e) => return e == RecvTimeoutError::Disconnected,
             }
         }
+        true
     }
 }
 

@@ -133,13 +133,16 @@ where
 }
 
 /// After a failure: lets the stages before go on to their verdict if the content is at fault, and ends them.
-fn give_up<T>(result: &Result<T, LayerError>, shared: &Shared, discard: impl FnOnce(Instant)) {
+fn give_up<T>(result: &Result<T, LayerError>, shared: &Shared, discard: impl FnOnce(Instant) -> bool) {
     match result {
-        Ok(_) => return,
-        Err(LayerError::Stopped) => {}
+        // The one that failed first ends the others, when it has heard the verdict.
+        Ok(_) | Err(LayerError::Stopped) => return,
         Err(e) if e.blames_content() => {
             shared.bad_content.store(true, Ordering::Release);
-            discard(Instant::now() + VERDICT);
+            // If the stage before has ended by itself, it sees to those before it.
+            if discard(Instant::now() + VERDICT) {
+                return;
+            }
         }
         Err(_) => {}
     }

@@ -11,11 +11,25 @@ use std::sync::atomic::Ordering;
 use trace_run::digest::Digest;
 use trace_run::layer::{Compression, Flavor, Job, LayerError, Limits, Outcome, Progress, Unmapped, run};
 
+/// The host's root, not the one of a user namespace.
 pub fn is_root() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    may_mount() && map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// Some root: the host's, or that of a user namespace that has its own mount namespace.
+pub fn may_mount() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// Whether files can be given to any user; a user namespace with one id in it has no other.
+pub fn may_chown() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    may_mount() && map.split_whitespace().nth(2).is_some_and(|n| n.parse().is_ok_and(|n: u64| n > 60_000))
+}
+
 /// Whether to go on with a test that needs `what`; says why not, and fails where skipping is forbidden.
+#[allow(clippy::print_stderr)]
 pub fn needs(there: bool, what: &str) -> bool {
     if !there {
         assert!(std::env::var_os("TRACE_TEST_REQUIRE_ALL").is_none(), "needs {what}");
@@ -319,7 +333,7 @@ pub fn refused_bytes(tar: &[u8]) -> String {
 pub fn list(root: &Path) -> BTreeMap<String, String> {
     let mut out = BTreeMap::new();
     let mut todo = vec![root.to_path_buf()];
-    let mut inodes: BTreeMap<u64, String> = BTreeMap::new();
+    let mut inodes: BTreeMap<u64, Vec<String>> = BTreeMap::new();
     while let Some(path) = todo.pop() {
         let meta = fs::symlink_metadata(&path).unwrap();
         let key = path.strip_prefix(root).unwrap().as_os_str().as_bytes().escape_ascii().to_string();
@@ -336,10 +350,7 @@ pub fn list(root: &Path) -> BTreeMap<String, String> {
             line += &format!(" -> {}", target.escape_ascii());
         } else if kind.is_file() {
             line += &format!(" {}", Digest::of(&fs::read(&path).unwrap()).short());
-            if meta.nlink() > 1 {
-                let first = inodes.entry(meta.ino()).or_insert_with(|| key.clone());
-                line += &format!(" same as {first}");
-            }
+            inodes.entry(meta.ino()).or_default().push(key.clone());
         } else if !kind.is_dir() {
             line += &format!(" dev={}", meta.rdev());
         }
@@ -352,6 +363,10 @@ pub fn list(root: &Path) -> BTreeMap<String, String> {
             line += &format!(" {name}={}", xattr(&path, name).unwrap_or_default().escape_ascii());
         }
         out.insert(key, line);
+    }
+    for mut names in inodes.into_values().filter(|n| n.len() > 1) {
+        names.sort();
+        names[1..].iter().for_each(|n| *out.get_mut(n).unwrap() += &format!(" same as {}", names[0]));
     }
     out
 }

@@ -10,11 +10,9 @@ use crate::layer::Flavor;
 use crate::layer::meta::proc_path;
 
 fn times(stat: &Stat) -> Timestamps {
-    #[allow(clippy::unnecessary_cast)]
-    let spec = |sec: i64, nsec: u64| Timespec { tv_sec: sec, tv_nsec: nsec as _ };
     Timestamps {
-        last_access: spec(stat.st_atime as i64, stat.st_atime_nsec as u64),
-        last_modification: spec(stat.st_mtime as i64, stat.st_mtime_nsec as u64),
+        last_access: Timespec { tv_sec: stat.st_atime, tv_nsec: stat.st_atime_nsec as _ },
+        last_modification: Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ },
     }
 }
 

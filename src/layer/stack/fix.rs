@@ -1,6 +1,6 @@
 //! The extra directory above one layer.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
@@ -12,21 +12,23 @@ use crate::layer::Flavor;
 use crate::layer::path::{join, split};
 use crate::layer::tree::{for_each_name, is_whiteout, open_beneath};
 
-struct Fix<'a> {
+pub(super) struct Fix<'a> {
     /// What lies below the layer.
-    below: View<'a>,
+    pub(super) below: View<'a>,
     /// The same with the layer.
-    with: View<'a>,
-    layer: LayerRef<'a>,
+    pub(super) with: View<'a>,
+    pub(super) layer: LayerRef<'a>,
     implicit: BTreeSet<&'a [u8]>,
     dest: OwnedFd,
-    flavor: Flavor,
+    pub(super) flavor: Flavor,
     /// Directories made in the fix; they get their metadata at the end.
     made: BTreeSet<Vec<u8>>,
     /// Copies made in the fix, by the source's device and inode.
-    copies: HashMap<(u64, u64), Vec<u8>>,
+    pub(super) copies: HashMap<(u64, u64), Vec<u8>>,
     /// All of them.
-    placed: HashSet<Vec<u8>>,
+    pub(super) placed: HashSet<Vec<u8>>,
+    /// One of them has more names in its own layer.
+    pub(super) shared: bool,
 }
 
 /// Fills `dest`, an empty directory, with what has to lie directly above `layer`.
@@ -51,6 +53,7 @@ pub fn build_fix(
         made: BTreeSet::new(),
         copies: HashMap::new(),
         placed: HashSet::new(),
+        shared: false,
     };
     let gone = fix.phantoms()?;
     let gone_with = |path: &[u8]| covered(&gone, path);
@@ -75,7 +78,7 @@ fn covered(set: &BTreeSet<Vec<u8>>, path: &[u8]) -> bool {
     ends.chain([path.len()]).any(|end| set.contains(&path[..end]))
 }
 
-fn list(dir: BorrowedFd<'_>, path: &[u8]) -> Result<Vec<(Vec<u8>, Stat)>, StackError> {
+pub(super) fn list(dir: BorrowedFd<'_>, path: &[u8]) -> Result<Vec<(Vec<u8>, Stat)>, StackError> {
     let mut out = Vec::new();
     for_each_name(dir, |name| {
         let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -86,7 +89,7 @@ fn list(dir: BorrowedFd<'_>, path: &[u8]) -> Result<Vec<(Vec<u8>, Stat)>, StackE
     Ok(out)
 }
 
-fn is_dir(stat: &Stat) -> bool {
+pub(super) fn is_dir(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }
 
@@ -104,10 +107,10 @@ impl<'a> Fix<'a> {
     fn lookup_below(&self, path: &[u8]) -> Result<Found, StackError> {
         let mut above = split(path).0;
         while !above.is_empty() {
-            if let Some(fd) = self.own(above)? {
-                if is_opaque(fd.as_fd(), self.flavor).map_err(|e| StackError::io("look up", above, e))? {
-                    return Ok(Found::Nothing);
-                }
+            if let Some(fd) = self.own(above)?
+                && is_opaque(fd.as_fd(), self.flavor).map_err(|e| StackError::io("look up", above, e))?
+            {
+                return Ok(Found::Nothing);
             }
             above = split(above).0;
         }
@@ -128,7 +131,7 @@ impl<'a> Fix<'a> {
     }
 
     /// Makes a directory in the fix, with those above it.
-    fn dir(&mut self, path: &[u8]) -> Result<OwnedFd, StackError> {
+    pub(super) fn dir(&mut self, path: &[u8]) -> Result<OwnedFd, StackError> {
         let ends = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(i, _)| i);
         for end in ends.chain([path.len()]).filter(|end| *end > 0) {
             let part = &path[..end];
@@ -142,7 +145,7 @@ impl<'a> Fix<'a> {
         self.open(path).map_err(|e| StackError::io("open", path, e))
     }
 
-    fn open(&self, path: &[u8]) -> rustix::io::Result<OwnedFd> {
+    pub(super) fn open(&self, path: &[u8]) -> rustix::io::Result<OwnedFd> {
         open_beneath(self.dest.as_fd(), path, OFlags::RDONLY)
     }
 
@@ -222,110 +225,6 @@ impl<'a> Fix<'a> {
             }
         }
         Ok(())
-    }
-
-    /// Copies a file to `path` in the fix, or links it there if it has been copied already.
-    fn copy(&mut self, parent: &OwnedFd, name: &[u8], stat: &Stat, path: &[u8]) -> Result<(), StackError> {
-        let key = (stat.st_dev, stat.st_ino);
-        if self.copies.contains_key(&key) {
-            return self.link_copy(key, path);
-        }
-        let (above, last) = split(path);
-        let dir = self.dir(above)?;
-        self.clear(&dir, last);
-        copy::file((parent, name, stat), (&dir, last), self.flavor).map_err(|e| StackError::io("copy up", path, e))?;
-        self.placed.insert(path.to_vec());
-        self.copies.insert(key, path.to_vec());
-        Ok(())
-    }
-
-    /// Takes away a deletion mark that a link of the same layer replaces.
-    fn clear(&self, dir: &OwnedFd, name: &[u8]) {
-        if rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|s| is_whiteout(&s)) {
-            // If this fails, so does what wants to be there, and says why.
-            let _ = rustix::fs::unlinkat(dir, name, AtFlags::empty());
-        }
-    }
-
-    /// Hard links to files of lower layers.
-    fn links(&mut self) -> Result<(), StackError> {
-        let layer = self.layer;
-        let all: BTreeMap<&[u8], &[u8]> =
-            layer.notes.deferred_links.iter().map(|(l, t)| (l.0.as_slice(), t.0.as_slice())).collect();
-        let mut done: HashMap<&[u8], (u64, u64)> = HashMap::new();
-        for &first in all.keys() {
-            // A target can be such a link itself: each chain from its end.
-            let mut chain = vec![first];
-            let mut on_chain = HashSet::from([first]);
-            while let Some(&target) = chain.last().and_then(|link| all.get(link)) {
-                if done.contains_key(target) || !all.contains_key(target) || !on_chain.insert(target) {
-                    break;
-                }
-                chain.push(target);
-            }
-            while let Some(link) = chain.pop() {
-                if done.contains_key(link) {
-                    continue;
-                }
-                let target = all[link];
-                let key = match done.get(target).copied() {
-                    Some(key) => {
-                        self.link_copy(key, link)?;
-                        key
-                    }
-                    None => self.copy_up(link, target)?,
-                };
-                done.insert(link, key);
-            }
-        }
-        Ok(())
-    }
-
-    /// Another link to a copy that is in the fix already.
-    fn link_copy(&mut self, key: (u64, u64), path: &[u8]) -> Result<(), StackError> {
-        let Some(first) = self.copies.get(&key).cloned() else { return Ok(()) };
-        if !self.placed.insert(path.to_vec()) {
-            return Ok(());
-        }
-        let ((above, last), (first_dir, first_name)) = (split(path), split(&first));
-        let dir = self.dir(above)?;
-        self.clear(&dir, last);
-        self.open(first_dir)
-            .and_then(|old| rustix::fs::linkat(old, first_name, &dir, last, AtFlags::empty()))
-            .map_err(|e| StackError::io("create the hard link", path, e))
-    }
-
-    fn copy_up(&mut self, link: &[u8], target: &[u8]) -> Result<(u64, u64), StackError> {
-        let missing = || StackError::MissingTarget { link: link.into(), target: target.into() };
-        let (parent, name, stat, visible) = match self.find(&self.with, target, link)? {
-            Some((parent, name, stat, real)) => (parent, name, stat, Some(real)),
-            // Deleted by the very layer that links to it: a rename.
-            None => {
-                let (parent, name, stat, _) = self.find(&self.below, target, link)?.ok_or_else(missing)?;
-                (parent, name, stat, None)
-            }
-        };
-        self.copy(&parent, &name, &stat, link)?;
-        // With the target in the fix, too, both names stay one file.
-        if let Some(real) = visible {
-            self.copy(&parent, &name, &stat, &real)?;
-        }
-        Ok((stat.st_dev, stat.st_ino))
-    }
-
-    #[allow(clippy::type_complexity)]
-    fn find(
-        &self,
-        view: &View<'_>,
-        target: &[u8],
-        link: &[u8],
-    ) -> Result<Option<(OwnedFd, Vec<u8>, Box<Stat>, Vec<u8>)>, StackError> {
-        let Some(real) = view.real(target)? else { return Ok(None) };
-        match view.lookup(&real)? {
-            Found::Nothing => Ok(None),
-            Found::Dir(_) => Err(StackError::DirectoryTarget { link: link.into(), target: target.into() }),
-            Found::Other { parent, name, stat } => Ok(Some((parent, name, stat, real))),
-        }
     }
 
     /// Metadata of the directories made, children first. True if there are any files or directories.

@@ -15,6 +15,7 @@
 
 mod copy;
 mod fix;
+mod links;
 mod view;
 
 use std::collections::BTreeSet;
