@@ -20,6 +20,8 @@ pub mod span {
     pub const IMAGE_PULL: &str = "image.pull";
     /// Waiting for another process that pulls the same image.
     pub const PULL_WAIT: &str = "pull.wait";
+    /// The built-in hub starts, and makes a demo image that was asked for.
+    pub const HUB_START: &str = "hub.start";
     /// From the registry's challenge to a token.
     pub const REGISTRY_AUTH: &str = "registry.auth";
     /// The manifest, and the index before it.
@@ -46,11 +48,11 @@ pub mod span {
     pub const LAYER_PULL: &str = "layer.pull";
     /// Bytes of the blob arriving.
     pub const LAYER_DOWNLOAD: &str = "layer.download";
-    /// SHA-256 of the blob and of the unpacked tar.
+    /// SHA-256 of the blob, which is kept meanwhile.
     pub const LAYER_VERIFY: &str = "layer.verify";
     /// gzip or zstd.
     pub const LAYER_DECOMPRESS: &str = "layer.decompress";
-    /// The tar applied to a directory.
+    /// SHA-256 of the unpacked tar, which is applied to a directory.
     pub const LAYER_EXTRACT: &str = "layer.extract";
     /// The verified directory and blob renamed into place.
     pub const LAYER_COMMIT: &str = "layer.commit";
@@ -205,6 +207,8 @@ pub mod attr {
     pub const LAYER_SIZE_UNPACKED: &str = "trace.layer.size.unpacked";
     /// Nanoseconds this stage worked.
     pub const BUSY_NS: &str = "trace.busy_ns";
+    /// Of `layer.extract`'s busy nanoseconds, those that went into the SHA-256 of the tar.
+    pub const DIFF_ID_BUSY_NS: &str = "trace.diff_id.busy_ns";
     /// Nanoseconds this stage waited for the one before it.
     pub const WAIT_INPUT_NS: &str = "trace.wait.input_ns";
     /// Nanoseconds this stage waited for the one after it.
@@ -234,7 +238,7 @@ pub mod attr {
     pub const CPU_USER_NS: &str = "trace.cpu.user_ns";
     /// System CPU, nanoseconds.
     pub const CPU_SYSTEM_NS: &str = "trace.cpu.system_ns";
-    /// Peak resident set, bytes.
+    /// Largest memory use of the container, bytes; only where it is known.
     pub const MEMORY_PEAK: &str = "trace.memory.peak";
     /// Page faults without I/O.
     pub const FAULTS_MINOR: &str = "trace.faults.minor";

@@ -49,8 +49,7 @@ pub fn list(args: &args::Ps) -> Done {
         }
         return Ok(0);
     }
-    let mut rows =
-        vec![["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAMES"].map(str::to_owned).to_vec()];
+    let mut rows = vec![["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAMES"].map(str::to_owned).to_vec()];
     for c in &containers {
         let command: String = c.state.command.join(" ").chars().take(40).collect();
         rows.push(vec![

@@ -22,7 +22,8 @@ pub fn list(args: &args::Images) -> Done {
         }
         return Ok(0);
     }
-    let mut rows = vec![["REPOSITORY", "TAG", "HUB", "PLATFORM", "IMAGE ID", "PULLED", "SIZE"].map(str::to_owned).to_vec()];
+    let mut rows =
+        vec![["REPOSITORY", "TAG", "HUB", "PLATFORM", "IMAGE ID", "PULLED", "SIZE"].map(str::to_owned).to_vec()];
     for image in &images {
         let (repository, tag, hub) = names(image);
         rows.push(vec![
@@ -116,4 +117,3 @@ pub fn remove(names: &[String], force: bool) -> Done {
     print(&format!("{}\n", removed.join("\n")));
     Ok(0)
 }
-

@@ -5,10 +5,10 @@ use std::path::Path;
 use super::output::{To, say, say_text, style};
 use crate::analyze::{self, Analysis};
 use crate::names::attr;
+use crate::record::Recorder;
 use crate::record::file;
 use crate::record::model::{Attributes, Trace};
 use crate::record::recorder::Remote;
-use crate::record::Recorder;
 use crate::report::{self, Format};
 use crate::store::Store;
 

@@ -34,8 +34,12 @@ pub fn run(args: args::Run, started: Mono, verbose: bool) -> Done {
     let mut store = None;
     let code = match begun {
         Ok((opened, privilege, denied)) => {
-            let context =
-                Context { store: &opened, privilege: privilege.as_ref(), denied: denied.into(), observer: lines.clone() };
+            let context = Context {
+                store: &opened,
+                privilege: privilege.as_ref(),
+                denied: denied.into(),
+                observer: lines.clone(),
+            };
             let ended = engine::run(&context, &options, &mut signals, &root);
             lines.stop();
             let code = match &ended.result {
@@ -64,12 +68,7 @@ pub fn run(args: args::Run, started: Mono, verbose: bool) -> Done {
     let image = ImageRef::parse(&options.image).map(|i| i.canonical()).unwrap_or_default();
     let compared = outcome.as_ref().and_then(|o| {
         let kind = o.kind?;
-        Some(Compared {
-            image: &image,
-            kind: kind.name(),
-            other: kind.other().name(),
-            succeeded: o.result.is_ok(),
-        })
+        Some(Compared { image: &image, kind: kind.name(), other: kind.other().name(), succeeded: o.result.is_ok() })
     });
     // Where no container came to be, the sentence above is what matters; the picture is there to be asked for.
     let report = match &outcome {

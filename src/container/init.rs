@@ -346,9 +346,8 @@ fn dev(plan: &Plan, root: BorrowedFd<'_>) -> Result<OwnedFd, Fault> {
     let host = rustix::fs::openat(CWD, c"/dev", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .at(Step::MountDev)?;
     for (i, name) in DEVICES.iter().enumerate() {
-        let source =
-            open_tree(&host, *name, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
-                .nth(Step::DeviceNode, i)?;
+        let source = open_tree(&host, *name, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
+            .nth(Step::DeviceNode, i)?;
         let target = rustix::fs::openat(
             &dev,
             *name,

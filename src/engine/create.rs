@@ -26,12 +26,7 @@ pub struct Created {
 }
 
 /// Makes the container's directory, root, cgroup and network. What it has made before a failure is gone again.
-pub fn create(
-    context: &Context<'_>,
-    options: &RunOptions,
-    run: &Stage,
-    image: &Image,
-) -> Result<Created, EngineError> {
+pub fn create(context: &Context<'_>, options: &RunOptions, run: &Stage, image: &Image) -> Result<Created, EngineError> {
     let stage = stage!(span::CONTAINER_CREATE, in run);
     let result = make(context, options, run, &stage, image);
     stage.end(result)

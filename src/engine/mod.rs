@@ -4,6 +4,7 @@ mod cleanup;
 mod create;
 pub mod error;
 pub mod events;
+mod fetch;
 pub mod pull;
 pub mod resolve;
 mod start;
@@ -16,9 +17,9 @@ use std::sync::Arc;
 pub use error::EngineError;
 pub use resolve::{HubChoice, Wanted};
 
-use crate::container::{ContainerError, Network};
 use crate::container::privilege::Privilege;
 use crate::container::signals::Signals;
+use crate::container::{ContainerError, Network};
 use crate::error::Failure;
 use crate::hub;
 use crate::names::{attr, span};
@@ -130,7 +131,8 @@ impl fmt::Display for Kind {
 
 /// Runs a container from image name to nothing left, under the stage `run`, which stays open for its caller to close.
 pub fn run(context: &Context<'_>, options: &RunOptions, signals: &mut Signals, run: &Stage) -> Outcome {
-    let mut outcome = Outcome { result: Err(EngineError::interrupted(0)), leftovers: Vec::new(), kind: None, image: None };
+    let mut outcome =
+        Outcome { result: Err(EngineError::interrupted(0)), leftovers: Vec::new(), kind: None, image: None };
     outcome.result = stages(context, options, signals, run, &mut outcome);
     if let Some(kind) = outcome.kind {
         run.set(attr::RUN_KIND, kind.name());

@@ -1,37 +1,23 @@
-//! From a miss to a committed image (`image.pull`): manifest, configuration, all layers at once.
-//!
-//! One thread does all the network; each layer has three threads of its own (`layer::run`). The spans of a layer's
-//! stages are added when it is done, from what its threads measured.
+//! From a miss to a committed image (`image.pull`): manifest, configuration, layers, commit.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::task::JoinSet;
-
-use super::events::{Event, LayerState, Observer};
+use super::events::Event;
+use super::fetch::{Fetch, Threads};
 use super::resolve::{Wanted, look_up};
 use super::{Context, EngineError};
 use crate::container::privilege::Privilege;
 use crate::container::signals::Signals;
-use crate::digest::Digest;
 use crate::hub::{self, Hub};
-use crate::layer::{self, Compression, Flavor, Job, LayerError, Limits, Meter, Outcome, Progress, Unmapped};
+use crate::layer::Flavor;
 use crate::names::{attr, span};
-use crate::record::model::SpanId;
-use crate::record::{Finished, Mono, Stage};
-use crate::registry::{Client, Descriptor, ImageConfig, ImageRef, Options, Origin, RegistryError, Resolved};
+use crate::record::Stage;
+use crate::registry::{Client, ImageConfig, Options, Origin, Resolved};
 use crate::stage;
 use crate::store::images::{Document, Image};
-use crate::store::layers::{ASK_AGAIN, Claim, Draft, Kept};
-use crate::store::{Store, lock::Lock};
-
-/// Layers on their way at once. Each has a few megabytes of buffers; more would not be faster, since the link or the
-/// cores are busy with these.
-const AT_ONCE: usize = 8;
-/// Chunks of a blob that may wait for its layer.
-const CHUNKS: usize = 4;
+use crate::store::layers::ASK_AGAIN;
+use crate::store::lock::Lock;
 
 const LOOK_FOR_SIGNALS: Duration = Duration::from_millis(50);
 
@@ -51,11 +37,8 @@ pub fn pull(
     wanted: &mut Wanted,
 ) -> Result<Pulled, EngineError> {
     let stage = stage!(span::IMAGE_PULL, in parent);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
-        .map_err(EngineError::Runtime);
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().map_err(EngineError::Runtime);
     let threads = Threads::default();
     let result = runtime.and_then(|runtime| {
         let result = runtime.block_on(async {
@@ -87,22 +70,6 @@ async fn interrupted(signals: &mut Signals) -> i32 {
     }
 }
 
-/// Threads of layers, to be waited for whatever happens.
-#[derive(Clone, Default)]
-struct Threads(Arc<Mutex<Vec<std::thread::JoinHandle<()>>>>);
-
-impl Threads {
-    fn add(&self, handle: std::thread::JoinHandle<()>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
-    }
-
-    fn join(&self) {
-        for handle in self.0.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            let _ = handle.join();
-        }
-    }
-}
-
 async fn pull_or_fall_back(
     context: &Context<'_>,
     stage: &Stage,
@@ -114,7 +81,9 @@ async fn pull_or_fall_back(
     }
     match from_registry(context, stage, wanted, threads, Options::default()).await {
         Err(EngineError::Registry(e))
-            if wanted.fallback && e.is_unreachable() && hub::has(wanted.image.repository(), &wanted.image.version()) =>
+            if wanted.fallback
+                && e.is_unreachable()
+                && hub::has(wanted.image.repository(), &wanted.image.version()) =>
         {
             context.observer.event(Event::HubFallback { reason: e.to_string() });
             *wanted = wanted.from_builtin();
@@ -136,7 +105,15 @@ async fn from_builtin(
     }
     let scratch = context.store.tmp()?;
     let options = hub::Options { dir: Some(scratch.path().to_owned()), ..hub::Options::default() };
-    let hub = Hub::with(([127, 0, 0, 1], 0).into(), options)?;
+    let start = stage!(span::HUB_START, in stage);
+    let (repository, version) = (wanted.image.repository().to_owned(), wanted.image.version());
+    // Making a demo image takes longer than any registry would; that time must not pass for the registry's.
+    let started = tokio::task::spawn_blocking(move || {
+        let hub = Hub::with(([127, 0, 0, 1], 0).into(), options)?;
+        hub.prepare(&repository, &version).map(|()| hub)
+    });
+    let started = started.await.map_err(|e| EngineError::Runtime(e.into()));
+    let hub = start.end(started.and_then(|hub| hub.map_err(Into::into)))?;
     let origin = Origin { tls: false, host: hub.addr().ip().to_string(), port: hub.addr().port() };
     let options = Options::default().endpoint(wanted.image.registry(), origin);
     from_registry(context, stage, wanted, threads, options).await
@@ -174,7 +151,7 @@ async fn from_registry(
         observer: Arc::clone(&context.observer),
         image: wanted.image.clone(),
         stage: stage.clone(),
-        slots: Arc::new(Slots { free: Semaphore::new(AT_ONCE), ended: Mutex::default() }),
+        slots: Arc::default(),
         threads: threads.clone(),
         flavor: flavor(context.privilege),
         squash: !context.privilege.is_some_and(Privilege::keeps_owners),
@@ -271,319 +248,4 @@ fn commit_image(
 /// Which of overlayfs's attributes will be read: in a user namespace only `user.*` can be.
 fn flavor(privilege: Option<&Privilege>) -> Flavor {
     if privilege.is_some_and(|p| p.initial_user_namespace) { Flavor::Trusted } else { Flavor::User }
-}
-
-/// Places for layers on their way, and which layer gave its place up last.
-struct Slots {
-    free: Semaphore,
-    ended: Mutex<VecDeque<Option<SpanId>>>,
-}
-
-#[derive(Clone)]
-struct Fetch {
-    client: Client,
-    store: Store,
-    observer: Arc<dyn Observer>,
-    image: ImageRef,
-    stage: Stage,
-    slots: Arc<Slots>,
-    threads: Threads,
-    flavor: Flavor,
-    squash: bool,
-}
-
-#[derive(Default)]
-struct Totals {
-    cached: usize,
-    wire: u64,
-    unpacked: u64,
-}
-
-/// A layer that is in the store now; what it took, unless it was there.
-struct Fetched {
-    outcome: Option<Outcome>,
-}
-
-impl Fetch {
-    async fn layers(&self, layers: &[Descriptor], diff_ids: &[Digest]) -> Result<Totals, EngineError> {
-        let mut tasks = JoinSet::new();
-        for (index, (layer, diff_id)) in layers.iter().zip(diff_ids).enumerate() {
-            // The same layer twice is made once.
-            if diff_ids[..index].contains(diff_id) {
-                self.observer.event(Event::Layer { index, state: LayerState::Exists });
-                continue;
-            }
-            let (fetch, layer, diff_id) = (self.clone(), layer.clone(), *diff_id);
-            tasks.spawn(async move { fetch.layer(index, &layer, diff_id).await });
-        }
-        let mut totals = Totals { cached: layers.len() - tasks.len(), ..Totals::default() };
-        let mut first_error = None;
-        while let Some(joined) = tasks.join_next().await {
-            match joined {
-                Ok(Ok(Fetched { outcome: Some(outcome) })) => {
-                    totals.wire += outcome.meters.download.bytes;
-                    totals.unpacked += outcome.unpacked_bytes;
-                }
-                Ok(Ok(Fetched { outcome: None })) => totals.cached += 1,
-                // The others are given up; what they have finished stays in the store.
-                Ok(Err(e)) => {
-                    first_error = first_error.or(Some(e));
-                    tasks.abort_all();
-                }
-                Err(_) => {}
-            }
-        }
-        match first_error {
-            Some(e) => Err(e),
-            None => Ok(totals),
-        }
-    }
-
-    async fn layer(&self, index: usize, layer: &Descriptor, diff_id: Digest) -> Result<Fetched, EngineError> {
-        let stage = stage!(span::LAYER_PULL, in &self.stage);
-        stage.set(attr::LAYER_INDEX, index);
-        stage.set(attr::LAYER_DIGEST, layer.digest.to_string());
-        stage.set(attr::LAYER_DIFF_ID, diff_id.to_string());
-        stage.set(attr::LAYER_MEDIA_TYPE, layer.media_type.as_str());
-        stage.set(attr::LAYER_SIZE, layer.size);
-        let result = self.in_a_slot(&stage, index, layer, diff_id).await;
-        stage.set(attr::CACHE, if matches!(&result, Ok(Fetched { outcome: None })) { "hit" } else { "miss" });
-        if let Ok(Fetched { outcome: Some(outcome) }) = &result {
-            stage.set(attr::LAYER_SIZE_UNPACKED, outcome.unpacked_bytes);
-        }
-        stage.end(result)
-    }
-
-    async fn in_a_slot(
-        &self,
-        stage: &Stage,
-        index: usize,
-        layer: &Descriptor,
-        diff_id: Digest,
-    ) -> Result<Fetched, EngineError> {
-        if self.store.has_layer(&diff_id) {
-            self.observer.event(Event::Layer { index, state: LayerState::Exists });
-            return Ok(Fetched { outcome: None });
-        }
-        let waited = self.slots.free.available_permits() == 0;
-        if waited {
-            self.observer.event(Event::Layer { index, state: LayerState::Queued });
-        }
-        let _slot = self.slots.free.acquire().await.expect("never closed");
-        if waited {
-            let ended = self.slots.ended.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            stage.wait_for(ended.flatten());
-        }
-        let result = self.make(stage, index, layer, diff_id).await;
-        self.slots.ended.lock().unwrap_or_else(PoisonError::into_inner).push_back(stage.id());
-        result
-    }
-
-    async fn make(
-        &self,
-        stage: &Stage,
-        index: usize,
-        layer: &Descriptor,
-        diff_id: Digest,
-    ) -> Result<Fetched, EngineError> {
-        let draft = loop {
-            match self.store.claim_layer(&diff_id, &layer.digest)? {
-                Claim::Ours(draft) => break draft,
-                Claim::There => {
-                    self.observer.event(Event::Layer { index, state: LayerState::Exists });
-                    return Ok(Fetched { outcome: None });
-                }
-                Claim::Busy => tokio::time::sleep(ASK_AGAIN).await,
-            }
-        };
-        let progress = Arc::new(Progress::default());
-        self.observer.event(Event::Layer { index, state: LayerState::Downloading(Arc::clone(&progress)) });
-        let (chunks, applied) = self.start_thread(layer, diff_id, &draft, progress)?;
-        let downloaded = self.download(stage, index, layer, chunks).await;
-        let Ok(applied) = applied.await else {
-            return Err(EngineError::Runtime(std::io::Error::other("a layer's thread ended without a word")));
-        };
-        add_spans(stage, &applied, &downloaded);
-        let outcome = match applied.result {
-            Ok(outcome) => outcome,
-            Err(source) => {
-                // A download that broke off says why better than the layer that missed its bytes.
-                if let Downloaded { error: Some(e), .. } = downloaded {
-                    return Err(e.into());
-                }
-                let (image, digest) = (self.image.familiar(), layer.digest.to_string());
-                return Err(EngineError::Layer { image, digest, source });
-            }
-        };
-        let commit = stage!(span::LAYER_COMMIT, in stage);
-        let kept = Kept { unpacked: outcome.unpacked_bytes, notes: outcome.notes.clone() };
-        commit.end(self.store.commit_layer(draft, &kept))?;
-        self.observer.event(Event::Layer { index, state: LayerState::Complete });
-        Ok(Fetched { outcome: Some(outcome) })
-    }
-
-    #[allow(clippy::type_complexity)]
-    fn start_thread(
-        &self,
-        layer: &Descriptor,
-        diff_id: Digest,
-        draft: &Draft,
-        progress: Arc<Progress>,
-    ) -> Result<(mpsc::Sender<Result<bytes::Bytes, Broken>>, oneshot::Receiver<Applied>), EngineError> {
-        let job = Job {
-            digest: layer.digest,
-            size: layer.size,
-            diff_id,
-            compression: compression(&layer.media_type),
-            dest: draft.dest()?,
-            blob: Some(draft.blob()?),
-            flavor: self.flavor,
-            unmapped: if self.squash { Unmapped::Squash } else { Unmapped::Refuse },
-            limits: Limits::default(),
-        };
-        let (send, receive) = mpsc::channel(CHUNKS);
-        let (done, applied) = oneshot::channel();
-        let thread = std::thread::Builder::new()
-            .name(format!("layer {}", layer.digest.short()))
-            .spawn(move || {
-                let result = layer::run(job, receive, &progress);
-                let _ = done.send(Applied { result });
-            })
-            .map_err(EngineError::Runtime)?;
-        self.threads.add(thread);
-        Ok((send, applied))
-    }
-
-    /// Feeds the layer. Its own thread says what went wrong, except when it was the network.
-    async fn download(
-        &self,
-        stage: &Stage,
-        index: usize,
-        layer: &Descriptor,
-        chunks: mpsc::Sender<Result<bytes::Bytes, Broken>>,
-    ) -> Downloaded {
-        let download = stage!(span::LAYER_DOWNLOAD, in stage);
-        let begun = Mono::now();
-        let mut meter = Meter { first: begun, ..Meter::default() };
-        let error = self.transfer(&download, layer, chunks, &mut meter).await.err();
-        meter.last = Mono::now();
-        if error.is_none() && meter.bytes == layer.size {
-            self.observer.event(Event::Layer { index, state: LayerState::Downloaded });
-        }
-        download.set(attr::BYTES, meter.bytes);
-        download.set(attr::WAIT_INPUT_NS, meter.wait_input_ns);
-        download.set(attr::WAIT_OUTPUT_NS, meter.wait_output_ns);
-        let waits = meter.wait_input_ns + meter.wait_output_ns;
-        download.set(attr::BUSY_NS, meter.last.since(meter.first).saturating_sub(waits));
-        let id = download.id();
-        if let Some(e) = &error {
-            use crate::error::Failure;
-            download.fail(e.kind(), &e.to_string());
-        }
-        Downloaded { id, error }
-    }
-
-    async fn transfer(
-        &self,
-        download: &Stage,
-        layer: &Descriptor,
-        chunks: mpsc::Sender<Result<bytes::Bytes, Broken>>,
-        meter: &mut Meter,
-    ) -> Result<(), RegistryError> {
-        let asked = Mono::now();
-        let blob = self.client.blob(download, &self.image, layer).await;
-        let mut now = Mono::now();
-        meter.wait_input_ns += now.since(asked);
-        let mut blob = match blob {
-            Ok(blob) => blob,
-            Err(e) => {
-                let _ = chunks.send(Err(Broken)).await;
-                return Err(e);
-            }
-        };
-        loop {
-            let since = now;
-            let chunk = blob.chunk().await;
-            now = Mono::now();
-            meter.wait_input_ns += now.since(since);
-            let chunk = match chunk {
-                None => return Ok(()),
-                Some(Ok(chunk)) => chunk,
-                Some(Err(e)) => {
-                    let _ = chunks.send(Err(Broken)).await;
-                    return Err(e);
-                }
-            };
-            meter.bytes += chunk.len() as u64;
-            let since = Mono::now();
-            // A layer that has failed takes no more; its own error tells why.
-            if chunks.send(Ok(chunk)).await.is_err() {
-                return Ok(());
-            }
-            now = Mono::now();
-            meter.wait_output_ns += now.since(since);
-        }
-    }
-}
-
-/// What the media type promises; a blob's first bytes have the last word.
-fn compression(media_type: &str) -> Compression {
-    match media_type {
-        t if t.ends_with("gzip") => Compression::Gzip,
-        t if t.ends_with("zstd") => Compression::Zstd,
-        _ => Compression::None,
-    }
-}
-
-/// The stage that an error belongs to.
-fn stage_of(error: &LayerError) -> &'static str {
-    match error {
-        LayerError::Truncated { .. }
-        | LayerError::TooLong { .. }
-        | LayerError::DigestMismatch { .. }
-        | LayerError::DiffIdMismatch { .. }
-        | LayerError::Keep { .. } => span::LAYER_VERIFY,
-        LayerError::Corrupt { .. } => span::LAYER_DECOMPRESS,
-        _ => span::LAYER_EXTRACT,
-    }
-}
-
-/// Tells a layer's threads that the rest will not come; why is kept where it happened.
-#[derive(Debug, thiserror::Error)]
-#[error("the download broke off")]
-struct Broken;
-
-struct Downloaded {
-    id: Option<SpanId>,
-    error: Option<RegistryError>,
-}
-
-struct Applied {
-    result: Result<Outcome, LayerError>,
-}
-
-/// The stages that ran in the layer's threads. Each could go on only when the one before it gave it bytes.
-fn add_spans(stage: &Stage, applied: &Applied, downloaded: &Downloaded) {
-    let Ok(outcome) = &applied.result else {
-        if let Err(e) = &applied.result
-            && downloaded.error.is_none()
-        {
-            let now = Mono::now();
-            stage.finished(Finished::new(stage_of(e), now, now).failed(e));
-        }
-        return;
-    };
-    let meters = &outcome.meters;
-    let add = |name, meter: Meter, after| {
-        let finished = Finished::new(name, meter.first, meter.last)
-            .with(attr::BUSY_NS, meter.busy_ns)
-            .with(attr::WAIT_INPUT_NS, meter.wait_input_ns)
-            .with(attr::WAIT_OUTPUT_NS, meter.wait_output_ns)
-            .with(attr::BYTES, meter.bytes)
-            .after(after);
-        stage.finished(if name == span::LAYER_EXTRACT { finished.with(attr::FILES, outcome.entries) } else { finished })
-    };
-    add(span::LAYER_VERIFY, meters.verify(), downloaded.id);
-    let inflated = add(span::LAYER_DECOMPRESS, meters.decompress, downloaded.id);
-    add(span::LAYER_EXTRACT, meters.extract, inflated);
 }

@@ -14,7 +14,7 @@ use crate::record::{Mono, Stage};
 use crate::stage;
 use crate::store::containers::Container;
 use crate::sys::clone::Child;
-use crate::sys::wait::{Exit, reap};
+use crate::sys::wait::{Exit, own_peak_rss, reap};
 
 /// A container whose process has gone.
 pub struct Ended {
@@ -29,12 +29,7 @@ pub struct Ended {
 }
 
 /// Passes output on and signals in until the process has exited, then takes its status.
-pub fn wait(
-    run: &Stage,
-    started: Started,
-    signals: &mut Signals,
-    options: &RunOptions,
-) -> Result<Ended, Box<Failed>> {
+pub fn wait(run: &Stage, started: Started, signals: &mut Signals, options: &RunOptions) -> Result<Ended, Box<Failed>> {
     let Started { container, cgroup, running, exec, vpid, argv } = started;
     let Running { child, output, rootfs } = running;
     // Docker keeps the output of every container; one that goes on exit has nobody to read it later.
@@ -101,7 +96,11 @@ fn pass_and_reap(
     }
     stage.set(attr::CPU_USER_NS, exit.user_ns);
     stage.set(attr::CPU_SYSTEM_NS, exit.system_ns);
-    stage.set(attr::MEMORY_PEAK, memory_peak().unwrap_or(exit.peak_rss));
+    // The container began in our memory, which the kernel counts as its own: only more than that is its.
+    let own = own_peak_rss();
+    if let Some(peak) = memory_peak().or((exit.peak_rss > own).then_some(exit.peak_rss)) {
+        stage.set(attr::MEMORY_PEAK, peak);
+    }
     stage.set(attr::FAULTS_MINOR, exit.minor_faults);
     stage.set(attr::FAULTS_MAJOR, exit.major_faults);
     stage.set(attr::BLOCK_IN, exit.blocks_in);

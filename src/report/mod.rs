@@ -15,9 +15,9 @@ pub mod json;
 pub mod list;
 pub mod rows;
 pub mod summary;
+pub mod table;
 pub mod text;
 pub mod tree;
-pub mod table;
 pub mod units;
 pub mod waterfall;
 

@@ -9,8 +9,7 @@ const LEAST: usize = 8;
 /// Rows of equal length, the first one the heading. Cells are cleaned, so they may come from anywhere.
 pub fn table(rows: &[Vec<String>], style: &Style) -> String {
     let columns = rows.first().map_or(0, Vec::len);
-    let cells: Vec<Vec<_>> =
-        rows.iter().map(|r| r.iter().map(|c| style.clean(c).into_owned()).collect()).collect();
+    let cells: Vec<Vec<_>> = rows.iter().map(|r| r.iter().map(|c| style.clean(c).into_owned()).collect()).collect();
     let mut widths: Vec<usize> =
         (0..columns).map(|i| cells.iter().map(|r| text::width(&r[i])).max().unwrap_or(0)).collect();
     while widths.iter().sum::<usize>() + GAP * columns.saturating_sub(1) > style.columns() {

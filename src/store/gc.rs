@@ -102,7 +102,9 @@ impl Store {
     pub fn collect_locks(&self, wait: &mut dyn FnMut() -> bool) -> Result<(), StoreError> {
         // They are taken only by those who hold the store's lock, so nobody is about to take one of them.
         let _lock = self.lock_exclusive(wait)?;
-        for (_, path) in self.entries("locks").into_iter().filter(|(n, _)| n.starts_with("layer-") || n.starts_with("image-")) {
+        for (_, path) in
+            self.entries("locks").into_iter().filter(|(n, _)| n.starts_with("layer-") || n.starts_with("image-"))
+        {
             let _ = fs::remove_file(&path);
         }
         Ok(())
@@ -110,7 +112,9 @@ impl Store {
 
     fn entries(&self, dir: &str) -> Vec<(String, PathBuf)> {
         let read = fs::read_dir(self.path(dir)).into_iter().flatten().flatten();
-        read.map(|e| (e.file_name().to_string_lossy().into_owned(), e.path())).filter(|(n, _)| !n.starts_with('.')).collect()
+        read.map(|e| (e.file_name().to_string_lossy().into_owned(), e.path()))
+            .filter(|(n, _)| !n.starts_with('.'))
+            .collect()
     }
 }
 

@@ -211,9 +211,8 @@ impl Store {
             annotations: annotations.map(|(k, v)| (k.to_owned(), v.into())).into_iter().collect(),
             rest: [("platform".to_owned(), Value::Object(platform))].into_iter().collect(),
         };
-        let same = |e: &Entry| {
-            e.annotation(REF_NAME) == Some(name) && e.rest.get("platform") == entry.rest.get("platform")
-        };
+        let same =
+            |e: &Entry| e.annotation(REF_NAME) == Some(name) && e.rest.get("platform") == entry.rest.get("platform");
         let new = entry.clone();
         self.edit_index(|entries| {
             entries.retain(|e| !same(e));

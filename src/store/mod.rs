@@ -35,17 +35,8 @@ pub struct Store {
 }
 
 /// Everything below `v1/` that must exist.
-const DIRECTORIES: [&str; 9] = [
-    "images/blobs/sha256",
-    "layers",
-    "stacks",
-    "containers",
-    "names",
-    "traces",
-    "latest",
-    "tmp",
-    "locks",
-];
+const DIRECTORIES: [&str; 9] =
+    ["images/blobs/sha256", "layers", "stacks", "containers", "names", "traces", "latest", "tmp", "locks"];
 
 impl Store {
     /// Where the store is by default: `$TRACE_ROOT`, else `/var/lib/trace` as root, else below `$XDG_DATA_HOME`.

@@ -10,7 +10,8 @@ pub struct Exit {
     pub user_ns: u64,
     /// CPU in the kernel, nanoseconds.
     pub system_ns: u64,
-    /// Largest resident set of one process, bytes.
+    /// Largest resident set of one process, bytes. The kernel counts from the clone on, so this is never less than what
+    /// the parent had resident then; see [`own_peak_rss`].
     pub peak_rss: u64,
     /// Page faults without I/O.
     pub minor_faults: u64,
@@ -64,4 +65,15 @@ pub fn reap(pid: i32) -> io::Result<Exit> {
         blocks_in: usage.ru_inblock as u64,
         blocks_out: usage.ru_oublock as u64,
     })
+}
+
+/// Largest resident set of this process so far, bytes (getrusage(2)).
+pub fn own_peak_rss() -> u64 {
+    // SAFETY: all-zero is a valid rusage.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a live variable of the right type.
+    match unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) } {
+        0 => usage.ru_maxrss as u64 * 1024,
+        _ => 0,
+    }
 }
