@@ -14,6 +14,8 @@ pub mod span {
     pub const STARTUP: &str = "startup";
     /// An ordinary user becoming root of a user namespace.
     pub const USERNS_ENTER: &str = "userns.enter";
+    /// `--cold`: the image and what only it needs are taken away first.
+    pub const IMAGE_FORGET: &str = "image.forget";
     /// Look-up in the image store.
     pub const CACHE_CHECK: &str = "cache.check";
     /// From the cache miss to the committed image.

@@ -162,7 +162,8 @@ fn stages(
         only_builtin(context, &mut wanted)?;
     }
     if options.cold {
-        forget(context, &wanted, signals)?;
+        let stage = stage!(span::IMAGE_FORGET, in run);
+        stage.end(forget(context, &wanted, signals))?;
     }
     // From the answer of the look-up until the container's own directory names them, nobody may take the layers away.
     let using = context.store.lock_shared()?;
