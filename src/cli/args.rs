@@ -112,7 +112,7 @@ pub struct Run {
     #[arg(long, action = clap::ArgAction::Help)]
     help: Option<bool>,
     /// Image, and the command to run in it
-    #[arg(value_name = "IMAGE [COMMAND", required = true, trailing_var_arg = true)]
+    #[arg(value_name = "IMAGE [COMMAND", trailing_var_arg = true)]
     pub image_and_command: Vec<String>,
 }
 

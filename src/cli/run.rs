@@ -155,9 +155,11 @@ pub fn platform(text: Option<&str>) -> Result<Platform, CliError> {
     }
 }
 
-fn options(args: &args::Run) -> Result<RunOptions, CliError> {
+fn options(args: &args::Run) -> Result<RunOptions, Box<dyn Failure>> {
     let mut words = args.image_and_command.iter().cloned();
-    let image = words.next().unwrap_or_default();
+    let image = words.next().ok_or_else(|| CliError::Usage("an image is missing: `trace run IMAGE [COMMAND…]`".into()))?;
+    // What is no name at all is no run to record.
+    ImageRef::parse(&image)?;
     let mut env = Vec::new();
     for file in &args.env_file {
         env.extend(read_env_file(file)?);
@@ -169,7 +171,8 @@ fn options(args: &args::Run) -> Result<RunOptions, CliError> {
     if let Some(name) = &hostname
         && (name.is_empty() || name.len() > 64 || name.contains(|c: char| c.is_control() || c.is_whitespace()))
     {
-        return Err(CliError::Usage(format!("`{name}` is no host name: expected 1 to 64 characters without spaces")));
+        let why = format!("`{name}` is no host name: expected 1 to 64 characters without spaces");
+        return Err(CliError::Usage(why).into());
     }
     if args.interactive {
         say("Note: -i has no effect of its own: standard input is always passed on");
