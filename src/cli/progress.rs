@@ -131,7 +131,13 @@ struct Bars {
 struct Shared {
     over: AtomicBool,
     bars: Vec<ProgressBar>,
-    running: Mutex<Vec<Option<(Arc<Progress>, bool)>>>,
+    running: Mutex<Vec<Option<Running>>>,
+}
+
+/// A layer whose numbers move.
+struct Running {
+    progress: Arc<Progress>,
+    downloaded: bool,
 }
 
 impl Bars {
@@ -167,13 +173,13 @@ impl Bars {
             LayerState::Downloading(progress) => {
                 bar.set_style(moving());
                 bar.set_message("Downloading");
-                running[index] = Some((Arc::clone(progress), false));
+                running[index] = Some(Running { progress: Arc::clone(progress), downloaded: false });
             }
             LayerState::Downloaded => {
                 bar.set_style(unpacking());
                 bar.set_message("Extracting");
-                if let Some((_, downloaded)) = &mut running[index] {
-                    *downloaded = true;
+                if let Some(running) = &mut running[index] {
+                    running.downloaded = true;
                 }
             }
             LayerState::Queued => bar.set_message("Waiting"),
@@ -192,7 +198,7 @@ impl Bars {
 impl Shared {
     fn draw(&self) {
         for (bar, running) in self.bars.iter().zip(lock(&self.running).iter()) {
-            if let Some((progress, downloaded)) = running {
+            if let Some(Running { progress, downloaded }) = running {
                 if *downloaded {
                     bar.set_position(progress.extracted.load(Ordering::Relaxed));
                 } else {

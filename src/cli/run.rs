@@ -157,7 +157,8 @@ pub fn platform(text: Option<&str>) -> Result<Platform, CliError> {
 
 fn options(args: &args::Run) -> Result<RunOptions, Box<dyn Failure>> {
     let mut words = args.image_and_command.iter().cloned();
-    let image = words.next().ok_or_else(|| CliError::Usage("an image is missing: `trace run IMAGE [COMMAND…]`".into()))?;
+    let image =
+        words.next().ok_or_else(|| CliError::Usage("an image is missing: `trace run IMAGE [COMMAND…]`".into()))?;
     // What is no name at all is no run to record.
     ImageRef::parse(&image)?;
     let mut env = Vec::new();

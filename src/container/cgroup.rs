@@ -43,11 +43,10 @@ enum Layout {
 fn layout() -> Layout {
     const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
     match rustix::fs::statfs(ROOT) {
-        Ok(s) if s.f_type as i64 == CGROUP2_SUPER_MAGIC => Layout::Unified,
+        Ok(s) if s.f_type == CGROUP2_SUPER_MAGIC => Layout::Unified,
         Ok(_) => {
-            let magic = |name| {
-                rustix::fs::statfs(format!("{ROOT}/{name}")).is_ok_and(|s| s.f_type as i64 == CGROUP2_SUPER_MAGIC)
-            };
+            let magic =
+                |name| rustix::fs::statfs(format!("{ROOT}/{name}")).is_ok_and(|s| s.f_type == CGROUP2_SUPER_MAGIC);
             Layout::Legacy { unified: magic("unified") }
         }
         Err(_) => Layout::None,

@@ -100,7 +100,7 @@ pub fn pass(
             }
         }
         if ready[1] {
-            match signals.next() {
+            match signals.take() {
                 Action::Forward(signal) => send(child, signal),
                 Action::Kill => send(child, rustix::process::Signal::KILL),
                 Action::Nothing => {}

@@ -48,7 +48,7 @@ impl Signals {
     }
 
     /// The next pending signal. Never blocks.
-    pub fn next(&mut self) -> Action {
+    pub fn take(&mut self) -> Action {
         let Ok(Some(info)) = self.fd.read_signal() else { return Action::Nothing };
         let number = info.ssi_signo as i32;
         if matches!(number, libc::SIGINT | libc::SIGTERM | libc::SIGQUIT) {

@@ -15,9 +15,9 @@ pub enum EngineError {
     #[error(transparent)]
     Reference(#[from] ReferenceError),
     #[error(transparent)]
-    Registry(#[from] RegistryError),
+    Registry(Box<RegistryError>),
     #[error("layer `{digest}` of `{image}`: {source}")]
-    Layer { image: String, digest: String, source: LayerError },
+    Layer { image: String, digest: String, source: Box<LayerError> },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -36,6 +36,12 @@ pub enum EngineError {
     Invalid { name: String, why: String },
 }
 
+impl From<RegistryError> for EngineError {
+    fn from(error: RegistryError) -> Self {
+        EngineError::Registry(Box::new(error))
+    }
+}
+
 impl EngineError {
     /// Interrupted by signal `number`.
     pub(crate) fn interrupted(number: i32) -> Self {
@@ -45,8 +51,8 @@ impl EngineError {
     fn inner(&self) -> Option<&dyn Failure> {
         match self {
             EngineError::Reference(e) => Some(e),
-            EngineError::Registry(e) => Some(e),
-            EngineError::Layer { source, .. } => Some(source),
+            EngineError::Registry(e) => Some(e.as_ref()),
+            EngineError::Layer { source, .. } => Some(source.as_ref()),
             EngineError::Store(e) => Some(e),
             EngineError::Container(e) => Some(e),
             EngineError::Hub(e) => Some(e),

@@ -191,7 +191,7 @@ impl Fetch {
                     return Err(e.into());
                 }
                 let (image, digest) = (self.image.familiar(), layer.digest.to_string());
-                return Err(EngineError::Layer { image, digest, source });
+                return Err(EngineError::Layer { image, digest, source: Box::new(source) });
             }
         };
         let commit = stage!(span::LAYER_COMMIT, in stage);
@@ -201,14 +201,13 @@ impl Fetch {
         Ok(Fetched { outcome: Some(outcome) })
     }
 
-    #[allow(clippy::type_complexity)]
     fn start_thread(
         &self,
         layer: &Descriptor,
         diff_id: Digest,
         draft: &Draft,
         progress: Arc<Progress>,
-    ) -> Result<(mpsc::Sender<Result<bytes::Bytes, Broken>>, oneshot::Receiver<Applied>), EngineError> {
+    ) -> Result<(Chunks, oneshot::Receiver<Applied>), EngineError> {
         let job = Job {
             digest: layer.digest,
             size: layer.size,
@@ -234,13 +233,7 @@ impl Fetch {
     }
 
     /// Feeds the layer. Its own thread says what went wrong, except when it was the network.
-    async fn download(
-        &self,
-        stage: &Stage,
-        index: usize,
-        layer: &Descriptor,
-        chunks: mpsc::Sender<Result<bytes::Bytes, Broken>>,
-    ) -> Downloaded {
+    async fn download(&self, stage: &Stage, index: usize, layer: &Descriptor, chunks: Chunks) -> Downloaded {
         let download = stage!(span::LAYER_DOWNLOAD, in stage);
         let begun = Mono::now();
         let mut meter = Meter { first: begun, ..Meter::default() };
@@ -266,7 +259,7 @@ impl Fetch {
         &self,
         download: &Stage,
         layer: &Descriptor,
-        chunks: mpsc::Sender<Result<bytes::Bytes, Broken>>,
+        chunks: Chunks,
         meter: &mut Meter,
     ) -> Result<(), RegistryError> {
         let asked = Mono::now();
@@ -326,6 +319,9 @@ fn stage_of(error: &LayerError) -> &'static str {
         _ => span::LAYER_EXTRACT,
     }
 }
+
+/// The way of a blob's bytes to its layer.
+type Chunks = mpsc::Sender<Result<bytes::Bytes, Broken>>;
 
 /// Tells a layer's threads that the rest will not come; why is kept where it happened.
 #[derive(Debug, thiserror::Error)]
