@@ -57,6 +57,17 @@ impl Shared {
     }
 }
 
+/// A stage that panics must not leave the receiving thread waiting for a network that says nothing.
+struct HaltOnPanic<'s>(&'s Shared);
+
+impl Drop for HaltOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.halt();
+        }
+    }
+}
+
 /// Applies one layer on the calling thread, with two more threads for hashing and inflating.
 ///
 /// `chunks` yields the blob's bytes in order; its sender may be an async task. On `Ok` the blob's size and digest, its
@@ -80,6 +91,7 @@ where
             .spawn_scoped(scope, move || receive(digest, size, blob, chunks, &to_inflate, shared, progress))
             .map_err(no_thread)?;
         let inflating = thread::Builder::new().name("layer-inflate".into()).spawn_scoped(scope, move || {
+            let _guard = HaltOnPanic(shared);
             let mut inlet = Inlet::new(from_receive);
             let fill = || recycled.try_recv().unwrap_or_else(|_| vec![0; BLOCK].into_boxed_slice());
             let ship = |meter: &mut Meter, bytes, len| send(&to_apply, meter, Block { bytes, len });
@@ -97,6 +109,7 @@ where
                 return Err(no_thread(e));
             }
         };
+        let _guard = HaltOnPanic(shared);
         let mut outlet = Outlet::new(from_inflate, recycle, progress);
         let result = apply::apply(&mut outlet, dest, flavor, unmapped, limits);
         give_up(&result, shared, |until| outlet.discard(until));
