@@ -102,7 +102,7 @@ pub struct Run {
     /// Mount the root filesystem read-only
     #[arg(long)]
     pub read_only: bool,
-    /// Keep stdin open, which it always is
+    /// Keep stdin open, as it always is here
     #[arg(short, long)]
     pub interactive: bool,
     /// Don't show the pull

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::args;
-use super::output::{fail, print, say};
+use super::output::{fail, print};
 use super::progress::PullLines;
 use super::recording::{self, Compared, Report};
 use super::{CliError, Done};
@@ -82,6 +82,9 @@ pub fn run(args: args::Run, started: Mono, verbose: bool) -> Done {
 /// `trace pull`.
 pub fn pull(args: args::Pull, started: Mono, verbose: bool) -> Done {
     let mut wanted = Wanted::new(&args.image, &HubChoice::parse(&args.hub), platform(args.platform.as_deref())?)?;
+    if !args.quiet && !args.image.contains('@') && !args.image.rsplit('/').next().unwrap_or_default().contains(':') {
+        print("Using default tag: latest\n");
+    }
     let mut signals = block_signals()?;
     let recorder = recording::begin();
     let root = engine::root_stage(span::PULL, started);
@@ -174,9 +177,6 @@ fn options(args: &args::Run) -> Result<RunOptions, Box<dyn Failure>> {
     {
         let why = format!("`{name}` is no host name: expected 1 to 64 characters without spaces");
         return Err(CliError::Usage(why).into());
-    }
-    if args.interactive {
-        say("Note: -i has no effect of its own: standard input is always passed on");
     }
     Ok(RunOptions {
         image,

@@ -194,7 +194,8 @@ fn pull(analysis: &Analysis<'_>, node: Node, style: &Style) -> Vec<String> {
     out.extend(number(attr::LAYERS).map(|n| units::count(n, "layer")));
     out.extend(number(attr::LAYERS_CACHED).filter(|n| *n > 0).map(|n| format!("{n} cached")));
     let seconds = analysis.tree.duration(node) as f64 / 1e9;
-    if let Some(wire) = number(attr::BYTES_WIRE) {
+    // Where every layer was there already, nothing came and nothing has a rate.
+    if let Some(wire) = number(attr::BYTES_WIRE).filter(|wire| *wire > 0) {
         match number(attr::BYTES_UNPACKED) {
             Some(tar) => out.push(format!("{}{}{}", units::bytes(wire), style.arrow(), units::bytes(tar))),
             None => out.push(units::bytes(wire)),
