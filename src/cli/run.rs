@@ -49,7 +49,7 @@ pub fn run(args: args::Run, started: Mono, verbose: bool) -> Done {
                     e.exit_code()
                 }
             };
-            for e in &ended.leftovers {
+            for e in &ended.known.leftovers {
                 fail(e, verbose);
             }
             outcome = Some(ended);
@@ -67,12 +67,12 @@ pub fn run(args: args::Run, started: Mono, verbose: bool) -> Done {
 
     let image = ImageRef::parse(&options.image).map(|i| i.canonical()).unwrap_or_default();
     let compared = outcome.as_ref().and_then(|o| {
-        let kind = o.kind?;
+        let kind = o.known.kind?;
         Some(Compared { image: &image, kind: kind.name(), other: kind.other().name(), succeeded: o.result.is_ok() })
     });
     // Where no container came to be, the sentence above is what matters; the picture is there to be asked for.
     let report = match &outcome {
-        Some(o) if o.image.is_some() || report == Report::None => report,
+        Some(o) if o.known.image.is_some() || report == Report::None => report,
         _ => Report::Pointer,
     };
     recording::end(&recorder, store.as_ref(), args.trace_out.as_deref(), report, compared.as_ref());

@@ -65,7 +65,12 @@ fn make(
 
     let mount = stage!(span::ROOTFS_MOUNT, in stage);
     mount.set(attr::OVERLAY_LAYERS, image.stack.lowers.len());
-    let rootfs = open_lowers(image.stack.lowers.iter().map(|l| context.store.path(l))).and_then(|lowers| {
+    let mut lowers: Vec<_> = image.stack.lowers.iter().map(|l| context.store.path(l)).collect();
+    if lowers.is_empty() {
+        // An image without layers; an overlay must have one, and this directory is empty.
+        lowers.push(container.merged());
+    }
+    let rootfs = open_lowers(lowers).and_then(|lowers| {
         Overlay {
             lowers: &lowers,
             dir: container.dir(),

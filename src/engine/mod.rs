@@ -85,9 +85,16 @@ pub struct RunOptions {
 pub struct Outcome {
     /// The container's exit, or why there was none.
     pub result: Result<Exit, EngineError>,
+    /// What became known on the way.
+    pub known: Known,
+}
+
+/// What a run finds out on its way, whether it ends well or not.
+#[derive(Debug, Default)]
+pub struct Known {
     /// What could not be taken away again.
     pub leftovers: Vec<StoreError>,
-    /// `cold`, `warm` or `partial`, once known.
+    /// `cold`, `warm` or `partial`.
     pub kind: Option<Kind>,
     /// Name of the image in the store.
     pub image: Option<String>,
@@ -131,20 +138,19 @@ impl fmt::Display for Kind {
 
 /// Runs a container from image name to nothing left, under the stage `run`, which stays open for its caller to close.
 pub fn run(context: &Context<'_>, options: &RunOptions, signals: &mut Signals, run: &Stage) -> Outcome {
-    let mut outcome =
-        Outcome { result: Err(EngineError::interrupted(0)), leftovers: Vec::new(), kind: None, image: None };
-    outcome.result = stages(context, options, signals, run, &mut outcome);
-    if let Some(kind) = outcome.kind {
+    let mut known = Known::default();
+    let result = stages(context, options, signals, run, &mut known);
+    if let Some(kind) = known.kind {
         run.set(attr::RUN_KIND, kind.name());
     }
-    match &outcome.result {
+    match &result {
         Ok(exit) => run.set(attr::PROCESS_EXIT_CODE, u32::from(exit.code())),
         Err(e) => {
             run.set(attr::PROCESS_EXIT_CODE, u32::from(e.exit_code()));
             run.fail(e.kind(), &e.to_string());
         }
     }
-    outcome
+    Outcome { result, known }
 }
 
 fn stages(
@@ -152,7 +158,7 @@ fn stages(
     options: &RunOptions,
     signals: &mut Signals,
     run: &Stage,
-    outcome: &mut Outcome,
+    known: &mut Known,
 ) -> Result<Exit, EngineError> {
     run.set(attr::RUNTIME, "builtin");
     run.set(attr::ISOLATION, if context.privilege.is_some() { "namespaces" } else { "none" });
@@ -169,18 +175,18 @@ fn stages(
     let using = context.store.lock_shared()?;
     let image = match resolve::check(context, run, &mut wanted)? {
         Some(image) => {
-            outcome.kind = Some(Kind::Warm);
+            known.kind = Some(Kind::Warm);
             image
         }
         None => {
             context.observer.event(events::Event::NotFoundLocally { image: &wanted.image.familiar() });
             let pulled = pull::pull(context, signals, run, &mut wanted)?;
-            outcome.kind = Some(if pulled.cached == 0 { Kind::Cold } else { Kind::Partial });
+            known.kind = Some(if pulled.cached == 0 { Kind::Cold } else { Kind::Partial });
             pulled.image
         }
     };
     describe(run, &wanted);
-    outcome.image = Some(wanted.key());
+    known.image = Some(wanted.key());
     run.set(attr::OCI_MANIFEST_DIGEST, image.manifest.to_string());
     stop_if_interrupted(signals)?;
     if context.privilege.is_none() {
@@ -191,7 +197,7 @@ fn stages(
     drop(using);
     let ended = start::start(run, created, options).and_then(|started| wait::wait(run, started, signals, options));
     let (exit, leftovers) = cleanup::cleanup(run, ended, options);
-    outcome.leftovers = leftovers;
+    known.leftovers = leftovers;
     exit
 }
 
