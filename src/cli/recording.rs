@@ -114,11 +114,10 @@ pub fn end(
     compared: Option<&Compared<'_>>,
 ) {
     let trace = recorder.finish(resource());
-    let mut written = None;
+    let mut kept = false;
     if let Some(store) = store {
-        let path = store.trace_path(trace.id);
-        match file::write(&trace, &path) {
-            Ok(()) => written = Some(path),
+        match store.keep_trace(trace.id, &(file::to_line(&trace) + "\n")) {
+            Ok(_) => kept = true,
             Err(e) => say(&format!("trace: the run is not recorded: {e}")),
         }
     }
@@ -127,13 +126,13 @@ pub fn end(
     {
         say(&format!("trace: {e}"));
     }
-    print(&trace, report, written.is_some());
-    let (Some(store), Some(path), Some(compared)) = (store, written, compared) else { return };
+    print(&trace, report, kept);
+    let (Some(store), true, Some(compared)) = (store, kept, compared) else { return };
     if report != Report::None {
         print_comparison(&trace, store, compared);
     }
     if compared.succeeded && !compared.kind.is_empty() {
-        let _ = store.set_latest(compared.image, compared.kind, &path);
+        let _ = store.set_latest(compared.image, compared.kind, trace.id);
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::lock::Lock;
-use super::{Store, StoreError, new_id, read_json, remove_tree, write_atomically};
+use super::{Store, StoreError, new_id, read_json, remove_tree};
 
 /// `state.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -117,7 +117,7 @@ impl Store {
         for entry in fs::read_dir(&root).map_err(|e| StoreError::file("read", &root, e))?.flatten() {
             let dir = entry.path();
             if let Some(state) = read_json::<State>(&dir.join("state.json"))? {
-                let running = dir.exists() && Lock::try_directory(&dir).is_none();
+                let running = dir.exists() && Lock::try_path(&dir).is_none();
                 all.push(Listed { state, running, dir });
             }
         }
@@ -149,8 +149,8 @@ impl Store {
             && let Ok(Some(_gate)) = Lock::try_exclusive(&self.path("locks/create"))
         {
             for path in tmp {
-                if let Some(_left) = Lock::try_directory(&path) {
-                    let _ = remove_tree(&path);
+                if let Some(_left) = Lock::try_path(&path) {
+                    let _ = if path.is_dir() { remove_tree(&path) } else { fs::remove_file(&path) };
                 }
             }
         }
@@ -160,7 +160,7 @@ impl Store {
             if state.as_ref().is_some_and(|s| s.exited.is_some() && !s.remove_on_exit) {
                 continue;
             }
-            let Some(_left) = Lock::try_directory(&dir) else { continue };
+            let Some(_left) = Lock::try_path(&dir) else { continue };
             match state {
                 Some(mut state) => {
                     also(&state);
@@ -169,7 +169,7 @@ impl Store {
                         let _ = remove_tree(&dir);
                     } else {
                         state.exited = Some((137, now()));
-                        let _ = write_atomically(&dir.join("state.json"), &to_json(&state));
+                        let _ = self.write(&dir.join("state.json"), &to_json(&state));
                     }
                 }
                 None => drop(remove_tree(&dir)),
@@ -196,7 +196,7 @@ impl Container {
 
     /// Writes a changed state.
     pub fn save(&self) -> Result<(), StoreError> {
-        write_atomically(&self.dir.join("state.json"), &to_json(&self.state))
+        self.store.write(&self.dir.join("state.json"), &to_json(&self.state))
     }
 
     /// Removes it.
@@ -214,7 +214,7 @@ impl Listed {
 
     /// Removes a container that is not running.
     pub fn remove(&self, store: &Store) -> Result<(), StoreError> {
-        let Some(_lock) = Lock::try_directory(&self.dir) else {
+        let Some(_lock) = Lock::try_path(&self.dir) else {
             return if self.dir.exists() { Err(StoreError::Running(self.state.name.clone())) } else { Ok(()) };
         };
         store.release_name(&self.state);

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::lock::Lock;
-use super::{Store, StoreError, read_json, write_atomically};
+use super::{Store, StoreError, read_json};
 use crate::digest::Digest;
 
 /// The annotation that holds an image's name.
@@ -124,7 +124,7 @@ impl Store {
         let _lock = Lock::exclusive(&self.path("locks/index"))?;
         let mut index = self.index()?;
         edit(&mut index.manifests);
-        write_atomically(&self.index_path(), &serde_json::to_vec_pretty(&index).expect("maps with text keys"))
+        self.write(&self.index_path(), &serde_json::to_vec_pretty(&index).expect("maps with text keys"))
     }
 
     /// Directory of an image's `stack.json` and fix layers.
@@ -185,11 +185,11 @@ impl Store {
         for document in documents {
             let path = self.blob_path(&document.digest);
             if !path.exists() {
-                write_atomically(&path, document.bytes)?;
+                self.write(&path, document.bytes)?;
             }
         }
         let manifest = &documents[0];
-        write_atomically(
+        self.write(
             &self.stack_dir(&manifest.digest).join("stack.json"),
             &serde_json::to_vec(stack).expect("strings and numbers"),
         )?;

@@ -51,13 +51,13 @@ impl Lock {
 
     /// On a directory itself: it moves with a rename.
     pub(super) fn of_directory(path: &Path) -> Result<Self, StoreError> {
-        let fd = open_directory(path).map_err(|e| StoreError::file("open", path, e.into()))?;
+        let fd = open_existing(path).map_err(|e| StoreError::file("open", path, e.into()))?;
         Self::take(fd, FlockOperation::LockExclusive, path)
     }
 
-    /// On a directory, if nobody has it now. `None` also if the directory has gone.
-    pub(super) fn try_directory(path: &Path) -> Option<Self> {
-        let fd = open_directory(path).ok()?;
+    /// On a directory or file, if nobody has it now. `None` also if it has gone.
+    pub(super) fn try_path(path: &Path) -> Option<Self> {
+        let fd = open_existing(path).ok()?;
         rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive).ok()?;
         Some(Lock(fd))
     }
@@ -78,6 +78,7 @@ fn open(path: &Path) -> Result<OwnedFd, StoreError> {
         .map_err(|e| StoreError::file("lock", path, e.into()))
 }
 
-fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
-    rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+fn open_existing(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, path, flags, Mode::empty())
 }

@@ -21,9 +21,11 @@ pub mod layers;
 pub mod lock;
 pub mod traces;
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
 
 pub use error::StoreError;
 use lock::Lock;
@@ -65,8 +67,9 @@ impl Store {
                 let dir = root.join(dir);
                 fs::create_dir_all(&dir).map_err(|e| StoreError::file("create", &dir, e))?;
             }
-            let layout = root.join("images/oci-layout");
-            write_atomically(&layout, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+            let store = Store { root };
+            store.write(&store.path("images/oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+            return Ok(store);
         }
         Ok(Store { root })
     }
@@ -85,6 +88,24 @@ impl Store {
     /// See [`Store::lock_shared`].
     pub fn lock_exclusive(&self, wait: &mut dyn FnMut() -> bool) -> Result<Lock, StoreError> {
         Lock::exclusive_waiting(&self.path("locks/store"), wait)
+    }
+
+    /// Writes a file of the store. Readers see the old content or the new one; what a killed process leaves is in `tmp/`.
+    /// Nothing is synced: what a power cut takes is pulled again.
+    pub fn write(&self, path: &Path, content: &[u8]) -> Result<(), StoreError> {
+        let fail = |e| StoreError::file("write", path, e);
+        let gate = Lock::shared(&self.path("locks/create"))?;
+        let tmp = self.path("tmp").join(unique_name());
+        let file = File::create_new(&tmp).map_err(fail)?;
+        let done = rustix::fs::flock(&file, FlockOperation::LockExclusive).map_err(io::Error::from).and_then(|()| {
+            drop(gate);
+            (&file).write_all(content)?;
+            fs::rename(&tmp, path)
+        });
+        done.map_err(|e| {
+            let _ = fs::remove_file(&tmp);
+            fail(e)
+        })
     }
 
     /// A new empty directory that is taken away with everything in it when the value is dropped, or by the next command
@@ -138,16 +159,6 @@ fn unique_name() -> String {
 /// 64 hex digits, as docker's container ids.
 pub fn new_id() -> String {
     format!("{}{}", unique_name(), unique_name())
-}
-
-/// Readers see the old content or the new one. Nothing is synced: what a power cut takes is pulled again.
-pub fn write_atomically(path: &Path, content: &[u8]) -> Result<(), StoreError> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let tmp = dir.join(format!(".{}", unique_name()));
-    fs::write(&tmp, content).and_then(|()| fs::rename(&tmp, path)).map_err(|e| {
-        let _ = fs::remove_file(&tmp);
-        StoreError::file("write", path, e)
-    })
 }
 
 /// Removes a tree of any depth and with any modes; one that is gone already is fine.

@@ -1,9 +1,9 @@
-//! Recorded runs on disk: `traces/<trace id>.otlp.jsonl`, and for each image and kind a link to the newest.
+//! Recorded runs on disk: `traces/<trace id>.otlp.jsonl`, and for each image and kind the id of the newest.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::{Store, StoreError, unique_name};
+use super::{Store, StoreError};
 use crate::digest::Digest;
 use crate::record::model::TraceId;
 
@@ -29,21 +29,26 @@ impl Store {
         Ok(all.into_iter().map(|(_, path)| path).collect())
     }
 
+    /// Keeps a recorded run: `line` is its OTLP JSON. Gives its path.
+    pub fn keep_trace(&self, id: TraceId, line: &str) -> Result<PathBuf, StoreError> {
+        let path = self.trace_path(id);
+        self.write(&path, line.as_bytes())?;
+        Ok(path)
+    }
+
     fn latest_path(&self, image: &str, kind: &str) -> PathBuf {
         self.path("latest").join(format!("{}-{kind}", Digest::of(image.as_bytes()).short()))
     }
 
-    /// Notes that `trace` is the newest run of `image` (canonical name) of this kind.
-    pub fn set_latest(&self, image: &str, kind: &str, trace: &Path) -> Result<(), StoreError> {
-        let path = self.latest_path(image, kind);
-        let tmp = path.with_file_name(format!(".{}", unique_name()));
-        std::os::unix::fs::symlink(trace, &tmp)
-            .and_then(|()| fs::rename(&tmp, &path))
-            .map_err(|e| StoreError::file("write", &path, e))
+    /// Notes that the run `id` is the newest of `image` (canonical name) of this kind.
+    pub fn set_latest(&self, image: &str, kind: &str, id: TraceId) -> Result<(), StoreError> {
+        self.write(&self.latest_path(image, kind), id.to_string().as_bytes())
     }
 
     /// The newest run of `image` of this kind, if it is still there.
     pub fn latest(&self, image: &str, kind: &str) -> Option<PathBuf> {
-        fs::read_link(self.latest_path(image, kind)).ok().filter(|p| p.exists())
+        let id = fs::read_to_string(self.latest_path(image, kind)).ok()?;
+        let id = u128::from_str_radix(&id, 16).ok()?;
+        Some(self.trace_path(TraceId(id))).filter(|p| p.exists())
     }
 }

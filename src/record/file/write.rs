@@ -24,6 +24,10 @@ pub fn write(trace: &Trace, path: &Path) -> Result<(), FileError> {
     let fail = |source| FileError::Write { path: path.to_owned(), source };
     let mut line = to_line(trace);
     line.push('\n');
+    // A device, a pipe or a link is written to, never replaced.
+    if std::fs::symlink_metadata(path).is_ok_and(|m| !m.is_file()) {
+        return std::fs::write(path, line).map_err(fail);
+    }
     let (temporary, mut file) = temporary_beside(path).map_err(fail)?;
     let done = file.write_all(line.as_bytes()).and_then(|()| std::fs::rename(&temporary, path));
     if done.is_err() {
