@@ -139,6 +139,14 @@ pub mod attr {
     pub const HUB: &str = "trace.hub";
     /// `builtin`, later others.
     pub const RUNTIME: &str = "trace.runtime";
+    /// How the way to the registry was shaped, `RATE,RTT`; absent where it was not.
+    pub const LINK: &str = "trace.link";
+    /// Who timed a run of another engine; absent on our own.
+    pub const OBSERVED_BY: &str = "trace.observed_by";
+    /// Resource: the `trace bench` that a run belongs to.
+    pub const BENCH_ID: &str = "trace.bench.id";
+    /// Resource: how cold a cold run of a `trace bench` was, `store` or `page-cache`.
+    pub const BENCH_COLD: &str = "trace.bench.cold";
     /// `namespaces` or `none`.
     pub const ISOLATION: &str = "trace.isolation";
     /// `hit`, `miss`, `stale` or `partial`.

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`tree`] (who is whose child, whatever a file claims), [`times`] (self time, union, shared time),
 //! [`critical`] (which span each instant of the run belongs to), [`facts`] (what a person wants to know of a run),
-//! [`compare`] (a cold and a warm run). [`Analysis`] holds the first three of one trace; everything in `report` is made from it.
+//! [`compare`] (a cold and a warm run), [`groups`] with [`stats`] (many runs). [`Analysis`] holds the first three of one trace; everything in `report` is made from it.
 //!
 //! All times are nanoseconds. Nothing here depends on the order of the spans in the file.
 
@@ -10,6 +10,8 @@ pub mod blame;
 pub mod compare;
 pub mod critical;
 pub mod facts;
+pub mod groups;
+pub mod stats;
 pub mod times;
 pub mod tree;
 
