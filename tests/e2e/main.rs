@@ -1,0 +1,6 @@
+//! The whole program: what a user types and what comes of it.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod contract;
