@@ -3,4 +3,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod commands;
 mod contract;
+mod isolation;
+mod printed;
+mod running;
