@@ -16,7 +16,7 @@ pub struct Identity {
     pub uid: u32,
     /// Group id.
     pub gid: u32,
-    /// Supplementary groups.
+    /// Supplementary groups, `gid` first.
     pub groups: Vec<u32>,
     /// Home directory, `/` where the image names none.
     pub home: String,
@@ -72,16 +72,17 @@ fn resolve_in(passwd: &str, group: &str, spec: &str) -> Result<Identity, Contain
             }
         }
     };
+    // The group itself is among the supplementary ones too, so that no setgid program can shed it where a file's mode
+    // gives its group less than everybody else (CVE-2022-36109).
+    let mut groups = vec![gid];
     // An explicit group stands alone; otherwise every group that lists the account.
-    let groups = match (group_spec, name) {
-        (None, Some(name)) => entries()
+    if let (None, Some(name)) = (group_spec, name) {
+        let listed = entries()
             .filter(|f| f.get(3).is_some_and(|members| members.split(',').any(|m| m == name)))
             .filter_map(|f| parse(f[2]))
-            .filter(|g| *g != gid)
-            .take(MAX_GROUPS)
-            .collect(),
-        _ => Vec::new(),
-    };
+            .filter(|g| *g != gid);
+        groups.extend(listed.take(MAX_GROUPS));
+    }
     let home = if home.starts_with('/') { home } else { "/" };
     Ok(Identity { uid, gid, groups, home: home.to_owned() })
 }
@@ -132,14 +133,14 @@ mod tests {
 
     #[test]
     fn users_resolve_as_docker_does() {
-        let root = Identity { uid: 0, gid: 0, groups: vec![10], home: "/root".into() };
+        let root = Identity { uid: 0, gid: 0, groups: vec![0, 10], home: "/root".into() };
         assert_eq!(id(""), root);
         assert_eq!(id("root"), root);
         assert_eq!(id("0"), root);
-        assert_eq!(id("app"), Identity { uid: 1000, gid: 1000, groups: vec![10, 20], home: "/home/app".into() });
+        assert_eq!(id("app"), Identity { uid: 1000, gid: 1000, groups: vec![1000, 10, 20], home: "/home/app".into() });
         assert_eq!(id("1000"), id("app"));
-        assert_eq!(id("app:wheel"), Identity { uid: 1000, gid: 10, groups: vec![], home: "/home/app".into() });
-        assert_eq!(id("4242"), Identity { uid: 4242, gid: 0, groups: vec![], home: "/".into() });
+        assert_eq!(id("app:wheel"), Identity { uid: 1000, gid: 10, groups: vec![10], home: "/home/app".into() });
+        assert_eq!(id("4242"), Identity { uid: 4242, gid: 0, groups: vec![0], home: "/".into() });
         assert_eq!(id("4242:4343").gid, 4343);
         assert_eq!(id(":20").gid, 20);
         assert_eq!(id("77").uid, 5, "a name of digits wins over the number");

@@ -1,11 +1,15 @@
 //! The built-in hub over its real socket: by hand-written requests, by independent clients, and by attackers.
 
+#[path = "../common/mod.rs"]
+mod common;
+
 mod api;
 mod attacks;
 mod clients;
 mod demo;
 mod hello;
 
+use common::skipped;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -125,15 +129,6 @@ fn pull(hub: &Hub, name: &str, tag: &str, arch: &str) -> (Value, Vec<Vec<u8>>) {
     assert_eq!(config["rootfs"]["diff_ids"], Value::Array(diff_ids));
     assert_eq!(config["history"].as_array().unwrap().len(), layers.len());
     (config, layers)
-}
-
-/// Says why a test did nothing; a failure where everything is meant to be there.
-fn skipped(why: &str) {
-    assert!(std::env::var_os("TRACE_TEST_REQUIRE_ALL").is_none_or(|v| v != "1"), "skipped: {why}");
-    #[allow(clippy::print_stdout)]
-    {
-        println!("skipped: {why}");
-    }
 }
 
 /// Runs a program that may not be there.

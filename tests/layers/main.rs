@@ -1,5 +1,8 @@
 //! One layer after the other: what a tar becomes, what is refused, and what several layers look like together.
 
+#[path = "../common/mod.rs"]
+mod common;
+
 mod entries;
 mod formats;
 mod fuzz;

@@ -11,11 +11,7 @@ use std::sync::atomic::Ordering;
 use trace_run::digest::Digest;
 use trace_run::layer::{Compression, Flavor, Job, LayerError, Limits, Outcome, Progress, Unmapped, run};
 
-/// The host's root, not the one of a user namespace.
-pub fn is_root() -> bool {
-    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    may_mount() && map.split_whitespace().eq(["0", "0", "4294967295"])
-}
+pub use crate::common::{is_root, needs};
 
 /// Some root: the host's, or that of a user namespace that has its own mount namespace.
 pub fn may_mount() -> bool {
@@ -26,16 +22,6 @@ pub fn may_mount() -> bool {
 pub fn may_chown() -> bool {
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     may_mount() && map.split_whitespace().nth(2).is_some_and(|n| n.parse().is_ok_and(|n: u64| n > 60_000))
-}
-
-/// Whether to go on with a test that needs `what`; says why not, and fails where skipping is forbidden.
-#[allow(clippy::print_stderr)]
-pub fn needs(there: bool, what: &str) -> bool {
-    if !there {
-        assert!(std::env::var_os("TRACE_TEST_REQUIRE_ALL").is_none(), "needs {what}");
-        eprintln!("skipped: needs {what}");
-    }
-    there
 }
 
 pub fn has_program(name: &str) -> bool {

@@ -1,7 +1,10 @@
 //! The registry client against servers that do what they should, and servers that don't.
 //!
-//! `server` is a tiny HTTP server whose every byte the test decides; `real` uses the distribution project's own server,
+//! `common::server` is a tiny HTTP server whose every byte the test decides; `real` uses the distribution project's own server,
 //! filled by skopeo.
+
+#[path = "../common/mod.rs"]
+mod common;
 
 mod answers;
 mod auth;

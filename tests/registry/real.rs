@@ -1,10 +1,7 @@
 //! The distribution project's own server, filled by skopeo.
 
 use std::io::Write;
-use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use serde_json::json;
 use trace_run::digest::Digest;
@@ -12,55 +9,7 @@ use trace_run::error::Failure;
 use trace_run::registry::Platform;
 
 use super::server::*;
-
-struct Registry {
-    child: Child,
-    address: String,
-    directory: tempfile::TempDir,
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Registry {
-    fn start() -> Registry {
-        let directory = tempfile::tempdir().unwrap();
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let config = directory.path().join("config.yml");
-        let storage = directory.path().join("storage");
-        let yaml = format!(
-            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n",
-            storage.display()
-        );
-        std::fs::write(&config, yaml).unwrap();
-        let child = Command::new("docker-registry")
-            .arg("serve")
-            .arg(&config)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let registry = Registry { child, address, directory };
-        for _ in 0..200 {
-            if std::net::TcpStream::connect(&registry.address).is_ok() {
-                return registry;
-            }
-            std::thread::sleep(Duration::from_millis(25));
-        }
-        panic!("docker-registry did not start at {}", registry.address);
-    }
-
-    fn push(&self, layout: &Path, name: &str, more: &[&str]) {
-        let from = format!("oci:{}:image", layout.display());
-        let to = format!("docker://{}/{name}", self.address);
-        let plain = ["--insecure-policy", "copy", "--dest-tls-verify=false"];
-        run("skopeo", &[&plain[..], more, &[&from, &to]].concat());
-    }
-}
+use crate::common::docker_registry::DockerRegistry;
 
 /// An OCI layout with an index for two platforms; gives the index and, by platform, each layer's bytes.
 fn layout(directory: &Path) -> (Vec<u8>, Vec<(&'static str, Vec<u8>)>) {
@@ -109,8 +58,8 @@ async fn pulls_from_docker_registry_what_skopeo_pushed() {
     if !have(&["docker-registry", "skopeo"]) {
         return;
     }
-    let registry = Registry::start();
-    let directory = registry.directory.path().join("layout");
+    let registry = DockerRegistry::start();
+    let directory = registry.dir().join("layout");
     let (index, layers) = layout(&directory);
     registry.push(&directory, "team/app:both", &["--all"]);
     registry.push(&directory, "team/app:docker", &["--all", "--format", "v2s2"]);
@@ -163,13 +112,13 @@ async fn pulls_an_image_made_by_umoci() {
     if !have(&["docker-registry", "skopeo", "umoci"]) {
         return;
     }
-    let registry = Registry::start();
-    let directory = registry.directory.path().join("umoci");
+    let registry = DockerRegistry::start();
+    let directory = registry.dir().join("umoci");
     let image = format!("{}:image", directory.display());
     run("umoci", &["init", "--layout", directory.to_str().unwrap()]);
     run("umoci", &["new", "--image", &image]);
     registry.push(&directory, "empty", &[]);
-    let file = registry.directory.path().join("file");
+    let file = registry.dir().join("file");
     std::fs::write(&file, "content").unwrap();
     run("umoci", &["insert", "--rootless", "--image", &image, file.to_str().unwrap(), "/file"]);
     registry.push(&directory, "app", &[]);
