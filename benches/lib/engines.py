@@ -1,11 +1,12 @@
 """How each engine is asked for the same thing, and what it does and does not do for it."""
 
 import json
-import os
 import shutil
+from pathlib import Path
 
 import bundle
 from ground import must, output, works
+from measure import Stopwatch
 
 
 class Engine:
@@ -18,6 +19,7 @@ class Engine:
 
     def __init__(self, ground, opts, hello):
         self.ground, self.opts, self.hello = ground, opts, hello
+        self.watch = ground.watch
 
     def ready(self):
         """Prepares it; False if it is not here or cannot work here, said on stderr."""
@@ -45,7 +47,6 @@ class Trace(Engine):
     )
 
     def ready(self):
-        os.environ["TRACE_ROOT"] = f"{self.ground.disk}/trace"
         self.version = output([self.opts.trace, "--version"])
         return bool(self.version)
 
@@ -63,13 +64,13 @@ class Trace(Engine):
 
     def forget(self, image):
         if works([self.opts.trace, "image", "rm", self.ref(image)]):
-            must([self.opts.trace, "prune"])
+            must([self.opts.trace, "prune", "-f"])
 
 
 class Bundle(Engine):
     """A runtime that is given an extracted root and a config.json."""
 
-    # Each is tried until one works: on a hybrid host crun can have no cgroup at all.
+    # Each is tried until one works: what it says, flags, arguments of `bundle.config`.
     ways = [("", [], {})]
 
     def ready(self):
@@ -81,7 +82,7 @@ class Bundle(Engine):
         for said, flags, without in self.ways:
             (root / "config.json").write_text(json.dumps(bundle.config(args, **without), indent=1))
             command = [self.name, "--root", f"{self.ground.disk}/{self.name}", *flags, "run", "--bundle", str(root), "side"]
-            if works(command):
+            if self.watch.works(command):
                 self.command = command
                 self.note = (
                     "a bundle made beforehand, the same namespaces, capabilities, masked and read-only paths" + said +
@@ -97,11 +98,21 @@ class Bundle(Engine):
 
 class Crun(Bundle):
     name = "crun"
-    ways = [
-        ("", [], {}),
-        (", cgroup by cgroupfs", ["--cgroup-manager=cgroupfs"], {}),
-        (", **no cgroup and no cgroup mount** (it refuses hybrid hosts)", ["--cgroup-manager=disabled"], {"cgroup": False}),
-    ]
+    ways = [("", [], {}), (", cgroup by cgroupfs", ["--cgroup-manager=cgroupfs"], {})]
+
+    def ready(self):
+        if super().ready():
+            return True
+        # It refuses hybrid hosts by looking at this directory, whatever it is told about cgroups.
+        unified = "/sys/fs/cgroup/unified"
+        if not (shutil.which("crun") and Path(unified).exists()):
+            return False
+        said = f", but **no cgroup, cgroup namespace and cgroup mount** (it refuses hybrid hosts; {unified} is hidden from it)"
+        self.ways = [(said, ["--cgroup-manager=disabled"], {"cgroup": False})]
+        self.watch = Stopwatch(hidden=unified)
+        self.ground.watches.append(self.watch)
+        shutil.rmtree(self.ground.disk / "crun-bundle")
+        return super().ready()
 
 
 class Runc(Bundle):

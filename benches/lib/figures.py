@@ -87,7 +87,7 @@ def markdown(result):
     if rows:
         out += [table(["target", "measured", "met"], [(a, b, "yes" if ok else "**no**") for a, b, ok in rows]), ""]
     for part in result["parts"]:
-        out += [f"## {part['title'].capitalize()}", "", part["what"]]
+        out += ['## ' + part['title'][0].upper() + part['title'][1:], "", part["what"]]
         out += [f"{part['rounds']} rounds, load {part['load_before']:.2f} before and {part['load_after']:.2f} after.", ""]
         rows = []
         for e in part["engines"]:

@@ -8,6 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from measure import Stopwatch
+
 
 def output(command):
     """First line of what a command prints, or nothing if it cannot be run."""
@@ -50,6 +52,9 @@ class Ground:
         # Short, because a unix socket's path (dockerd makes some below it) has room for 108 bytes.
         self.work = Path(tempfile.mkdtemp(prefix="side-", dir=self.opts.dir))
         self.disk = self.work / "disk"
+        os.environ["TRACE_ROOT"] = f"{self.disk}/trace"
+        self.watch = Stopwatch()
+        self.watches = [self.watch]
         try:
             self.make()
         except BaseException:
@@ -134,6 +139,8 @@ class Ground:
             self.started.remove(child)
 
     def leave(self):
+        for watch in self.watches:
+            watch.stop()
         for child in reversed(self.started[:]):
             self.stop(child)
         # What engines mounted below the measured filesystem goes first, the deepest first of all.
