@@ -25,6 +25,8 @@ pub enum ContainerError {
     Clone { source: io::Error, hint: Option<String> },
     #[error("cannot {what} in the new container: {source}")]
     Init { what: String, source: io::Error },
+    #[error("cannot use the image's `/{name}`: expected a directory, found a symbolic link or a file")]
+    MountPoint { name: &'static str },
     #[error("cannot use user `{user}`: {why}")]
     User { user: String, why: String },
     #[error("no command given, and image `{image}` names none")]
@@ -69,8 +71,7 @@ impl ContainerError {
             Step::MountPoint => {
                 let name = ["proc", "dev", "sys"].get(nth).copied().unwrap_or("?");
                 match fault.errno {
-                    Errno::LOOP => format!("use the image's `/{name}`, which is a symbolic link: expected a directory"),
-                    Errno::NOTDIR => format!("use the image's `/{name}`, which is no directory"),
+                    Errno::LOOP | Errno::NOTDIR => return Self::MountPoint { name },
                     _ => format!("open the image's `/{name}`"),
                 }
             }
@@ -115,7 +116,7 @@ impl Failure for ContainerError {
             Self::Overlay { .. } | Self::UpperUnsupported { .. } => "mount",
             Self::Cgroup { .. } => "cgroup",
             Self::Clone { .. } => "clone",
-            Self::Init { .. } => "init",
+            Self::Init { .. } | Self::MountPoint { .. } => "init",
             Self::User { .. } => "user",
             Self::NoCommand { .. } | Self::ZeroByte { .. } => "config",
             Self::NotFound { .. } | Self::NoSuchFile { .. } => "command_not_found",

@@ -82,7 +82,7 @@ pub enum Step {
     Exec,
     /// No candidate exists.
     NotFound,
-    /// The program is a magic link into /proc, see [`exec`].
+    /// The program is a magic link into /proc, see [`leads_to_engine`].
     ExecMagicLink,
 }
 
@@ -186,7 +186,7 @@ impl Report {
 pub fn main(plan: &Plan, report: &Report) -> u8 {
     report.stamp(Border::Cloned);
     let fault = match prepare(plan, report) {
-        Ok(()) => exec(plan),
+        Ok(refused) => exec(plan, refused),
         Err(fault) => fault,
     };
     report.errno.store(fault.errno.raw_os_error(), Ordering::Relaxed);
@@ -195,7 +195,7 @@ pub fn main(plan: &Plan, report: &Report) -> u8 {
     125
 }
 
-fn prepare(plan: &Plan, report: &Report) -> Result<(), Fault> {
+fn prepare(plan: &Plan, report: &Report) -> Result<Option<usize>, Fault> {
     namespaces(plan)?;
     report.stamp(Border::Namespaces);
     let root = plan.rootfs.as_fd();
@@ -204,9 +204,9 @@ fn prepare(plan: &Plan, report: &Report) -> Result<(), Fault> {
     report.stamp(Border::Mounts);
     pivot(root)?;
     report.stamp(Border::Pivoted);
-    harden(plan)?;
+    let refused = harden(plan)?;
     report.stamp(Border::Hardened);
-    Ok(())
+    Ok(refused)
 }
 
 trait At<T> {
@@ -224,11 +224,15 @@ impl<T> At<T> for Result<T, Errno> {
 }
 
 fn namespaces(plan: &Plan) -> Result<(), Fault> {
+    // What is made from here on has the mode that is asked for, whatever the caller's umask; the program gets 022.
+    rustix::process::umask(Mode::empty());
     // A session of its own takes the user's terminal away as controlling terminal: the container cannot push input into
     // it (TIOCSTI), and Ctrl-C reaches the container only through us.
     rustix::process::setsid().at(Step::Session)?;
-    // Our parent is the engine. If it is killed, the container must not run on unseen.
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).at(Step::ParentDeath)?;
+    for end in &plan.readers {
+        sys::exec::close_in_new_process(*end);
+    }
+    die_with_engine(plan)?;
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).at(Step::ParentDeath)?;
     for (i, procs) in plan.join_cgroups.iter().enumerate() {
         rustix::io::write(procs, b"0").nth(Step::JoinCgroup, i)?;
@@ -242,6 +246,21 @@ fn namespaces(plan: &Plan) -> Result<(), Fault> {
     }
     if plan.new_net {
         sys::net::loopback_up().at(Step::Loopback)?;
+    }
+    Ok(())
+}
+
+/// Our parent is the engine. If it is killed, the container must not run on unseen. The signal comes only if the engine
+/// dies from now on. If it was killed before, its ends of our output, of which ours are closed, have gone: they are closed
+/// before the signal would be sent.
+fn die_with_engine(plan: &Plan) -> Result<(), Fault> {
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).at(Step::ParentDeath)?;
+    let Some(stdout) = &plan.stdout else { return Ok(()) };
+    let mut ends = [rustix::event::PollFd::new(stdout, rustix::event::PollFlags::empty())];
+    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    rustix::event::poll(&mut ends, Some(&now)).at(Step::ParentDeath)?;
+    if ends[0].revents().contains(rustix::event::PollFlags::ERR) {
+        return Err(Fault { step: Step::ParentDeath, errno: Errno::SRCH, detail: 0 });
     }
     Ok(())
 }
@@ -479,15 +498,17 @@ fn pivot(root: BorrowedFd<'_>) -> Result<(), Fault> {
     rustix::process::chdir(c"/").at(Step::DetachOldRoot)
 }
 
-fn harden(plan: &Plan) -> Result<(), Fault> {
+/// Gives the first candidate that must not be executed, see [`leads_to_engine`].
+fn harden(plan: &Plan) -> Result<Option<usize>, Fault> {
     mask(plan)?;
     if plan.read_only_root {
         rustix::mount::mount_remount(c"/", MountFlags::BIND | MountFlags::RDONLY | MountFlags::NODEV, c"")
             .at(Step::ReadOnlyRoot)?;
     }
     sys::exec::new_session_keyring();
-    make_working_dir(plan)?;
-    let entered = rustix::process::chdir(plan.cwd.as_c_str());
+    let entered = enter_working_dir(plan);
+    // While every program can be read, which its user perhaps may only execute.
+    let mut refused = first_refused(plan);
     // The bounding set first, while CAP_SETPCAP is there to do it.
     for capability in 0..=plan.last_capability {
         if plan.capabilities & (1u64 << capability) == 0 {
@@ -502,19 +523,23 @@ fn harden(plan: &Plan) -> Result<(), Fault> {
     rustix::thread::set_thread_res_uid(plan.uid, plan.uid, plan.uid).at(Step::Uid)?;
     set_capabilities(plan).at(Step::Capabilities)?;
     // Changing ids clears the death signal (prctl(2)), so it is set again by the user that the program will run as.
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).at(Step::ParentDeath)?;
+    die_with_engine(plan)?;
     if plan.no_new_privileges {
         rustix::thread::set_no_new_privs(true).at(Step::NoNewPrivileges)?;
     }
     // A directory that root cannot enter (a squashed network mount) may still be open to the user.
     if entered.is_err() {
-        rustix::process::chdir(plan.cwd.as_c_str()).at(Step::WorkingDir)?;
+        enter_working_dir(plan)?;
+        refused = first_refused(plan);
+    }
+    if !sys::exec::working_dir_is_reachable() {
+        return Err(Fault { step: Step::WorkingDir, errno: Errno::XDEV, detail: 0 });
     }
     stdio(plan)?;
     sys::exec::close_from_3_on_exec().at(Step::Descriptors)?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     sys::signal::reset_for_exec();
-    Ok(())
+    Ok(refused)
 }
 
 fn mask(plan: &Plan) -> Result<(), Fault> {
@@ -551,16 +576,30 @@ fn mask(plan: &Plan) -> Result<(), Fault> {
     Ok(())
 }
 
-/// As docker does, a missing working directory is made, owned by root.
-fn make_working_dir(plan: &Plan) -> Result<(), Fault> {
-    for (i, prefix) in plan.cwd_prefixes.iter().enumerate() {
-        match rustix::fs::mkdirat(CWD, prefix.as_c_str(), Mode::from_raw_mode(0o755)) {
-            // On a read-only root what cannot be made is reported by chdir.
-            Ok(()) | Err(Errno::EXIST | Errno::ROFS) => {}
-            other => other.nth(Step::WorkingDir, i)?,
+/// As docker does, a missing working directory is made, owned by root. Symlinks of the image are followed; a magic link of
+/// /proc is not, since the engine's descriptors are still open here and lead to the host (CVE-2024-21626).
+fn enter_working_dir(plan: &Plan) -> Result<(), Fault> {
+    let open = |at: BorrowedFd<'_>, name: &CStr| {
+        rustix::fs::openat2(
+            at,
+            name,
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+            ResolveFlags::NO_MAGICLINKS,
+        )
+    };
+    let mut dir = open(CWD, c"/").at(Step::WorkingDir)?;
+    for (i, part) in plan.cwd_parts.iter().enumerate() {
+        dir = match open(dir.as_fd(), part) {
+            Err(Errno::NOENT) => {
+                rustix::fs::mkdirat(&dir, part.as_c_str(), Mode::from_raw_mode(0o755)).nth(Step::WorkingDir, i)?;
+                open(dir.as_fd(), part)
+            }
+            other => other,
         }
+        .nth(Step::WorkingDir, i)?;
     }
-    Ok(())
+    rustix::process::fchdir(&dir).at(Step::WorkingDir)
 }
 
 fn drop_from_bounding(capability: u32) -> Result<(), Errno> {
@@ -595,18 +634,12 @@ fn stdio(plan: &Plan) -> Result<(), Fault> {
 }
 
 /// Tries the candidates in order, as execvp does, and returns why none of them could be run.
-fn exec(plan: &Plan) -> Fault {
+fn exec(plan: &Plan, refused: Option<usize>) -> Fault {
     let mut denied = None;
     for (i, path) in plan.candidates.iter().enumerate() {
         let detail = i as u32;
-        if let Err(errno) = refuse_magic_links(path) {
-            match errno {
-                // Not there, or a parent is not a directory: the next one.
-                Errno::NOENT | Errno::NOTDIR => continue,
-                Errno::LOOP => return Fault { step: Step::ExecMagicLink, errno, detail },
-                // Unreadable is not unexecutable: let execve say.
-                _ => {}
-            }
+        if refused == Some(i) {
+            return Fault { step: Step::ExecMagicLink, errno: Errno::LOOP, detail };
         }
         match sys::exec::execve(path, &plan.argv, &plan.envp) {
             Errno::NOENT | Errno::NOTDIR => {}
@@ -617,38 +650,50 @@ fn exec(plan: &Plan) -> Fault {
     denied.unwrap_or(Fault { step: Step::NotFound, errno: Errno::NOENT, detail: 0 })
 }
 
+fn first_refused(plan: &Plan) -> Option<usize> {
+    plan.candidates.iter().position(|path| leads_to_engine(path))
+}
+
+/// More than the kernel follows (5, `exec_binprm`).
+const INTERPRETERS: usize = 8;
+
 /// Until exec this process's /proc/self/exe is the engine itself. An image whose program, or whose program's
 /// interpreter line, leads there would run the engine's file inside the container and could then overwrite it on the
-/// host (CVE-2019-5736). Paths through /proc's magic links are therefore refused, at most four interpreters deep like
-/// the kernel.
-fn refuse_magic_links(path: &CStr) -> Result<(), Errno> {
+/// host (CVE-2019-5736). Paths through /proc's magic links are therefore refused, and with them links that go in circles.
+///
+/// An ELF interpreter that leads there is harmless: /proc/self/exe is then the image's program.
+fn leads_to_engine(path: &CStr) -> bool {
     let mut line = [0u8; 256];
     let mut interpreter: Option<[u8; 256]> = None;
-    for _ in 0..4 {
+    for _ in 0..INTERPRETERS {
         let current = match &interpreter {
             Some(name) => CStr::from_bytes_until_nul(name).unwrap_or(c"/"),
             None => path,
         };
-        let file = rustix::fs::openat2(
+        let file = match rustix::fs::openat2(
             CWD,
             current,
             OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY,
             Mode::empty(),
             ResolveFlags::NO_MAGICLINKS,
-        )?;
+        ) {
+            Ok(file) => file,
+            // Not there or not to be opened, which execve will say.
+            Err(e) => return e == Errno::LOOP,
+        };
         let n = rustix::io::read(&file, &mut line).unwrap_or(0);
-        let Some(line) = line[..n].strip_prefix(b"#!") else { return Ok(()) };
+        let Some(line) = line[..n].strip_prefix(b"#!") else { return false };
         let blank = |b: &u8| *b == b' ' || *b == b'\t';
         let begin = line.iter().position(|b| !blank(b)).unwrap_or(line.len());
         let name = &line[begin..];
         let len = name.iter().position(|b| blank(b) || *b == b'\n' || *b == 0).unwrap_or(name.len());
         if len == 0 {
-            return Ok(());
+            return false;
         }
         // At most 254 bytes: the two of `#!` are gone, so the terminating zero has room.
         let mut next = [0u8; 256];
         next[..len].copy_from_slice(&name[..len]);
         interpreter = Some(next);
     }
-    Ok(())
+    false
 }

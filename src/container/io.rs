@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -33,6 +33,11 @@ impl Output {
         let (out, out_end) = pipe()?;
         let (err, err_end) = pipe()?;
         Ok((Output { out, err }, out_end, err_end))
+    }
+
+    /// Numbers of the read ends.
+    pub(super) fn raw_fds(&self) -> [RawFd; 2] {
+        [self.out.as_raw_fd(), self.err.as_raw_fd()]
     }
 }
 

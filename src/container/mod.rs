@@ -123,7 +123,7 @@ impl Prepared {
     ) -> Result<Self, ContainerError> {
         let program = spec.argv.first().cloned().unwrap_or_default();
         let env = environment(spec, identity);
-        let cwd = if spec.cwd.is_empty() { "/".to_owned() } else { format!("/{}", spec.cwd.trim_start_matches('/')) };
+        let cwd = clean(&spec.cwd);
         let namespaces = Namespaces::MOUNT.and(Namespaces::PID).and(Namespaces::IPC).and(Namespaces::UTS);
         let new_net = spec.network == Network::None;
         let (output, stdout, stderr) = io::Output::pipes()?;
@@ -141,8 +141,11 @@ impl Prepared {
             masked: MASKED,
             read_only: READ_ONLY,
             read_only_root: spec.read_only,
-            cwd_prefixes: prefixes(&cwd)?,
-            cwd: c_string("the working directory", OsStr::new(&cwd))?,
+            cwd_parts: cwd
+                .split('/')
+                .filter(|p| !p.is_empty())
+                .map(|p| c_string("the working directory", OsStr::new(p)))
+                .collect::<Result<_, _>>()?,
             capabilities: CAPABILITIES.iter().map(|(n, _)| 1u64 << n).sum(),
             last_capability: last_capability(),
             set_groups: privilege.many_ids,
@@ -152,6 +155,7 @@ impl Prepared {
             no_new_privileges: spec.no_new_privileges,
             stdout: Some(stdout),
             stderr: Some(stderr),
+            readers: output.raw_fds(),
             candidates: candidates(&program, &env)?,
             argv: c_strings("an argument", &spec.argv)?,
             envp: c_strings("an environment variable", &env)?,
@@ -264,14 +268,17 @@ fn candidates(program: &str, env: &[String]) -> Result<Vec<CString>, ContainerEr
         .collect()
 }
 
-fn prefixes(cwd: &str) -> Result<Vec<CString>, ContainerError> {
-    let mut out = Vec::new();
-    let mut path = String::new();
-    for part in cwd.split('/').filter(|p| !p.is_empty() && *p != ".") {
-        path = format!("{path}/{part}");
-        out.push(c_string("the working directory", OsStr::new(&path))?);
+/// An absolute path without `.`, `..` and empty parts, taken as text as docker does.
+fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
     }
-    Ok(out)
+    format!("/{}", parts.join("/"))
 }
 
 /// /etc/hosts, /etc/hostname and /etc/resolv.conf for the container's network.

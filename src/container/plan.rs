@@ -1,7 +1,7 @@
 //! Everything the new process needs, in the form it needs it: built before the clone, only read after it.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 
 use rustix::process::{Gid, Uid};
 
@@ -35,10 +35,8 @@ pub struct Plan {
     pub read_only: &'static [&'static CStr],
     /// Whether the root itself is read-only.
     pub read_only_root: bool,
-    /// Working directory, absolute.
-    pub cwd: CString,
-    /// Its ancestors and itself, outermost first, to be made where missing.
-    pub cwd_prefixes: Vec<CString>,
+    /// Components of the working directory, outermost first; those that are missing are made.
+    pub cwd_parts: Vec<CString>,
     /// Capabilities to keep, bit n for capability number n.
     pub capabilities: u64,
     /// Highest capability the kernel knows.
@@ -57,6 +55,8 @@ pub struct Plan {
     pub stdout: Option<OwnedFd>,
     /// Becomes standard error; inherited if `None`.
     pub stderr: Option<OwnedFd>,
+    /// Read ends of the output pipes, which only the engine is to hold.
+    pub readers: [RawFd; 2],
     /// Paths to try to execute, in order.
     pub candidates: Vec<CString>,
     /// Arguments, the program's name first.

@@ -45,6 +45,8 @@ impl Overlay<'_> {
             let path = self.dir.join(name);
             rustix::fs::mkdir(&path, Mode::from_raw_mode(0o755))
                 .or_else(exists_is_fine)
+                // The root has the mode of `upper`, whatever the caller's umask.
+                .and_then(|()| rustix::fs::chmod(&path, Mode::from_raw_mode(0o755)))
                 .map_err(|e| ContainerError::File { action: "create", path: path.clone(), source: e.into() })?;
         }
         let dir = open_dir(CWD, self.dir).map_err(|e| self.fail(e))?;

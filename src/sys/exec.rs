@@ -1,6 +1,7 @@
 //! execve(2) and what must happen just before it.
 
 use std::ffi::{CStr, CString, c_char};
+use std::os::fd::RawFd;
 
 use rustix::io::Errno;
 
@@ -45,6 +46,21 @@ pub fn close_from_3_on_exec() -> Result<(), Errno> {
         libc::syscall(libc::SYS_close_range, 3 as libc::c_uint, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC)
     };
     if r == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// In the new process: closes a descriptor that belongs to the parent, in this process's own table.
+pub fn close_in_new_process(fd: RawFd) {
+    // SAFETY: nothing in this process owns or uses that descriptor, and the parent's table is another one.
+    unsafe { libc::close(fd) };
+}
+
+/// In the new process: whether the working directory lies below the root. The kernel says `(unreachable)…` if not.
+pub fn working_dir_is_reachable() -> bool {
+    let mut path = [0u8; 4096];
+    // SAFETY: the kernel writes at most `path.len()` bytes.
+    let n = unsafe { libc::syscall(libc::SYS_getcwd, path.as_mut_ptr(), path.len()) };
+    // Only what is too long, or was removed under us, has no name at all.
+    n < 0 || path[0] == b'/'
 }
 
 pub(super) fn last_errno() -> Errno {
