@@ -295,13 +295,13 @@ fn what_has_arrived_is_applied_without_waiting_for_more() {
     let tar = Tar::new().file("first", "1").file("second", "2".repeat(10_000)).end();
     let cage = Cage::new();
     let (tx, rx) = tokio::sync::mpsc::channel(4);
-    let blob = gzip(&tar);
-    // Stored in two members so that the first entry can be inflated on its own.
-    let blob = {
-        drop(blob);
-        [gzip(&tar[..1024]), gzip(&tar[1024..])].concat()
-    };
-    let cut = gzip(&tar[..1024]).len();
+    // One member, flushed after the first entry and cut a little later.
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&tar[..1024]).unwrap();
+    encoder.flush().unwrap();
+    let cut = encoder.get_ref().len() + 3;
+    encoder.write_all(&tar[1024..]).unwrap();
+    let blob = encoder.finish().unwrap();
     std::thread::scope(|scope| {
         let (dest, blob, tar) = (cage.dest(), &blob, &tar);
         let running = scope.spawn(move || run(job(&dest, blob, Digest::of(tar)), rx, &Progress::default()));
