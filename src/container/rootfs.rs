@@ -8,13 +8,14 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
 };
 
 use super::error::ContainerError;
+use crate::layer::stack::RootLooks;
 
 /// How the overlay is to be made.
 pub struct Overlay<'a> {
@@ -25,6 +26,8 @@ pub struct Overlay<'a> {
     /// The container is removed on exit: nothing has to reach the disk, and unmounting need not sync it. The price of
     /// leaving this out is a sync of the whole backing filesystem at unmount.
     pub volatile: bool,
+    /// Owner, mode and time that the root directory is to have.
+    pub root: RootLooks,
     /// Overlay's own attributes are `user.overlay.*`, as they must be in a user namespace (Linux 5.11).
     pub userxattr: bool,
 }
@@ -41,29 +44,40 @@ pub struct Rootfs {
 impl Overlay<'_> {
     /// Mounts it.
     pub fn mount(&self) -> Result<Rootfs, ContainerError> {
-        for name in ["upper", "work"] {
-            let path = self.dir.join(name);
-            rustix::fs::mkdir(&path, Mode::from_raw_mode(0o755))
-                .or_else(exists_is_fine)
-                // The root has the mode of `upper`, whatever the caller's umask.
-                .and_then(|()| rustix::fs::chmod(&path, Mode::from_raw_mode(0o755)))
-                .map_err(|e| ContainerError::File { action: "create", path: path.clone(), source: e.into() })?;
-        }
         let dir = open_dir(CWD, self.dir).map_err(|e| self.fail(e))?;
+        self.make_directories(dir.as_fd()).map_err(|e| ContainerError::File {
+            action: "create",
+            path: self.dir.join("upper"),
+            source: e.into(),
+        })?;
         match self.with_upper(dir.as_fd(), self.volatile) {
             Ok(mount) => Ok(Rootfs { mount, upper_in_memory: false }),
             // What overlayfs says when the upper's filesystem lacks what it needs (another overlay, NFS, FUSE).
             Err(Errno::INVAL | Errno::OPNOTSUPP) if self.volatile => {
                 let memory = detached_tmpfs().map_err(|e| self.fail(e))?;
-                for name in [c"upper", c"work"] {
-                    rustix::fs::mkdirat(&memory, name, Mode::from_raw_mode(0o755)).map_err(|e| self.fail(e))?;
-                }
+                self.make_directories(memory.as_fd()).map_err(|e| self.fail(e))?;
                 let mount = self.with_upper(memory.as_fd(), true).map_err(|e| self.fail(e))?;
                 Ok(Rootfs { mount, upper_in_memory: true })
             }
             Err(Errno::INVAL | Errno::OPNOTSUPP) => Err(ContainerError::UpperUnsupported { path: self.dir.to_owned() }),
             Err(e) => Err(self.fail(e)),
         }
+    }
+
+    /// `work`, and `upper` with the looks of the image's root, whatever the caller's umask.
+    fn make_directories(&self, dir: BorrowedFd<'_>) -> Result<(), Errno> {
+        for name in [c"upper", c"work"] {
+            rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o755)).or_else(exists_is_fine)?;
+        }
+        let RootLooks { mode, uid, gid, modified: (seconds, nanoseconds) } = self.root;
+        if (uid, gid) != (0, 0) {
+            let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+            rustix::fs::chownat(dir, c"upper", Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+        rustix::fs::chmodat(dir, c"upper", Mode::from_raw_mode(mode), AtFlags::empty())?;
+        let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds as _ };
+        let times = Timestamps { last_access: time, last_modification: time };
+        rustix::fs::utimensat(dir, c"upper", &times, AtFlags::SYMLINK_NOFOLLOW)
     }
 
     fn fail(&self, source: Errno) -> ContainerError {
@@ -194,12 +208,11 @@ mod tests {
         let lowers = open_lowers(layers.iter().rev()).unwrap();
         for legacy in [false, true] {
             let dir = tempfile::tempdir_in(store.path()).unwrap();
-            let overlay = Overlay { lowers: &lowers, dir: dir.path(), volatile: true, userxattr: false };
+            let root = RootLooks { mode: 0o711, ..RootLooks::default() };
+            let overlay = Overlay { lowers: &lowers, dir: dir.path(), volatile: true, root, userxattr: false };
             let mount = if legacy {
-                for name in ["upper", "work"] {
-                    std::fs::create_dir(dir.path().join(name)).unwrap();
-                }
                 let dir = open_dir(CWD, dir.path()).unwrap();
+                overlay.make_directories(dir.as_fd()).unwrap();
                 overlay.with_names_in_one(dir.as_fd(), true).unwrap()
             } else {
                 overlay.mount().unwrap().mount
@@ -207,6 +220,8 @@ mod tests {
             let tree = std::path::PathBuf::from(format!("/proc/self/fd/{}", mount.as_raw_fd()));
             assert_eq!(std::fs::read_to_string(tree.join("all")).unwrap(), "89", "the last layer is on top");
             assert_eq!(std::fs::read_dir(&tree).unwrap().count(), 91);
+            let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&tree).unwrap());
+            assert_eq!(mode & 0o7777, 0o711, "the root looks as the image says");
         }
     }
 }

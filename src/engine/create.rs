@@ -75,6 +75,7 @@ fn make(
             lowers: &lowers,
             dir: container.dir(),
             volatile: container.state.remove_on_exit,
+            root: image.stack.root,
             userxattr: !privilege.initial_user_namespace,
         }
         .mount()

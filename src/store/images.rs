@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::lock::Lock;
 use super::{Store, StoreError, read_json};
 use crate::digest::Digest;
+use crate::layer::stack::RootLooks;
 
 /// The annotation that holds an image's name.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -60,6 +61,9 @@ pub struct Stack {
     pub layers: Vec<StackLayer>,
     /// Lower directories, topmost first, relative to `v1/`.
     pub lowers: Vec<PathBuf>,
+    /// How the image's root directory looks.
+    #[serde(default)]
+    pub root: RootLooks,
     /// Some file is setuid or setgid or has capabilities.
     pub has_setid: bool,
 }

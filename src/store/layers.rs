@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::images::{Stack, StackLayer};
 use super::lock::Lock;
 use super::{Store, StoreError, Tmp, read_json};
 use crate::digest::Digest;
-use crate::layer::stack::{Element, LayerRef, build_fix, plan};
+use crate::layer::stack::{Element, LayerRef, RootLooks, build_fix, copy_root, plan};
 use crate::layer::{Flavor, LayerNotes};
 
 /// `notes.json` beside a layer's `diff/`.
@@ -167,6 +168,8 @@ impl Store {
                 }
             }
         }
+        let all: Vec<_> = unique.iter().map(|i| LayerRef { dir: opened[*i].1.as_fd(), notes: &opened[*i].2 }).collect();
+        let root = root_looks(&draft, &all, flavor)?;
         let to = self.path(&fixes);
         // One from an earlier pull is the same, since the manifest is, and a running container may rest on it.
         if !to.exists() {
@@ -178,9 +181,26 @@ impl Store {
             platform: platform.to_owned(),
             layers: known,
             lowers,
+            root,
             has_setid: opened.iter().any(|(_, _, notes)| notes.has_setid),
         })
     }
+}
+
+/// What the root directory of these layers looks like, seen on a copy.
+fn root_looks(draft: &Tmp, layers: &[LayerRef<'_>], flavor: Flavor) -> Result<RootLooks, StoreError> {
+    let path = draft.path().join("root");
+    let fail = |e| StoreError::file("create", &path, e);
+    fs::create_dir(&path).map_err(fail)?;
+    copy_root(layers, open_dir(&path)?.as_fd(), flavor).map_err(StoreError::Stack)?;
+    let seen = fs::symlink_metadata(&path).map_err(fail)?;
+    fs::remove_dir(&path).map_err(fail)?;
+    Ok(RootLooks {
+        mode: seen.mode() & 0o7777,
+        uid: seen.uid(),
+        gid: seen.gid(),
+        modified: (seen.mtime(), seen.mtime_nsec()),
+    })
 }
 
 impl Draft {

@@ -95,7 +95,11 @@ fn images_are_listed_removed_and_pruned() {
 
     lab.quiet_run(&["--keep", &image, "true"]).ok();
     let refused = lab.trace(&["prune"]);
-    assert!(refused.code() != 0 && refused.err().contains("-f"), "without a terminal it does not ask: {}", refused.err());
+    assert!(
+        refused.code() != 0 && refused.err().contains("-f"),
+        "without a terminal it does not ask: {}",
+        refused.err()
+    );
     lab.trace(&["prune", "-f"]).ok();
     lab.assert_clean(&[]);
     lab.trace(&["image", "rm", &image]).ok();
@@ -154,9 +158,7 @@ fn recorded_runs_are_listed_and_shown_in_every_format() {
 #[test]
 fn every_command_has_help_with_an_example() {
     let lab = Lab::new();
-    for command in
-        ["run", "ls", "show", "pull", "images", "image rm", "ps", "rm", "logs", "prune", "hub serve"]
-    {
+    for command in ["run", "ls", "show", "pull", "images", "image rm", "ps", "rm", "logs", "prune", "hub serve"] {
         let words: Vec<_> = command.split(' ').chain(["--help"]).collect();
         let said = lab.trace(&words).ok().out();
         assert!(said.contains("Example: trace "), "{command}: {said}");

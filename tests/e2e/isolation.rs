@@ -113,17 +113,24 @@ fn namespaces_are_the_containers_own() {
     assert!(said.lines().any(|l| l == "/"), "its own cgroup is the root that it sees: {said}");
     // Nothing of ours is open in it beyond the standard streams, and nothing leads out of its root.
     assert_eq!(out(&lab, &[], &image, "ls /proc/1/fd | tr '\\n' ' '").trim(), "0 1 2");
-    assert_eq!(out(&lab, &[], &image, "ls /.. | sort | tr '\\n' ' '"), out(&lab, &[], &image, "ls / | sort | tr '\\n' ' '"));
+    assert_eq!(
+        out(&lab, &[], &image, "ls /.. | sort | tr '\\n' ' '"),
+        out(&lab, &[], &image, "ls / | sort | tr '\\n' ' '")
+    );
     let said = out(&lab, &[], &image, "cut -d' ' -f5 /proc/self/mountinfo | sort -u");
     let root = lab.root();
     assert!(!said.contains(root.to_str().unwrap()), "{said}");
-    assert_eq!(out(&lab, &[], &image, "stat -c %a /; stat -c %a /proc /sys /dev | sort -u | tr '\\n' ' '"), "755\n555 755 ");
+    assert_eq!(
+        out(&lab, &[], &image, "stat -c %a /; stat -c %a /proc /sys /dev | sort -u | tr '\\n' ' '"),
+        "755\n555 755 "
+    );
 }
 
 #[test]
 fn networks_are_none_and_the_hosts() {
     let Some((lab, _shop, image)) = busybox() else { return };
-    let script = "ip -o addr | cut -d' ' -f2,6,7 | sort -u; ping -c1 -W1 127.0.0.1 >/dev/null && echo loopback; cat /etc/hosts";
+    let script =
+        "ip -o addr | cut -d' ' -f2,6,7 | sort -u; ping -c1 -W1 127.0.0.1 >/dev/null && echo loopback; cat /etc/hosts";
     let said = out(&lab, &[], &image, script);
     let (interfaces, hosts) = said.split_once("loopback\n").unwrap_or_else(|| panic!("{said}"));
     assert!(interfaces.lines().all(|l| l.starts_with("lo")), "{interfaces}");
@@ -167,7 +174,8 @@ fn no_image_can_redirect_our_mounts() {
     for point in ["dev", "proc", "sys", "etc/resolv.conf", "etc/hosts"] {
         let target = canary.to_str().unwrap();
         // An image that has it as a link from the begin, since a lower directory would win over a link on top.
-        let own = Layer::new().dir("bin/", 0o755).file("bin/busybox", 0o755, &fs::read(find("busybox").unwrap()).unwrap());
+        let own =
+            Layer::new().dir("bin/", 0o755).file("bin/busybox", 0o755, &fs::read(find("busybox").unwrap()).unwrap());
         let own = if point.starts_with("etc/") { own.dir("etc/", 0o755) } else { own };
         let own = own.symlink(point, target).end();
         let name = shop.put(&format!("link:{}", point.replace('/', "-")), Image::new(&[&own], json!({})));

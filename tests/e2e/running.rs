@@ -39,9 +39,17 @@ fn exit_codes_are_dockers() {
     ] {
         // As pid 1 a program is spared what it does not handle, as with docker; a child of the shell is not.
         let wrapped = args.get(2).is_some_and(|s| s.starts_with("kill"));
-        let all = if wrapped { vec![&image, "sh", "-c", "sh -c \"$0\"; exit $?", args[2]] } else { [&[image.as_str()], args].concat() };
+        let all = if wrapped {
+            vec![&image, "sh", "-c", "sh -c \"$0\"; exit $?", args[2]]
+        } else {
+            [&[image.as_str()], args].concat()
+        };
         let ran = lab.quiet_run(&all).exits(code);
-        assert!(ran.err().starts_with(says) && (wrapped || ran.err().is_empty() == says.is_empty()), "{args:?}: {}", ran.err());
+        assert!(
+            ran.err().starts_with(says) && (wrapped || ran.err().is_empty() == says.is_empty()),
+            "{args:?}: {}",
+            ran.err()
+        );
     }
     // Killed by a signal from outside, pid 1 itself.
     for (flag, value) in [("-u", "nobody_knows"), ("-w", "relative/path"), ("--network", "nosuch")] {
@@ -81,7 +89,8 @@ fn bytes_pass_through_unchanged_in_both_directions_at_once() {
     // A program that reads nothing does not keep us from ending.
     lab.fed(&["run", "-q", "--report", "none", &image, "true"], &bytes).ok();
     // One that writes first and reads later.
-    let ran = lab.fed(&[&["run", "-q", "--report", "none"], &sh(&image, "seq 200000; wc -c")[..]].concat(), &bytes).ok();
+    let ran =
+        lab.fed(&[&["run", "-q", "--report", "none"], &sh(&image, "seq 200000; wc -c")[..]].concat(), &bytes).ok();
     assert!(ran.out().ends_with(&format!("\n{}\n", bytes.len())));
     // The end of input is seen.
     assert_eq!(lab.quiet_run(&[&image, "cat"]).ok().stdout, b"");
@@ -185,14 +194,35 @@ fn sorted_groups(id: &str) -> String {
 fn the_environment_is_dockers() {
     let Some((lab, shop, image)) = busybox() else { return };
     let mut command = lab.command(&[
-        "run", "-q", "--report", "none", "-e", "GIVEN=one two", "-e", "FROM_HERE", "-e", "NOT_HERE", "-e", "FROM_IMAGE=changed",
-        "--hostname", "h", &image, "env",
+        "run",
+        "-q",
+        "--report",
+        "none",
+        "-e",
+        "GIVEN=one two",
+        "-e",
+        "FROM_HERE",
+        "-e",
+        "NOT_HERE",
+        "-e",
+        "FROM_IMAGE=changed",
+        "--hostname",
+        "h",
+        &image,
+        "env",
     ]);
     command.env("FROM_HERE", "taken").env("SECRET_OF_THE_HOST", "x");
     let ran = crate::common::lab::Running::start(command, &[]).wait().ok();
     let mut lines: Vec<_> = ran.out().lines().map(str::to_owned).collect();
     lines.sort();
-    let want = ["FROM_HERE=taken", "FROM_IMAGE=changed", "GIVEN=one two", "HOME=/root", "HOSTNAME=h", "PATH=/usr/local/bin:/bin"];
+    let want = [
+        "FROM_HERE=taken",
+        "FROM_IMAGE=changed",
+        "GIVEN=one two",
+        "HOME=/root",
+        "HOSTNAME=h",
+        "PATH=/usr/local/bin:/bin",
+    ];
     assert_eq!(lines, want);
 
     let file = lab.dir().join("env");

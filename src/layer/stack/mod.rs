@@ -23,12 +23,33 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{Mode, OFlags};
+use serde::{Deserialize, Serialize};
 
 pub use fix::build_fix;
 
 use super::tree::open_beneath;
 use super::{Flavor, LayerNotes, RawPath};
 use crate::error::Failure;
+
+/// Owner, mode and time of an image's root directory. overlayfs shows those of a container's own directory, which
+/// therefore gets them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootLooks {
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Last change: seconds and nanoseconds since the Unix epoch.
+    pub modified: (i64, i64),
+}
+
+impl Default for RootLooks {
+    fn default() -> Self {
+        RootLooks { mode: 0o755, uid: 0, gid: 0, modified: (0, 0) }
+    }
+}
 
 /// One extracted layer.
 #[derive(Clone, Copy, Debug)]
