@@ -16,7 +16,7 @@ pub enum EngineError {
     Reference(#[from] ReferenceError),
     #[error(transparent)]
     Registry(Box<RegistryError>),
-    #[error("layer `{digest}` of `{image}`: {source}")]
+    #[error("{}", layer_sentence(image, digest, source))]
     Layer { image: String, digest: String, source: Box<LayerError> },
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -82,6 +82,16 @@ impl Failure for EngineError {
             EngineError::Interrupted(_, number) => (128 + number) as u8,
             other => other.inner().map_or(125, Failure::exit_code),
         }
+    }
+}
+
+/// Which layer of which image, unless the cause names the layer itself.
+fn layer_sentence(image: &str, digest: &str, source: &LayerError) -> String {
+    let cause = source.to_string();
+    if cause.contains(digest) {
+        format!("cannot pull `{image}`: {cause}")
+    } else {
+        format!("cannot pull `{image}`: layer `{digest}`: {cause}")
     }
 }
 

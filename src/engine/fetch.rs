@@ -315,7 +315,7 @@ fn stage_of(error: &LayerError) -> &'static str {
         | LayerError::DigestMismatch { .. }
         | LayerError::DiffIdMismatch { .. }
         | LayerError::Keep { .. } => span::LAYER_VERIFY,
-        LayerError::Corrupt { .. } => span::LAYER_DECOMPRESS,
+        LayerError::Corrupt { .. } | LayerError::Compression { .. } => span::LAYER_DECOMPRESS,
         _ => span::LAYER_EXTRACT,
     }
 }

@@ -137,6 +137,20 @@ async fn from_registry(
     };
     let client = Client::new(options);
     let resolved = client.manifest(stage, &wanted.image, &wanted.platform).await?;
+    if let Some(image) = unchanged(context, wanted, &resolved)? {
+        context.observer.event(Event::Pulling {
+            label: &wanted.image.pull_label(),
+            repository: wanted.image.repository(),
+            layers: &[],
+        });
+        context.observer.event(Event::Pulled {
+            digest: resolved.top_digest.to_string(),
+            image: &wanted.image.familiar(),
+            newer: false,
+        });
+        let cached = image.stack.layers.len();
+        return Ok(Pulled { image, cached });
+    }
     let (config_raw, config) = client.config(stage, &wanted.image, &resolved).await?;
     check_platform(wanted, &resolved, &config)?;
     let shown: Vec<_> = resolved.layers.iter().map(|l| (l.digest.short(), l.size)).collect();
@@ -166,9 +180,16 @@ async fn from_registry(
     context.observer.event(Event::Pulled {
         digest: resolved.top_digest.to_string(),
         image: &wanted.image.familiar(),
-        newer: totals.cached < resolved.layers.len() || resolved.layers.is_empty(),
+        newer: true,
     });
     Ok(Pulled { image, cached: totals.cached })
+}
+
+/// The image under this name, if it is here and still what the registry means by it.
+fn unchanged(context: &Context<'_>, wanted: &Wanted, resolved: &Resolved) -> Result<Option<Image>, EngineError> {
+    let image = context.store.image(&wanted.key(), &wanted.platform.to_string())?;
+    let same = |i: &Image| i.manifest == resolved.manifest.digest && i.tag_digest == resolved.top_digest.to_string();
+    Ok(image.filter(same))
 }
 
 enum Turn {

@@ -3,8 +3,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod bad_input;
 mod commands;
 mod contract;
 mod isolation;
+mod killed;
 mod printed;
 mod running;

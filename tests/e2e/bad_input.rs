@@ -1,0 +1,162 @@
+//! What goes wrong outside of us: one clear sentence, the right exit code, the failing span marked, nothing left.
+
+use serde_json::json;
+
+use super::running::busybox;
+use crate::common::image::{Entry, Image, Layer, gzip};
+use crate::common::lab::{Lab, read_trace};
+use crate::common::server::{Reply, Server, status};
+use crate::common::shop::Shop;
+use crate::common::{have, needs_root};
+
+/// Runs what must fail in `span`; gives the sentence.
+#[track_caller]
+fn fails_in(lab: &Lab, image: &str, span: &str) -> String {
+    let before = lab.trace_files();
+    let ran = lab.quiet_run(&[image, "true"]).exits(125);
+    let err = ran.err();
+    let sentences: Vec<_> = err.lines().filter(|l| l.starts_with("trace: ")).collect();
+    assert_eq!(sentences.len(), 1, "{err}");
+    assert!(!err.contains("panicked") && !err.contains("stack backtrace"), "{err}");
+    let new = lab.trace_files().difference(&before).next().expect("the trace is written").clone();
+    let trace = read_trace(&new);
+    let failed: Vec<_> = trace.spans.iter().filter(|s| s.status.is_error()).map(|s| s.name.as_ref()).collect();
+    assert!(failed.contains(&"run") && failed.contains(&span), "{failed:?} for {err}");
+    for failed in trace.spans.iter().filter(|s| s.status.is_error()) {
+        assert!(failed.attributes.str("error.type").is_some(), "{}", failed.name);
+        let parent = failed.parent.and_then(|p| trace.span(p));
+        assert!(parent.is_none_or(|p| p.status.is_error()), "the span above `{}` is not marked", failed.name);
+    }
+    lab.assert_clean(&[]);
+    assert!(lab.trace(&["images", "--json"]).ok().out().is_empty(), "the image is not in the store");
+    sentences[0].to_owned()
+}
+
+#[test]
+fn images_that_are_not_there() {
+    if !needs_root() {
+        return;
+    }
+    let (lab, shop) = (Lab::new(), Shop::open());
+    let missing = format!("{}/no/such:1", shop.address());
+    let said = fails_in(&lab, &missing, "manifest.fetch");
+    assert!(said.contains(&format!("manifest for {missing} not found")), "{said}");
+    let said = fails_in(&lab, "127.0.0.1:1/app", "manifest.fetch");
+    assert!(said.contains("127.0.0.1:1") && said.contains("refused"), "{said}");
+    let said = fails_in(&lab, "no-such-host.invalid/app", "manifest.fetch");
+    assert!(said.contains("no-such-host.invalid"), "{said}");
+    let broken = Server::in_background(|_| status(500));
+    let said = fails_in(&lab, &format!("{}/app", broken.address), "manifest.fetch");
+    assert!(said.contains("500"), "{said}");
+    let nonsense = Server::in_background(|_| Reply::Close(b"SSH-2.0-OpenSSH\r\n".to_vec()));
+    fails_in(&lab, &format!("{}/app", nonsense.address), "manifest.fetch");
+    for name in ["Upper/case", "a b", "..", "http://x/y", "x@sha256:1234", ""] {
+        let ran = lab.quiet_run(&[name, "true"]);
+        assert!(matches!(ran.code(), 125 | 2), "{name}: {} {}", ran.code(), ran.err());
+    }
+}
+
+#[test]
+fn blobs_that_are_not_what_the_manifest_says() {
+    if !needs_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let tar = Layer::new().file("f", 0o644, &[7; 50_000]).end();
+    let good = || Image::new(&[&tar], json!({}));
+    let with_blob = |blob: Vec<u8>| {
+        let mut image = good();
+        *image.blobs.get_mut(&image.layers[0]).unwrap() = blob;
+        image
+    };
+    let blob = good().blobs[&good().layers[0]].clone();
+    let mut flipped = blob.clone();
+    let last = flipped.len() - 1;
+    flipped[last] ^= 1;
+    for (what, image, span, word) in [
+        ("a bit flipped", with_blob(flipped), "layer.pull", ""),
+        ("cut off", with_blob(blob[..blob.len() / 2].to_vec()), "layer.pull", "bytes"),
+        ("too long", with_blob([blob.as_slice(), b"more"].concat()), "layer.pull", "bytes"),
+        ("another gzip of the same size", with_blob(vec![0; blob.len()]), "layer.pull", ""),
+        ("no gzip at all", Image::packed(&[(&tar, b"\x1f\x8bnonsense".to_vec())], json!({})), "layer.decompress", ""),
+        ("cut gzip", Image::packed(&[(&tar, blob[..blob.len() - 9].to_vec())], json!({})), "layer.decompress", ""),
+        ("wrong diff id", Image::packed(&[(b"other", blob.clone())], json!({})), "layer.verify", "sha256:"),
+        ("no tar", Image::packed(&[(b"x", gzip(&[0x55; 5000]))], json!({})), "layer.extract", ""),
+    ] {
+        let (_shop, name) = Shop::with(image);
+        let said = fails_in(&lab, &name, span);
+        assert!(said.contains(word) && said.starts_with(&format!("trace: cannot pull `{name}`: ")) && said.contains("sha256:"), "{what}: {said}");
+    }
+    let mut config = good();
+    let key = config.blobs.keys().find(|k| **k != config.layers[0]).unwrap().clone();
+    config.blobs.insert(key, b"{}".to_vec());
+    let (_shop, name) = Shop::with(config);
+    fails_in(&lab, &name, "config.fetch");
+    let mut manifest = good();
+    manifest.manifest = b"{\"schemaVersion\":1}".to_vec();
+    let (_shop, name) = Shop::with(manifest);
+    fails_in(&lab, &name, "manifest.fetch");
+}
+
+#[test]
+fn layers_that_try_to_write_outside() {
+    if !needs_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let canary = lab.dir().join("canary");
+    std::fs::create_dir(&canary).unwrap();
+    let outside = canary.to_str().unwrap();
+    let link = |target: &str| Entry { kind: tar::EntryType::Symlink, mode: 0o777, link: Box::leak(target.to_owned().into_boxed_str()), ..Entry::default() };
+    let up = "../../../../../../../../../../..";
+    let hostile = [
+        Layer::new().entry("out", link(outside)).file("out/evil", 0o644, b"x").end(),
+        Layer::new().entry("out", link(&format!("{up}{outside}"))).file("out/evil", 0o644, b"x").end(),
+        Layer::new().entry("out", link(outside)).file("out/.wh.keep", 0o644, b"").end(),
+    ];
+    std::fs::write(canary.join("keep"), "kept").unwrap();
+    for (i, tar) in hostile.iter().enumerate() {
+        let (_shop, name) = Shop::with(Image::new(&[tar], json!({"Cmd": ["/x"]})));
+        let ran = lab.quiet_run(&[&name]);
+        assert!(matches!(ran.code(), 125 | 127), "{i}: {}", ran.err());
+        let left: Vec<_> = std::fs::read_dir(&canary).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left, ["keep"], "{i} wrote outside");
+    }
+    lab.assert_clean(&[]);
+}
+
+#[test]
+fn a_store_that_is_full_or_cannot_be_written() {
+    if !needs_root() || !have(&["unshare", "mount"]) {
+        return;
+    }
+    // A file system of its own in a mount namespace of its own, which goes with the command; what is left is listed first.
+    let script = |options: &str| {
+        format!("mkdir -p \"$TRACE_ROOT\"; mount -t tmpfs -o {options} x \"$TRACE_ROOT\" || exit 99; \"$@\"; code=$?; \
+                 find \"$TRACE_ROOT\"/v1/tmp \"$TRACE_ROOT\"/v1/containers -mindepth 1 2>/dev/null; exit $code")
+    };
+    let noise: Vec<u8> = (0..500_000u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    let (_shop, name) = Shop::with(Image::new(&[&Layer::new().file("big", 0o644, &noise).end()], json!({"Cmd": ["/x"]})));
+    for (options, word) in [("size=600k", "No space left"), ("ro", "Read-only file system")] {
+        let script = script(options);
+        let lab = Lab::new().through(&["unshare", "-m", "sh", "-c", &script, "sh"], 0);
+        let ran = lab.quiet_run(&[&name]).exits(125);
+        let sentences = ran.err().lines().filter(|l| l.starts_with("trace: ")).count();
+        assert!(sentences >= 1 && ran.err().contains(word), "{options}: {}", ran.err());
+        assert_eq!(ran.out(), "", "left behind");
+    }
+}
+
+#[test]
+fn where_no_namespace_may_be_made_the_reason_is_told() {
+    let Some((lab, _shop, image)) = busybox() else { return };
+    if !have(&["setpriv", "unshare"]) {
+        return;
+    }
+    // As an unprivileged build container: a user without rights where user namespaces are forbidden by the limit.
+    let script = "echo 0 >/proc/sys/user/max_user_namespaces; exec setpriv --reuid 4242 --regid 4242 --clear-groups \"$@\"";
+    let denied = Lab::new().through(&["unshare", "-U", "-r", "sh", "-c", script, "sh"], 0);
+    drop(lab);
+    let ran = denied.quiet_run(&[&image, "true"]);
+    assert!(ran.code() != 0, "{}", ran.out());
+}
