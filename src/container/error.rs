@@ -27,6 +27,10 @@ pub enum ContainerError {
     Init { what: String, source: io::Error },
     #[error("cannot use the image's `/{name}`: expected a directory, found a symbolic link or a file")]
     MountPoint { name: &'static str },
+    #[error("cannot enter the working directory `{dir}`: it leads out of the image through /proc, or in circles")]
+    WorkingDir { dir: String },
+    #[error("cannot become the container's user: its ids are not among those that this host gives you")]
+    Unmapped,
     #[error("cannot use user `{user}`: {why}")]
     User { user: String, why: String },
     #[error("no command given, and image `{image}` names none")]
@@ -89,6 +93,9 @@ impl ContainerError {
             Step::BindFile => "provide `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf`".to_owned(),
             Step::PivotRoot => "change the root (pivot_root)".to_owned(),
             Step::DetachOldRoot => "leave the host's root".to_owned(),
+            Step::WorkingDir if fault.errno == Errno::LOOP => {
+                return Self::WorkingDir { dir: cwd.to_owned() };
+            }
             Step::WorkingDir => format!("enter the working directory `{cwd}`"),
             Step::CheckNull => "trust `/dev/null`".to_owned(),
             Step::Mask => format!("hide `{}`", MASKED.get(nth).map_or("?".into(), |p| p.to_string_lossy())),
@@ -97,6 +104,7 @@ impl ContainerError {
             }
             Step::ReadOnlyRoot => "make the root read-only".to_owned(),
             Step::BoundingSet => "drop capabilities from the bounding set".to_owned(),
+            Step::Groups | Step::Gid | Step::Uid if fault.errno == Errno::INVAL => return Self::Unmapped,
             Step::Groups => "set the supplementary groups".to_owned(),
             Step::Gid => "change to its group".to_owned(),
             Step::Uid => "change to its user".to_owned(),
@@ -117,8 +125,8 @@ impl Failure for ContainerError {
             Self::Cgroup { .. } => "cgroup",
             Self::Clone { .. } => "clone",
             Self::Init { .. } | Self::MountPoint { .. } => "init",
-            Self::User { .. } => "user",
-            Self::NoCommand { .. } | Self::ZeroByte { .. } => "config",
+            Self::User { .. } | Self::Unmapped => "user",
+            Self::NoCommand { .. } | Self::ZeroByte { .. } | Self::WorkingDir { .. } => "config",
             Self::NotFound { .. } | Self::NoSuchFile { .. } => "command_not_found",
             Self::Exec { .. } | Self::MagicLink { .. } => "command_not_executable",
             Self::Wait(_) => "wait",
@@ -130,6 +138,9 @@ impl Failure for ContainerError {
         match self {
             Self::Clone { hint, .. } => hint.clone(),
             Self::NoNamespaces { hint, .. } => Some(hint.clone()),
+            Self::Unmapped => Some(
+                "they are those of your ranges in /etc/subuid and /etc/subgid, if the package `uidmap` is installed; `-u 0` runs as yourself".into(),
+            ),
             Self::UpperUnsupported { .. } => Some(
                 "set TRACE_ROOT to a directory on ext4, xfs, btrfs or tmpfs, or leave out --keep and --name".into(),
             ),

@@ -237,10 +237,9 @@ fn namespaces(plan: &Plan) -> Result<(), Fault> {
     for (i, procs) in plan.join_cgroups.iter().enumerate() {
         rustix::io::write(procs, b"0").nth(Step::JoinCgroup, i)?;
     }
-    // Only now: the root of a cgroup namespace is the cgroup that its creator is in.
-    if plan.cgroup_view != CgroupView::None {
-        sys::clone::unshare_cgroup().at(Step::CgroupNamespace)?;
-    }
+    // Only now: the root of a cgroup namespace is the cgroup that its creator is in. Without a cgroup of its own, too:
+    // the names of the host's are nobody's business.
+    sys::clone::unshare_cgroup().at(Step::CgroupNamespace)?;
     if plan.new_uts {
         rustix::system::sethostname(plan.hostname.to_bytes()).at(Step::HostName)?;
     }

@@ -172,12 +172,9 @@ impl Prepared {
 
     /// Names of the namespaces that the container gets.
     pub fn namespace_names(&self) -> Vec<&'static str> {
-        let mut names = vec!["mount", "pid", "ipc", "uts"];
+        let mut names = vec!["mount", "pid", "ipc", "uts", "cgroup"];
         if self.namespaces.has(Namespaces::NET) {
             names.push("net");
-        }
-        if self.plan.cgroup_view != plan::CgroupView::None {
-            names.push("cgroup");
         }
         names
     }

@@ -87,7 +87,7 @@ pub enum SysMount {
 /// What is mounted at /sys/fs/cgroup.
 #[derive(Debug, PartialEq, Eq)]
 pub enum CgroupView {
-    /// Nothing, and no cgroup namespace: the host gave us no cgroup.
+    /// Nothing: the host gave us no cgroup.
     None,
     /// The unified hierarchy.
     V2,

@@ -21,9 +21,9 @@ pub mod layers;
 pub mod lock;
 pub mod traces;
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -64,12 +64,12 @@ impl Store {
         let root = root.join("v1");
         // The last one made stands for all of them: one look on the warm path.
         if !root.join("images/oci-layout").exists() {
-            // For its owner alone: below are setuid programs of images, which nobody else may run outside a container.
-            let mut private = DirBuilder::new();
-            private.recursive(true).mode(0o700).create(&root).map_err(|e| StoreError::file("create", &root, e))?;
+            // Images can hold setuid programs and private files: only the store's owner may get at them (CVE-2021-41091).
+            let mut private = fs::DirBuilder::new();
+            private.recursive(true).mode(0o700);
             for dir in DIRECTORIES {
                 let dir = root.join(dir);
-                fs::create_dir_all(&dir).map_err(|e| StoreError::file("create", &dir, e))?;
+                private.create(&dir).map_err(|e| StoreError::file("create", &dir, e))?;
             }
             let store = Store { root };
             store.write(&store.path("images/oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#)?;
