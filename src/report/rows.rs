@@ -26,6 +26,8 @@ const ROWS: usize = 400;
 /// One line of the drawing.
 #[derive(Debug)]
 pub struct Row {
+    /// The span, or the spans that share this row.
+    pub nodes: Vec<Node>,
     /// Levels of indentation.
     pub depth: usize,
     /// Safe for the terminal.
@@ -59,6 +61,14 @@ pub fn rows(analysis: &Analysis<'_>, style: &Style) -> (Vec<Row>, usize) {
     builder.below(analysis.tree.root(), 0);
     builder.fill_critical();
     (builder.rows, builder.left_out)
+}
+
+/// A row for the root itself, for a trace that has nothing below it.
+pub fn root_row(analysis: &Analysis<'_>, style: &Style) -> Row {
+    let builder = Builder { analysis, style, rows: Vec::new(), owner: Vec::new(), open: HashSet::new(), left_out: 0 };
+    let mut row = builder.one(analysis.tree.root(), 0);
+    row.critical = vec![row.bar];
+    row
 }
 
 struct Builder<'b, 'a> {
@@ -172,6 +182,7 @@ impl Builder<'_, '_> {
         let tree = &self.analysis.tree;
         let span = tree.span(node);
         Row {
+            nodes: vec![node],
             depth,
             label: label(self.analysis, node, self.style),
             bar: self.relative(tree.window(node)),
@@ -214,6 +225,7 @@ impl Builder<'_, '_> {
         ];
         parts.extend(detail::layer_sum(tree, nodes, self.style));
         Row {
+            nodes: nodes.to_vec(),
             depth,
             label: format!("{} more {more}", nodes.len()),
             bar: self.relative((from, to)),
@@ -273,7 +285,7 @@ fn in_layer_order(analysis: &Analysis<'_>, nodes: &mut [Node]) {
 }
 
 /// `layer 1/6 db08…` for a layer, the span's name for the rest.
-fn label(analysis: &Analysis<'_>, node: Node, style: &Style) -> String {
+pub(crate) fn label(analysis: &Analysis<'_>, node: Node, style: &Style) -> String {
     let tree = &analysis.tree;
     let here = tree.span(node);
     if here.name != span::LAYER_PULL {
