@@ -9,6 +9,7 @@ pub mod image;
 pub mod lab;
 pub mod server;
 pub mod shop;
+pub mod tree;
 pub mod user;
 
 use std::path::{Path, PathBuf};

@@ -75,7 +75,7 @@ fn blobs_that_are_not_what_the_manifest_says() {
     flipped[last] ^= 1;
     for (what, image, span, word) in [
         ("a bit flipped", with_blob(flipped), "layer.pull", ""),
-        ("cut off", with_blob(blob[..blob.len() / 2].to_vec()), "layer.pull", "bytes"),
+        ("cut off", with_blob(blob[..blob.len() / 2].to_vec()), "layer.pull", "got "),
         ("too long", with_blob([blob.as_slice(), b"more"].concat()), "layer.pull", "bytes"),
         ("another gzip of the same size", with_blob(vec![0; blob.len()]), "layer.pull", ""),
         ("no gzip at all", Image::packed(&[(&tar, b"\x1f\x8bnonsense".to_vec())], json!({})), "layer.decompress", ""),
@@ -85,7 +85,10 @@ fn blobs_that_are_not_what_the_manifest_says() {
     ] {
         let (_shop, name) = Shop::with(image);
         let said = fails_in(&lab, &name, span);
-        assert!(said.contains(word) && said.starts_with(&format!("trace: cannot pull `{name}`: ")) && said.contains("sha256:"), "{what}: {said}");
+        assert!(
+            said.contains(word) && said.contains(&format!("`{name}`")) && said.contains("sha256:"),
+            "{what}: {said}"
+        );
     }
     let mut config = good();
     let key = config.blobs.keys().find(|k| **k != config.layers[0]).unwrap().clone();
@@ -107,7 +110,12 @@ fn layers_that_try_to_write_outside() {
     let canary = lab.dir().join("canary");
     std::fs::create_dir(&canary).unwrap();
     let outside = canary.to_str().unwrap();
-    let link = |target: &str| Entry { kind: tar::EntryType::Symlink, mode: 0o777, link: Box::leak(target.to_owned().into_boxed_str()), ..Entry::default() };
+    let link = |target: &str| Entry {
+        kind: tar::EntryType::Symlink,
+        mode: 0o777,
+        link: Box::leak(target.to_owned().into_boxed_str()),
+        ..Entry::default()
+    };
     let up = "../../../../../../../../../../..";
     let hostile = [
         Layer::new().entry("out", link(outside)).file("out/evil", 0o644, b"x").end(),
@@ -132,11 +140,14 @@ fn a_store_that_is_full_or_cannot_be_written() {
     }
     // A file system of its own in a mount namespace of its own, which goes with the command; what is left is listed first.
     let script = |options: &str| {
-        format!("mkdir -p \"$TRACE_ROOT\"; mount -t tmpfs -o {options} x \"$TRACE_ROOT\" || exit 99; \"$@\"; code=$?; \
-                 find \"$TRACE_ROOT\"/v1/tmp \"$TRACE_ROOT\"/v1/containers -mindepth 1 2>/dev/null; exit $code")
+        format!(
+            "mkdir -p \"$TRACE_ROOT\"; mount -t tmpfs -o {options} x \"$TRACE_ROOT\" || exit 99; \"$@\"; code=$?; \
+                 find \"$TRACE_ROOT\"/v1/tmp \"$TRACE_ROOT\"/v1/containers -mindepth 1 2>/dev/null; exit $code"
+        )
     };
     let noise: Vec<u8> = (0..500_000u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
-    let (_shop, name) = Shop::with(Image::new(&[&Layer::new().file("big", 0o644, &noise).end()], json!({"Cmd": ["/x"]})));
+    let (_shop, name) =
+        Shop::with(Image::new(&[&Layer::new().file("big", 0o644, &noise).end()], json!({"Cmd": ["/x"]})));
     for (options, word) in [("size=600k", "No space left"), ("ro", "Read-only file system")] {
         let script = script(options);
         let lab = Lab::new().through(&["unshare", "-m", "sh", "-c", &script, "sh"], 0);
@@ -154,7 +165,8 @@ fn where_no_namespace_may_be_made_the_reason_is_told() {
         return;
     }
     // As an unprivileged build container: a user without rights where user namespaces are forbidden by the limit.
-    let script = "echo 0 >/proc/sys/user/max_user_namespaces; exec setpriv --reuid 4242 --regid 4242 --clear-groups \"$@\"";
+    let script =
+        "echo 0 >/proc/sys/user/max_user_namespaces; exec setpriv --reuid 4242 --regid 4242 --clear-groups \"$@\"";
     let denied = Lab::new().through(&["unshare", "-U", "-r", "sh", "-c", script, "sh"], 0);
     drop(lab);
     let ran = denied.quiet_run(&[&image, "true"]);

@@ -14,7 +14,8 @@ use crate::common::shop::Shop;
 
 /// An image whose second layer does not compress.
 fn bulky(bytes: u32) -> Image {
-    let noise: Vec<u8> = (0..bytes / 4).flat_map(|i| (i.wrapping_mul(2_654_435_761) ^ (i >> 3)).to_le_bytes()).collect();
+    let noise: Vec<u8> =
+        (0..bytes / 4).flat_map(|i| (i.wrapping_mul(2_654_435_761) ^ (i >> 3)).to_le_bytes()).collect();
     let more = Layer::new().file("noise", 0o644, &noise).end();
     Image::new(&[image::busybox_layer(), &more], json!({"Env": ["PATH=/bin"]}))
 }
@@ -27,9 +28,8 @@ fn two_processes_that_want_the_same_image_do_the_work_once() {
     let (lab, made) = (Lab::new(), bulky(400_000));
     let (shop, name) = Shop::with(made.clone());
     shop.pace(20_000, Duration::from_millis(10));
-    let running: Vec<_> = (0..3)
-        .map(|_| lab.start(&["run", "-q", "--report", "none", &name, "sh", "-c", "wc -c </noise"]))
-        .collect();
+    let running: Vec<_> =
+        (0..3).map(|_| lab.start(&["run", "-q", "--report", "none", &name, "sh", "-c", "wc -c </noise"])).collect();
     for one in running {
         assert_eq!(one.wait().ok().out(), "400000\n");
     }
@@ -108,7 +108,10 @@ fn a_run_that_is_killed_takes_its_container_with_it() {
         eventually("both sleep", || processes_with(&word).len() == 2);
         let ids = lab.containers();
         assert_eq!(ids.len(), 1);
-        assert!(!cgroups_of(&ids[0]).is_empty() || !std::path::Path::new("/sys/fs/cgroup").exists(), "the test looks in the wrong place");
+        assert!(
+            !cgroups_of(&ids[0]).is_empty() || !std::path::Path::new("/sys/fs/cgroup").exists(),
+            "the test looks in the wrong place"
+        );
         running.signal(Signal::KILL);
         running.wait().exits(137);
         eventually("the container's processes go with their engine", || processes_with(&word).is_empty());
@@ -172,7 +175,11 @@ fn ctrl_c_ends_a_pull_at_once_and_the_trace_tells() {
         let sent = std::time::Instant::now();
         let ran = running.wait().exits(code);
         assert!(sent.elapsed() < Duration::from_secs(5), "the whole pull takes 20 s");
-        assert!(ran.err().contains(&format!("trace: interrupted by SIG{}", if code == 130 { "INT" } else { "TERM" })), "{}", ran.err());
+        assert!(
+            ran.err().contains(&format!("trace: interrupted by SIG{}", if code == 130 { "INT" } else { "TERM" })),
+            "{}",
+            ran.err()
+        );
         let new = lab.trace_files().difference(&before).next().expect("the trace is written").clone();
         let trace = read_trace(&new);
         let failed: Vec<_> = trace.spans.iter().filter(|s| s.status.is_error()).map(|s| s.name.as_ref()).collect();

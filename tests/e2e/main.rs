@@ -6,6 +6,7 @@ mod common;
 mod bad_input;
 mod commands;
 mod contract;
+mod distribution;
 mod isolation;
 mod killed;
 mod printed;

@@ -118,7 +118,17 @@ fn the_trace_goes_to_a_file_too_and_joins_the_callers() {
     let (trace_id, span_id) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
     let secret = "S3CR3T-of-the-user";
     let mut command = lab.command(&[
-        "run", "-q", "--report", "none", "--trace-out", file.to_str().unwrap(), "-e", &format!("TOKEN={secret}"), &image, "sh", "-c",
+        "run",
+        "-q",
+        "--report",
+        "none",
+        "--trace-out",
+        file.to_str().unwrap(),
+        "-e",
+        &format!("TOKEN={secret}"),
+        &image,
+        "sh",
+        "-c",
         &format!("echo \"$TRACEPARENT\"{secret}"),
     ]);
     // Not sampled: nobody else records it, the file is written all the same.

@@ -1,9 +1,7 @@
 //! Tars byte by byte, and a destination with a canary beside it.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -11,6 +9,7 @@ use std::sync::atomic::Ordering;
 use trace_run::digest::Digest;
 use trace_run::layer::{Compression, Flavor, Job, LayerError, Limits, Outcome, Progress, Unmapped, run};
 
+pub use crate::common::tree::{list, xattr};
 pub use crate::common::{is_root, needs};
 
 /// Some root: the host's, or that of a user namespace that has its own mount namespace.
@@ -250,13 +249,6 @@ pub fn flavor() -> Flavor {
     if is_root() { Flavor::Trusted } else { Flavor::User }
 }
 
-pub fn xattr(path: &Path, name: &str) -> Option<Vec<u8>> {
-    let mut buf = vec![0; 65536];
-    let n = rustix::fs::lgetxattr(path, name, &mut buf[..]).ok()?;
-    buf.truncate(n);
-    Some(buf)
-}
-
 pub fn job(dest: &Path, blob: &[u8], diff_id: Digest) -> Job {
     Job {
         digest: Digest::of(blob),
@@ -313,46 +305,4 @@ pub fn refused_bytes(tar: &[u8]) -> String {
     let (cage, result) = try_extract(tar);
     cage.check();
     result.expect_err("must be refused").to_string()
-}
-
-/// Everything that can be seen of a tree: path to type, mode, owner, links, size or target, time, attributes, content.
-pub fn list(root: &Path) -> BTreeMap<String, String> {
-    let mut out = BTreeMap::new();
-    let mut todo = vec![root.to_path_buf()];
-    let mut inodes: BTreeMap<u64, Vec<String>> = BTreeMap::new();
-    while let Some(path) = todo.pop() {
-        let meta = fs::symlink_metadata(&path).unwrap();
-        let key = path.strip_prefix(root).unwrap().as_os_str().as_bytes().escape_ascii().to_string();
-        let kind = meta.file_type();
-        let mut line =
-            format!("{:o} {}:{} t={}.{:09}", meta.mode(), meta.uid(), meta.gid(), meta.mtime(), meta.mtime_nsec());
-        if kind.is_dir() {
-            todo.extend(fs::read_dir(&path).unwrap().map(|e| e.unwrap().path()));
-        } else {
-            line += &format!(" links={} size={}", meta.nlink(), meta.size());
-        }
-        if kind.is_symlink() {
-            let target = fs::read_link(&path).unwrap().into_os_string().into_vec();
-            line += &format!(" -> {}", target.escape_ascii());
-        } else if kind.is_file() {
-            line += &format!(" {}", Digest::of(&fs::read(&path).unwrap()).short());
-            inodes.entry(meta.ino()).or_default().push(key.clone());
-        } else if !kind.is_dir() {
-            line += &format!(" dev={}", meta.rdev());
-        }
-        let mut names = vec![0; 65536];
-        let n = rustix::fs::llistxattr(&path, &mut names[..]).unwrap_or(0);
-        let mut names: Vec<_> = names[..n].split(|b| *b == 0).filter(|n| !n.is_empty()).collect();
-        names.sort();
-        for name in names {
-            let name = std::str::from_utf8(name).unwrap();
-            line += &format!(" {name}={}", xattr(&path, name).unwrap_or_default().escape_ascii());
-        }
-        out.insert(key, line);
-    }
-    for mut names in inodes.into_values().filter(|n| n.len() > 1) {
-        names.sort();
-        names[1..].iter().for_each(|n| *out.get_mut(n).unwrap() += &format!(" same as {}", names[0]));
-    }
-    out
 }
