@@ -22,6 +22,10 @@ pub enum Command {
     Ls(Ls),
     /// Show a recorded run
     Show(Show),
+    /// Compare two recorded runs, or two groups of them
+    Compare(Compare),
+    /// Run an image many times, cold and warm in turn, with statistics
+    Bench(Box<Bench>),
     /// Pull an image
     Pull(Pull),
     /// List images
@@ -120,8 +124,23 @@ pub struct Run {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: trace ls")]
+#[command(after_help = "Example: trace ls --kind cold --since 2h")]
 pub struct Ls {
+    /// Only runs of this image
+    #[arg(long)]
+    pub image: Option<String>,
+    /// Only cold, warm or partial runs
+    #[arg(long, value_parser = ["cold", "warm", "partial"])]
+    pub kind: Option<String>,
+    /// Only runs that failed or ended with another code than 0
+    #[arg(long)]
+    pub failed: bool,
+    /// Only runs of the last 90s, 15m, 2h, 3d
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub since: Option<std::time::Duration>,
+    /// At most so many
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
     /// One JSON object a line
     #[arg(long)]
     pub json: bool,
@@ -139,6 +158,61 @@ pub struct Show {
     /// Write to FILE; without --format by its ending: .svg, .png, .html, .json or text
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<std::path::PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: trace compare cold:debian warm:debian\n         trace compare last~1 last -o change.md\n\n\
+    A group is cold or warm (of the image that ran last), cold:IMAGE, warm:IMAGE, an id or the begin of one,\n\
+    last, last~N, a file, a directory of files, or several of these joined by commas. Without B it is the\n\
+    other kind of the same image; without both, all cold runs are compared with all warm ones."
+)]
+pub struct Compare {
+    /// What to compare with
+    pub a: Option<String>,
+    /// What to compare
+    pub b: Option<String>,
+    /// How [default: text, or by the ending of FILE]
+    #[arg(long, value_parser = ["text", "json", "markdown"])]
+    pub format: Option<String>,
+    /// Write to FILE: .txt, .md or .json
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<std::path::PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(override_usage = "trace bench [FLAGS] IMAGE [COMMAND [ARG...]]")]
+#[command(after_help = "Example: trace bench hello-world --cold 10 --warm 10 --vs docker,podman -o result.md\n\n\
+    Flags come before IMAGE. Cold and warm runs, and engines, take turns. Every run is recorded (`trace ls`).\n\
+    Ctrl-C ends after the current run with the statistics of what there is; the same command with --resume goes on.")]
+pub struct Bench {
+    /// Cold runs
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub cold: usize,
+    /// Warm runs
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub warm: usize,
+    /// Other engines to time: docker, podman, crun, runc
+    #[arg(long, value_name = "ENGINES", value_delimiter = ',', value_parser = ["docker", "podman", "crun", "runc"])]
+    pub vs: Vec<String>,
+    /// Before each cold run empty the kernel's page cache too (root only)
+    #[arg(long)]
+    pub drop_caches: bool,
+    /// Registry for names without a host: auto, docker.io, builtin or HOST
+    #[arg(long, env = "TRACE_HUB", default_value = "auto", value_name = "HUB")]
+    pub hub: String,
+    /// Go on with the newest unfinished bench of the same command
+    #[arg(long)]
+    pub resume: bool,
+    /// Results as JSON to stdout
+    #[arg(long)]
+    pub json: bool,
+    /// Write results to FILE: .md or .json
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<std::path::PathBuf>,
+    /// Image, and the command to run in it
+    #[arg(value_name = "IMAGE [COMMAND", required = true, trailing_var_arg = true)]
+    pub image_and_command: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -280,8 +354,6 @@ const NOT_YET: &[&str] = &[
 
 /// Commands of the contract that are not built yet.
 const COMMANDS_NOT_YET: &[&str] = &[
-    "compare",
-    "bench",
     "export",
     "import",
     "simulate",
@@ -318,4 +390,22 @@ pub fn not_yet(error: &clap::Error) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// `90s`, `15m`, `2h`, `3d`; a bare number is seconds.
+pub fn duration(text: &str) -> Result<std::time::Duration, String> {
+    let wrong = || format!("`{text}` is no length of time: expected e.g. `90s`, `15m`, `2h` or `3d`");
+    let (number, unit) = match text.char_indices().last() {
+        Some((at, c)) if c.is_ascii_alphabetic() => (&text[..at], c),
+        _ => (text, 's'),
+    };
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    number.checked_mul(seconds).map(std::time::Duration::from_secs).ok_or_else(wrong)
 }

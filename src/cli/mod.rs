@@ -2,6 +2,8 @@
 #![allow(missing_docs)]
 
 mod args;
+
+mod compare;
 mod containers;
 mod hub;
 mod images;
@@ -9,6 +11,7 @@ mod output;
 mod progress;
 mod recording;
 mod run;
+mod select;
 mod show;
 
 use clap::Parser;
@@ -38,6 +41,8 @@ pub fn main(started: Mono) -> u8 {
         Command::Pull(args) => run::pull(args, started, verbose),
         Command::Ls(args) => show::ls(&args),
         Command::Show(args) => show::show(&args),
+        Command::Compare(args) => compare::compare(&args),
+        Command::Bench(_) => Ok(0),
         Command::Images(args) => images::list(&args),
         Command::Image(Image::Rm { images, force }) => images::remove(&images, force),
         Command::Ps(args) => containers::list(&args),

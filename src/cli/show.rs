@@ -1,12 +1,12 @@
 //! `trace ls` and `trace show`: everything from the files.
 
 use std::io::IsTerminal as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::args;
-use super::output::{To, print, style};
+use super::output::{To, print, say, style};
 use super::recording::write_report;
-use super::{CliError, Done};
+use super::{CliError, Done, select};
 use crate::record::file::{self, Header};
 use crate::record::model::Trace;
 use crate::registry::ImageRef;
@@ -17,21 +17,27 @@ use crate::store::containers::now;
 /// `trace ls`.
 pub fn ls(args: &args::Ls) -> Done {
     let store = Store::open(&Store::default_root()?)?;
-    let headers = headers(&store)?;
+    let (mut headers, unreadable) = select::headers(&store)?;
+    let image = args.image.as_deref().map(ImageRef::parse).transpose()?.map(|i| i.name());
+    let since = args.since.map(|d| now().saturating_sub(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)));
+    headers.retain(|h| {
+        image.as_ref().is_none_or(|i| h.image.as_deref() == Some(i))
+            && args.kind.as_ref().is_none_or(|k| h.kind.as_deref() == Some(k))
+            && since.is_none_or(|t| h.start >= t)
+            && (!args.failed || h.status.is_error() || h.exit_code.is_some_and(|c| c != 0))
+    });
+    let shown = &headers[..headers.len().min(args.limit.unwrap_or(usize::MAX))];
     if args.json {
-        headers.iter().for_each(|h| print(&format!("{}\n", json(h))));
+        shown.iter().for_each(|h| print(&format!("{}\n", json(h))));
     } else {
-        print(&report::list(&headers, now(), &style(To::Stdout)));
+        let style = style(To::Stdout);
+        print(&report::list(shown, now(), &style));
+        print(&report::list::totals(&headers, shown.len(), store.traces_size()?, &style));
+    }
+    if unreadable > 0 {
+        say(&format!("Note: {} could not be read", report::units::count(unreadable as u64, "trace file")));
     }
     Ok(0)
-}
-
-fn headers(store: &Store) -> Result<Vec<Header>, crate::store::StoreError> {
-    // One unreadable file must not hide the others; `trace show FILE` says what is wrong with it.
-    let mut all: Vec<Header> =
-        store.traces()?.iter().filter_map(|path| file::read_headers(path).ok()).flatten().collect();
-    all.sort_by_key(|h| std::cmp::Reverse(h.start));
-    Ok(all)
 }
 
 fn json(h: &Header) -> serde_json::Value {
@@ -73,45 +79,23 @@ pub fn show(args: &args::Show) -> Done {
 
 /// The trace that the user means: a file, `last`, `last~N`, a kind, a kind of an image, or the begin of an id.
 fn find(what: &str) -> Result<Trace, Box<dyn crate::error::Failure>> {
-    if looks_like_a_file(what) {
+    let no_trace = || CliError::NoTrace(what.to_owned());
+    if select::looks_like_a_file(what) {
         return first(Path::new(what), what);
     }
     let store = Store::open(&Store::default_root()?)?;
-    if let Some(n) = last(what) {
-        let headers = headers(&store)?;
-        let header = headers.get(n).ok_or_else(|| CliError::NoTrace(what.to_owned()))?;
-        return first(&store.trace_path(header.id), what);
+    if let Some(n) = select::last(what) {
+        let (headers, _) = select::headers(&store)?;
+        return first(&store.trace_path(headers.get(n).ok_or_else(no_trace)?.id), what);
     }
-    let (kind, image) = what.split_once(':').map_or((what, None), |(k, i)| (k, Some(i)));
-    if matches!(kind, "cold" | "warm" | "partial") {
-        let image = image.map(ImageRef::parse).transpose()?;
-        let headers = headers(&store)?;
-        let header = headers.iter().find(|h| {
-            h.kind.as_deref() == Some(kind) && image.as_ref().is_none_or(|i| h.image.as_deref() == Some(&i.name()))
-        });
-        let header = header.ok_or_else(|| CliError::NoTrace(what.to_owned()))?;
-        return first(&store.trace_path(header.id), what);
+    if let Some((kind, image)) = select::kind(what)? {
+        let (headers, _) = select::headers(&store)?;
+        let header = headers
+            .iter()
+            .find(|h| h.kind.as_deref() == Some(kind) && image.as_ref().is_none_or(|i| h.image.as_deref() == Some(i)));
+        return first(&store.trace_path(header.ok_or_else(no_trace)?.id), what);
     }
-    let begins = |p: &&PathBuf| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(what));
-    let traces = store.traces()?;
-    let mut found = traces.iter().filter(begins);
-    match (found.next(), found.next()) {
-        (Some(path), None) if !what.is_empty() => first(path, what),
-        (Some(_), Some(_)) if !what.is_empty() => Err(CliError::Ambiguous(what.to_owned()).into()),
-        _ => Err(CliError::NoTrace(what.to_owned()).into()),
-    }
-}
-
-fn looks_like_a_file(what: &str) -> bool {
-    what.contains('/') || what.ends_with(".json") || what.ends_with(".jsonl") || Path::new(what).is_file()
-}
-
-/// `last` is 0, `last~3` is 3.
-fn last(what: &str) -> Option<usize> {
-    match what.strip_prefix("last")? {
-        "" => Some(0),
-        rest => rest.strip_prefix('~')?.parse().ok(),
-    }
+    first(&select::by_id(&store, what)?, what)
 }
 
 fn first(path: &Path, what: &str) -> Result<Trace, Box<dyn crate::error::Failure>> {

@@ -151,7 +151,7 @@ fn value(v: &Value) -> Json {
 
 /// JSON allows DEL, C1 controls and bidirectional overrides as they are; a terminal would obey them. They can only stand inside
 /// strings here, so each is written as `\u` escapes.
-fn escaped(json: &str) -> String {
+pub(super) fn escaped(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
         if c != '\n' && super::text::is_unsafe(c) {

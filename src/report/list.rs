@@ -61,3 +61,32 @@ fn row(header: &Header, now_ns: u64, style: &Style) -> [String; 6] {
         units::ago(header.start, now_ns),
     ]
 }
+
+/// A line of totals: how many runs, by kind with the median of their times, and what all recorded runs take on disk. `shown` of them stand
+/// above it. Ends with a line break.
+pub fn totals(headers: &[Header], shown: usize, bytes: u64, style: &Style) -> String {
+    let mut parts = Vec::new();
+    parts.push(match headers.len() {
+        n if n > shown => format!("{shown} of {}", units::count(n as u64, "run")),
+        n => units::count(n as u64, "run"),
+    });
+    let bad = |h: &&Header| h.status.is_error();
+    for kind in ["cold", "partial", "warm"] {
+        let of_kind = headers.iter().filter(|h| h.kind.as_deref() == Some(kind) && !bad(h));
+        let mut times: Vec<f64> = of_kind.map(|h| h.duration as f64).collect();
+        times.sort_by(f64::total_cmp);
+        if let Some(median) = crate::analyze::stats::median(&times) {
+            parts.push(format!("{} {kind} (median {})", times.len(), units::duration(median.round() as u64, style)));
+        }
+    }
+    let failed = headers.iter().filter(bad).count();
+    if failed > 0 {
+        parts.push(format!("{failed} failed"));
+    }
+    parts.push(format!("{} on disk", units::bytes(bytes)));
+    let line = text::join(&parts, style.dot(), style.columns(), style.unicode);
+    let mut out = String::new();
+    style.paint(&mut out, sgr::DIM, &line);
+    out.push('\n');
+    out
+}

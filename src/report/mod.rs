@@ -9,6 +9,7 @@
 
 pub mod blame;
 pub mod compare;
+pub mod comparison;
 pub mod critical;
 pub mod detail;
 pub mod finding;
@@ -34,6 +35,7 @@ use crate::record::model::Trace;
 
 pub use compare::compare_line;
 pub use list::list;
+pub(crate) use waterfall::familiar;
 
 /// How text is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

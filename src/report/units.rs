@@ -84,6 +84,17 @@ pub fn times(ratio: f64, style: &Style) -> String {
     if ratio < 9.95 { format!("{ratio:.1}{sign}") } else { format!("{ratio:.0}{sign}") }
 }
 
+/// One by another with two digits after the point or three that count: `0.013×`, `0.22×`, `1.05×`, `12.3×`, `230×`.
+pub fn ratio(ratio: f64, style: &Style) -> String {
+    let sign = if style.unicode { '×' } else { 'x' };
+    match ratio {
+        r if r < 0.0995 => format!("{r:.3}{sign}"),
+        r if r < 9.995 => format!("{r:.2}{sign}"),
+        r if r < 99.95 => format!("{r:.1}{sign}"),
+        r => format!("{r:.0}{sign}"),
+    }
+}
+
 /// `1 file`, `3 files`.
 pub fn count(n: u64, one: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }

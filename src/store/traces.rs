@@ -36,6 +36,13 @@ impl Store {
         Ok(path)
     }
 
+    /// What all trace files take together, bytes.
+    pub fn traces_size(&self) -> Result<u64, StoreError> {
+        let dir = self.path("traces");
+        let entries = fs::read_dir(&dir).map_err(|e| StoreError::file("read", &dir, e))?;
+        Ok(entries.flatten().filter_map(|e| e.metadata().ok()).map(|m| m.len()).sum())
+    }
+
     fn latest_path(&self, image: &str, kind: &str) -> PathBuf {
         self.path("latest").join(format!("{}-{kind}", Digest::of(image.as_bytes()).short()))
     }

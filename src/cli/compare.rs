@@ -1,0 +1,66 @@
+//! `trace compare`: two runs, or two groups of runs.
+
+use std::path::Path;
+
+use super::output::{To, print, say, style};
+use super::select::Recorded;
+use super::{CliError, Done, args};
+use crate::analyze::groups;
+use crate::report::Style;
+use crate::report::comparison::{self, Format};
+
+/// `trace compare`.
+pub fn compare(args: &args::Compare) -> Done {
+    // Before anything is read: a wrong ending should not cost a minute.
+    let format = format(args)?;
+    let mut recorded = Recorded::open()?;
+    let (a, b) = recorded.pair(args.a.as_deref(), args.b.as_deref())?;
+    if recorded.unreadable > 0 {
+        say(&format!(
+            "Note: {} could not be read and are left out",
+            crate::report::units::count(recorded.unreadable as u64, "trace file")
+        ));
+    }
+    let comparison = groups::compare((&a.label, &a.runs), (&b.label, &b.runs)).ok_or_else(|| {
+        let side = if a.runs.iter().all(|r| r.failed) { &a.label } else { &b.label };
+        CliError::Usage(format!("all runs of `{side}` failed: nothing to compare"))
+    })?;
+    match &args.output {
+        None => print(&comparison::render(&comparison, format, &style(To::Stdout))),
+        Some(path) => {
+            let plain = Style { color: false, ..style(To::Stdout) };
+            write(path, &comparison::render(&comparison, format, &plain))?;
+        }
+    }
+    Ok(0)
+}
+
+/// As asked for, else by the ending of the file, else text.
+fn format(args: &args::Compare) -> Result<Format, CliError> {
+    match (&args.format, &args.output) {
+        (Some(name), _) => Ok(Format::named(name).unwrap_or(Format::Text)),
+        (None, None) => Ok(Format::Text),
+        (None, Some(path)) => by_ending(path),
+    }
+}
+
+fn by_ending(path: &Path) -> Result<Format, CliError> {
+    match path.extension().and_then(|e| e.to_str()) {
+        Some("txt") => Ok(Format::Text),
+        Some("json") => Ok(Format::Json),
+        Some("md") => Ok(Format::Markdown),
+        _ => Err(CliError::Usage(format!(
+            "`{}` doesn't say in its ending what to write: expected `.txt`, `.md` or `.json`, or `--format`",
+            path.display()
+        ))),
+    }
+}
+
+/// Writes a result whole.
+pub fn write(path: &Path, text: &str) -> Result<(), CliError> {
+    std::fs::write(path, text).map_err(|source| CliError::File {
+        action: "write",
+        path: path.display().to_string(),
+        source,
+    })
+}

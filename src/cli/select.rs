@@ -1,0 +1,276 @@
+//! Which recorded runs the user means: one for `trace show`, a group for `trace compare`.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::CliError;
+use crate::analyze::groups::Run;
+use crate::error::Failure;
+use crate::record::file::{self, Header};
+use crate::record::model::TraceId;
+use crate::registry::ImageRef;
+use crate::store::Store;
+use crate::store::traces::SUFFIX;
+
+type Found<T> = Result<T, Box<dyn Failure>>;
+
+/// Calls `each` with all `items` on all processors; the results stand in the order of the items.
+fn in_parallel<T: Sync, R: Send>(items: &[T], each: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(items.len() / 8).max(1);
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        while let Some((i, item)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, items.get(i)?))) {
+            done.push((i, each(item)));
+        }
+        done
+    };
+    let mut all = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
+        let mut all = work();
+        for other in others {
+            match other.join() {
+                Ok(done) => all.extend(done),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        all
+    });
+    all.sort_by_key(|(i, _)| *i);
+    all.into_iter().map(|(_, result)| result).collect()
+}
+
+/// The headers of all recorded runs, newest first, and how many files could not be read. One unreadable file must not hide the
+/// others; `trace show FILE` says what is wrong with it.
+pub fn headers(store: &Store) -> Found<(Vec<Header>, usize)> {
+    let read = in_parallel(&store.traces()?, |path| file::read_headers(path).ok());
+    let unreadable = read.iter().filter(|r| r.is_none()).count();
+    let mut all: Vec<Header> = read.into_iter().flatten().flatten().collect();
+    all.sort_by_key(|h| std::cmp::Reverse((h.start, h.id)));
+    Ok((all, unreadable))
+}
+
+/// Whether the user wrote a path: it has a slash, the ending of a trace file, or is there.
+pub fn looks_like_a_file(what: &str) -> bool {
+    what.contains('/') || what.ends_with(".json") || what.ends_with(".jsonl") || Path::new(what).exists()
+}
+
+/// `last` is 0, `last~3` is 3.
+pub fn last(what: &str) -> Option<usize> {
+    match what.strip_prefix("last")? {
+        "" => Some(0),
+        rest => rest.strip_prefix('~')?.parse().ok(),
+    }
+}
+
+/// `cold`, `warm:IMAGE` and so on: the kind and the image's name without tag.
+pub fn kind(what: &str) -> Found<Option<(&str, Option<String>)>> {
+    let (kind, image) = what.split_once(':').map_or((what, None), |(k, i)| (k, Some(i)));
+    if !matches!(kind, "cold" | "warm" | "partial") {
+        return Ok(None);
+    }
+    let image = image.map(ImageRef::parse).transpose()?;
+    Ok(Some((kind, image.map(|i| i.name()))))
+}
+
+/// The file of the run whose id begins so.
+pub fn by_id(store: &Store, what: &str) -> Found<PathBuf> {
+    let begins = |p: &&PathBuf| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(what));
+    let traces = store.traces()?;
+    let mut found = traces.iter().filter(begins);
+    match (found.next(), found.next()) {
+        (Some(path), None) if !what.is_empty() => Ok(path.clone()),
+        (Some(_), Some(_)) if !what.is_empty() => Err(CliError::Ambiguous(what.to_owned()).into()),
+        _ => Err(CliError::NoTrace(what.to_owned()).into()),
+    }
+}
+
+/// A group of runs and what to call it.
+#[derive(Debug)]
+pub struct Picked {
+    pub label: String,
+    pub runs: Vec<Run>,
+}
+
+/// All recorded runs, read once and only if somebody asks.
+pub struct Recorded {
+    store: Store,
+    runs: Option<Vec<Run>>,
+    /// Files that could not be read.
+    pub unreadable: usize,
+}
+
+impl Recorded {
+    pub fn open() -> Found<Self> {
+        Ok(Recorded { store: Store::open(&Store::default_root()?)?, runs: None, unreadable: 0 })
+    }
+
+    /// Newest first.
+    fn all(&mut self) -> Found<&[Run]> {
+        if self.runs.is_none() {
+            let (mut runs, unreadable) = read(&self.store.traces()?);
+            runs.sort_by_key(|r| std::cmp::Reverse((r.start, r.id)));
+            self.unreadable += unreadable;
+            self.runs = Some(runs);
+        }
+        Ok(self.runs.as_deref().unwrap_or_default())
+    }
+
+    /// The two groups of a comparison. Without `b` it is the other kind of the same image; without both, cold against warm of the image that ran last.
+    pub fn pair(&mut self, a: Option<&str>, b: Option<&str>) -> Found<(Picked, Picked)> {
+        let (a, b) = match (a, b) {
+            (Some(a), Some(b)) => (a.to_owned(), b.to_owned()),
+            (None, _) => ("cold".to_owned(), "warm".to_owned()),
+            (Some(a), None) => self.completed(a)?,
+        };
+        Ok((self.group(&a)?, self.group(&b)?))
+    }
+
+    /// What to hold a single word against.
+    fn completed(&mut self, a: &str) -> Found<(String, String)> {
+        if let Some((kind, image)) = kind(a)? {
+            let other = if kind == "warm" { "cold" } else { "warm" };
+            return Ok((a.to_owned(), image.map_or(other.to_owned(), |i| format!("{other}:{i}"))));
+        }
+        let group = self.group(a);
+        if let Ok(group) = &group
+            && let Some(Run { image: Some(image), kind: Some(kind), .. }) = group.runs.first()
+        {
+            let other = if kind == "warm" { "cold" } else { "warm" };
+            let id = group.runs[0].id;
+            // A single run is held against the newest single one of the other kind.
+            if group.runs.len() == 1 {
+                let found = self.all()?.iter().find(|r| {
+                    r.id != id && !r.failed && r.kind.as_deref() == Some(other) && r.image.as_deref() == Some(image)
+                });
+                let found = found.ok_or_else(|| CliError::NoTrace(format!("{other}:{image}")))?;
+                return Ok((a.to_owned(), found.id.to_string()));
+            }
+            return Ok((a.to_owned(), format!("{other}:{image}")));
+        }
+        // Not a run: perhaps an image.
+        let image = ImageRef::parse(a).map(|i| i.name()).unwrap_or_default();
+        if self.all()?.iter().any(|r| r.image.as_deref() == Some(&image)) {
+            return Ok((format!("cold:{image}"), format!("warm:{image}")));
+        }
+        group?;
+        Err(CliError::Usage(format!("`{a}` has no image and kind: give a second group to compare it with")).into())
+    }
+
+    /// The runs that a word means; words joined by commas mean all of theirs.
+    pub fn group(&mut self, words: &str) -> Found<Picked> {
+        let mut out = Picked { label: String::new(), runs: Vec::new() };
+        for word in words.split(',').map(str::trim).filter(|w| !w.is_empty()) {
+            let Picked { label, runs } = self.one(word)?;
+            if !out.label.is_empty() {
+                out.label.push_str(", ");
+            }
+            out.label.push_str(&label);
+            for run in runs {
+                if !out.runs.iter().any(|r| r.id == run.id) {
+                    out.runs.push(run);
+                }
+            }
+        }
+        if out.runs.is_empty() {
+            return Err(CliError::NoTrace(words.to_owned()).into());
+        }
+        Ok(out)
+    }
+
+    fn one(&mut self, word: &str) -> Found<Picked> {
+        let no_trace = || CliError::NoTrace(word.to_owned());
+        if let Some(n) = last(word) {
+            let run = self.all()?.get(n).cloned().ok_or_else(no_trace)?;
+            return Ok(single(run));
+        }
+        if let Some((kind, image)) = kind(word)? {
+            let runs = self.all()?;
+            // Of another engine's runs nobody speaks as just `cold`.
+            let ours = |r: &&Run| r.observed_by.is_none() && r.kind.is_some();
+            let image =
+                image.or_else(|| runs.iter().filter(ours).find_map(|r| r.image.clone())).ok_or_else(no_trace)?;
+            let wanted = |r: &&Run| r.kind.as_deref() == Some(kind) && r.image.as_deref() == Some(&image);
+            let runs: Vec<Run> = runs.iter().filter(ours).filter(wanted).cloned().collect();
+            if runs.is_empty() {
+                return Err(CliError::NoTrace(format!("{kind}:{image}")).into());
+            }
+            return Ok(Picked { label: format!("{kind} {}", crate::report::familiar(&image)), runs });
+        }
+        if looks_like_a_file(word) {
+            return self.path(word);
+        }
+        let mut runs: Vec<Run> = file::read(&by_id(&self.store, word)?)?.iter().filter_map(Run::of).collect();
+        match runs.len() {
+            1 => Ok(single(runs.remove(0))),
+            _ => Ok(Picked { label: word.to_owned(), runs }),
+        }
+    }
+
+    /// All traces of a file, or of the trace files of a directory.
+    fn path(&mut self, word: &str) -> Found<Picked> {
+        let path = Path::new(word);
+        if !path.is_dir() {
+            let mut runs: Vec<Run> = file::read(path)?.iter().filter_map(Run::of).collect();
+            return Ok(if runs.len() == 1 { single(runs.remove(0)) } else { Picked { label: word.to_owned(), runs } });
+        }
+        let fail = |source| CliError::File { action: "read the directory", path: word.to_owned(), source };
+        let mut files: Vec<PathBuf> = Vec::new();
+        for entry in std::fs::read_dir(path).map_err(fail)? {
+            let path = entry.map_err(fail)?.path();
+            let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            if !name.starts_with('.') && (name.ends_with(SUFFIX) || name.ends_with(".jsonl") || name.ends_with(".json"))
+            {
+                files.push(path);
+            }
+        }
+        files.sort();
+        let (runs, unreadable) = read(&files);
+        self.unreadable += unreadable;
+        Ok(Picked { label: word.to_owned(), runs })
+    }
+}
+
+/// Reads files and keeps of each trace only what a comparison needs; also how many could not be read.
+fn read(paths: &[PathBuf]) -> (Vec<Run>, usize) {
+    let runs = in_parallel(paths, |path| Some(file::read(path).ok()?.iter().filter_map(Run::of).collect::<Vec<_>>()));
+    let unreadable = runs.iter().filter(|r| r.is_none()).count();
+    (runs.into_iter().flatten().flatten().collect(), unreadable)
+}
+
+fn single(run: Run) -> Picked {
+    let mut label = short(run.id);
+    if let Some(kind) = &run.kind {
+        label.push_str(&format!(" {kind}"));
+    }
+    if let Some(image) = &run.image {
+        label.push_str(&format!(" {}", crate::report::familiar(image)));
+    }
+    Picked { label, runs: vec![run] }
+}
+
+/// The first 8 digits.
+fn short(id: TraceId) -> String {
+    id.to_string().chars().take(8).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parallel_results_stand_in_order() {
+        let items: Vec<usize> = (0..1000).collect();
+        assert_eq!(in_parallel(&items, |i| i * 2), items.iter().map(|i| i * 2).collect::<Vec<_>>());
+        assert!(in_parallel(&[0; 0], |i| *i).is_empty());
+    }
+
+    #[test]
+    fn words() {
+        assert_eq!((last("last"), last("last~3"), last("lastly"), last("last~x")), (Some(0), Some(3), None, None));
+        assert_eq!(kind("warm:hello-world").unwrap(), Some(("warm", Some("docker.io/library/hello-world".into()))));
+        assert_eq!(kind("cold").unwrap(), Some(("cold", None)));
+        assert_eq!(kind("abc:def").unwrap(), None);
+        assert!(kind("cold:UPPER").is_err());
+    }
+}
