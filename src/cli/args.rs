@@ -57,6 +57,9 @@ pub struct Run {
     /// What to print at the end
     #[arg(long, value_name = "HOW", default_value = "full", value_parser = ["full", "summary", "none"])]
     pub report: String,
+    /// Write the report to FILE: .svg, .png, .html, .json or text, by its ending
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<std::path::PathBuf>,
     /// Write the trace (one line of OTLP JSON) to FILE too
     #[arg(long, value_name = "FILE")]
     pub trace_out: Option<std::path::PathBuf>,
@@ -125,15 +128,15 @@ pub struct Ls {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: trace show last --format blame")]
+#[command(after_help = "Example: trace show last --format blame\n         trace show cold -o cold.html")]
 pub struct Show {
     /// Id or begin of one, file, last, last~N, cold, warm, cold:IMAGE, warm:IMAGE
     #[arg(default_value = "last")]
     pub trace: String,
     /// How
-    #[arg(long, default_value = "waterfall", value_parser = ["waterfall", "tree", "blame", "critical", "json", "summary"])]
-    pub format: String,
-    /// Write to FILE
+    #[arg(long, value_parser = ["waterfall", "tree", "blame", "critical", "json", "summary", "svg", "png", "html"])]
+    pub format: Option<String>,
+    /// Write to FILE; without --format by its ending: .svg, .png, .html, .json or text
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<std::path::PathBuf>,
 }
@@ -152,6 +155,9 @@ pub struct Pull {
     /// What to print at the end
     #[arg(long, value_name = "HOW", default_value = "full", value_parser = ["full", "summary", "none"])]
     pub report: String,
+    /// Write the report to FILE: .svg, .png, .html, .json or text, by its ending
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<std::path::PathBuf>,
     /// Write the trace (one line of OTLP JSON) to FILE too
     #[arg(long, value_name = "FILE")]
     pub trace_out: Option<std::path::PathBuf>,
@@ -269,7 +275,6 @@ const NOT_YET: &[&str] = &[
     "--engine",
     "--otlp",
     "--propagate",
-    "-o",
     "--fault",
 ];
 

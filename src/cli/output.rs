@@ -12,14 +12,14 @@ pub fn say(line: &str) {
 }
 
 /// Text to the user as it is.
-pub fn say_text(text: &str) {
-    let _ = io::stderr().lock().write_all(text.as_bytes());
+pub fn say_text(text: impl AsRef<[u8]>) {
+    let _ = io::stderr().lock().write_all(text.as_ref());
 }
 
 /// What a command was asked for. A reader that has gone away (`| head`) is no error.
-pub fn print(text: &str) {
+pub fn print(text: impl AsRef<[u8]>) {
     let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let _ = out.write_all(text.as_ref()).and_then(|()| out.flush());
 }
 
 /// An error: one sentence, a hint on a line of its own, and with `verbose` the causes.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::CliError;
 use super::output::{To, say, say_text, style};
 use crate::analyze::{self, Analysis};
 use crate::names::attr;
@@ -105,11 +106,20 @@ pub struct Compared<'a> {
     pub succeeded: bool,
 }
 
+/// Files that the user asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Files<'a> {
+    /// The trace.
+    pub trace: Option<&'a Path>,
+    /// The report, in the format of the file's ending.
+    pub report: Option<&'a Path>,
+}
+
 /// Writes the trace, then prints the report.
 pub fn end(
     recorder: &Recorder,
     store: Option<&Store>,
-    trace_out: Option<&Path>,
+    files: Files<'_>,
     report: Report,
     compared: Option<&Compared<'_>>,
 ) {
@@ -121,8 +131,13 @@ pub fn end(
             Err(e) => say(&format!("trace: the run is not recorded: {e}")),
         }
     }
-    if let Some(path) = trace_out
+    if let Some(path) = files.trace
         && let Err(e) = file::write(&trace, path)
+    {
+        say(&format!("trace: {e}"));
+    }
+    if let Some(path) = files.report
+        && let Err(e) = write_report(&trace, Format::of_file(path), path)
     {
         say(&format!("trace: {e}"));
     }
@@ -136,6 +151,16 @@ pub fn end(
     }
 }
 
+/// Writes a report to a file: text as wide as the terminal, without colours.
+pub fn write_report(trace: &Trace, format: Format, path: &Path) -> Result<(), CliError> {
+    let plain = report::Style { color: false, ..style(To::Stdout) };
+    std::fs::write(path, report::render(trace, format, &plain)).map_err(|source| CliError::File {
+        action: "write",
+        path: path.display().to_string(),
+        source,
+    })
+}
+
 fn print(trace: &Trace, report: Report, stored: bool) {
     let format = match report {
         Report::Full => Format::Waterfall,
@@ -146,9 +171,9 @@ fn print(trace: &Trace, report: Report, stored: bool) {
         }
         Report::Pointer | Report::None => return,
     };
-    let text = report::render(trace, format, &style(To::Stderr));
     // A line between the container's output and ours.
-    say_text(&format!("\n{text}"));
+    say_text("\n");
+    say_text(report::render(trace, format, &style(To::Stderr)));
 }
 
 fn print_comparison(trace: &Trace, store: &Store, compared: &Compared<'_>) {
@@ -158,6 +183,6 @@ fn print_comparison(trace: &Trace, store: &Store, compared: &Compared<'_>) {
         return;
     }
     if let Some(comparison) = analyze::compare::compare(trace, &other) {
-        say_text(&report::compare_line(&comparison, &style(To::Stderr)));
+        say_text(report::compare_line(&comparison, &style(To::Stderr)));
     }
 }

@@ -1,6 +1,6 @@
 //! `trace run` and `trace pull`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::args;
@@ -75,7 +75,7 @@ pub fn run(args: args::Run, started: Mono, verbose: bool) -> Done {
         Some(o) if o.known.image.is_some() || report == Report::None => report,
         _ => Report::Pointer,
     };
-    recording::end(&recorder, store.as_ref(), args.trace_out.as_deref(), report, compared.as_ref());
+    recording::end(&recorder, store.as_ref(), files(&args.trace_out, &args.output), report, compared.as_ref());
     Ok(code)
 }
 
@@ -108,8 +108,12 @@ pub fn pull(args: args::Pull, started: Mono, verbose: bool) -> Done {
     };
     drop(root);
     let report = if result.is_err() || args.quiet { Report::None } else { Report::named(&args.report) };
-    recording::end(&recorder, Some(&store), args.trace_out.as_deref(), report, None);
+    recording::end(&recorder, Some(&store), files(&args.trace_out, &args.output), report, None);
     Ok(code)
+}
+
+fn files<'a>(trace: &'a Option<PathBuf>, report: &'a Option<PathBuf>) -> recording::Files<'a> {
+    recording::Files { trace: trace.as_deref(), report: report.as_deref() }
 }
 
 fn block_signals() -> Result<Signals, CliError> {

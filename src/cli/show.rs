@@ -1,9 +1,11 @@
 //! `trace ls` and `trace show`: everything from the files.
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use super::args;
 use super::output::{To, print, style};
+use super::recording::write_report;
 use super::{CliError, Done};
 use crate::record::file::{self, Header};
 use crate::record::model::Trace;
@@ -51,17 +53,19 @@ fn json(h: &Header) -> serde_json::Value {
 /// `trace show`.
 pub fn show(args: &args::Show) -> Done {
     let trace = find(&args.trace)?;
-    let format = Format::named(&args.format).unwrap_or(Format::Waterfall);
-    let text = report::render(&trace, format, &style(To::Stdout));
+    let named = args.format.as_deref().and_then(Format::named);
     match &args.output {
-        None => print(&text),
-        Some(path) => {
-            let plain = report::Style { color: false, ..style(To::Stdout) };
-            std::fs::write(path, report::render(&trace, format, &plain)).map_err(|source| CliError::File {
-                action: "write",
-                path: path.display().to_string(),
-                source,
-            })?;
+        Some(path) => write_report(&trace, named.unwrap_or_else(|| Format::of_file(path)), path)?,
+        None => {
+            let format = named.unwrap_or(Format::Waterfall);
+            if format.is_binary() && std::io::stdout().is_terminal() {
+                let name = format.name();
+                return Err(CliError::Usage(format!(
+                    "`{name}` is no text for a terminal: expected `-o FILE` or a pipe"
+                ))
+                .into());
+            }
+            print(report::render(&trace, format, &style(To::Stdout)));
         }
     }
     Ok(0)

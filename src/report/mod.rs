@@ -1,7 +1,8 @@
-//! What people read: a trace in, text out. Nothing here prints.
+//! What people read: a trace in, text or a picture out. Nothing here prints.
 //!
 //! Reading order: [`waterfall`] with its [`rows`], their [`detail`] and the closing [`finding`]; the smaller formats
-//! [`tree`], [`blame`], [`critical`], [`json`], [`summary`], [`list`]; and what they share, [`units`] and [`text`].
+//! [`tree`], [`blame`], [`critical`], [`json`], [`summary`], [`list`]; what they share, [`units`] and [`text`]. Then the
+//! [`picture`] of the same rows, as [`svg`] and [`png`], and the interactive [`html`].
 //!
 //! Names, attributes and messages may come from strangers: all text from a trace goes through [`text::clean`] on its
 //! way out, so that no file can steer the reader's terminal.
@@ -11,10 +12,14 @@ pub mod compare;
 pub mod critical;
 pub mod detail;
 pub mod finding;
+pub mod html;
 pub mod json;
 pub mod list;
+pub mod picture;
+pub mod png;
 pub mod rows;
 pub mod summary;
+pub mod svg;
 pub mod table;
 pub mod text;
 pub mod tree;
@@ -109,12 +114,27 @@ pub enum Format {
     Json,
     /// Two or three lines: [`summary`].
     Summary,
+    /// The waterfall as a picture that scales and follows light and dark: [`svg`].
+    Svg,
+    /// The same as pixels: [`png`].
+    Png,
+    /// One interactive page that needs nothing else: [`html`].
+    Html,
 }
 
 impl Format {
     /// All, in the order in which help lists them.
-    pub const ALL: [Format; 6] =
-        [Format::Waterfall, Format::Tree, Format::Blame, Format::Critical, Format::Json, Format::Summary];
+    pub const ALL: [Format; 9] = [
+        Format::Waterfall,
+        Format::Tree,
+        Format::Blame,
+        Format::Critical,
+        Format::Json,
+        Format::Summary,
+        Format::Svg,
+        Format::Png,
+        Format::Html,
+    ];
 
     /// The name on the command line.
     pub fn name(self) -> &'static str {
@@ -125,6 +145,9 @@ impl Format {
             Format::Critical => "critical",
             Format::Json => "json",
             Format::Summary => "summary",
+            Format::Svg => "svg",
+            Format::Png => "png",
+            Format::Html => "html",
         }
     }
 
@@ -133,21 +156,37 @@ impl Format {
         Format::ALL.into_iter().find(|f| f.name() == name)
     }
 
-    /// Whether it is for programs and so goes to stdout.
-    pub fn is_machine(self) -> bool {
-        self == Format::Json
+    /// The format that a file's ending asks for; the waterfall for other endings and none.
+    pub fn of_file(path: &std::path::Path) -> Format {
+        let ending = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
+        match ending.as_deref() {
+            Some("svg") => Format::Svg,
+            Some("png") => Format::Png,
+            Some("html" | "htm") => Format::Html,
+            Some("json") => Format::Json,
+            _ => Format::Waterfall,
+        }
+    }
+
+    /// Whether a terminal can do nothing with it.
+    pub fn is_binary(self) -> bool {
+        self == Format::Png
     }
 }
 
-/// The trace in a format; ends with a line break. A trace without spans gives the empty text.
-pub fn render(trace: &Trace, format: Format, style: &Style) -> String {
-    let Some(analysis) = Analysis::of(trace) else { return String::new() };
-    match format {
+/// The trace in a format, as the bytes of a file; text ends with a line break. A trace without spans gives nothing.
+pub fn render(trace: &Trace, format: Format, style: &Style) -> Vec<u8> {
+    let Some(analysis) = Analysis::of(trace) else { return Vec::new() };
+    let text = match format {
         Format::Waterfall => waterfall::waterfall(trace, &analysis, style),
         Format::Tree => tree::tree(trace, &analysis, style),
         Format::Blame => blame::blame(&analysis, style),
         Format::Critical => critical::critical(&analysis, style),
         Format::Json => json::json(trace, &analysis),
         Format::Summary => summary::summary(trace, &analysis, style),
-    }
+        Format::Svg => svg::svg(&picture::timeline::timeline(trace, &analysis)),
+        Format::Html => html::run(trace, &analysis),
+        Format::Png => return png::png(&picture::timeline::timeline(trace, &analysis)),
+    };
+    text.into_bytes()
 }

@@ -26,6 +26,8 @@ const ROWS: usize = 400;
 /// One line of the drawing.
 #[derive(Debug)]
 pub struct Row {
+    /// The span, or the spans that share this row.
+    pub nodes: Vec<Node>,
     /// Levels of indentation.
     pub depth: usize,
     /// Safe for the terminal.
@@ -59,6 +61,14 @@ pub fn rows(analysis: &Analysis<'_>, style: &Style) -> (Vec<Row>, usize) {
     builder.below(analysis.tree.root(), 0);
     builder.fill_critical();
     (builder.rows, builder.left_out)
+}
+
+/// A row for the root itself, for a trace that has nothing below it.
+pub fn root_row(analysis: &Analysis<'_>, style: &Style) -> Row {
+    let builder = Builder { analysis, style, rows: Vec::new(), owner: Vec::new(), open: HashSet::new(), left_out: 0 };
+    let mut row = builder.one(analysis.tree.root(), 0);
+    row.critical = vec![row.bar];
+    row
 }
 
 struct Builder<'b, 'a> {
@@ -172,6 +182,7 @@ impl Builder<'_, '_> {
         let tree = &self.analysis.tree;
         let span = tree.span(node);
         Row {
+            nodes: vec![node],
             depth,
             label: label(self.analysis, node, self.style),
             bar: self.relative(tree.window(node)),
@@ -214,6 +225,7 @@ impl Builder<'_, '_> {
         ];
         parts.extend(detail::layer_sum(tree, nodes, self.style));
         Row {
+            nodes: nodes.to_vec(),
             depth,
             label: format!("{} more {more}", nodes.len()),
             bar: self.relative((from, to)),

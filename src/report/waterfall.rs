@@ -264,7 +264,7 @@ fn footer(out: &mut String, analysis: &Analysis<'_>, rows: &[Row], left_out: usi
 }
 
 /// The messages that no row shows in full, each once, with the deepest span that has it.
-fn errors(analysis: &Analysis<'_>, rows: &[Row], detail: usize, style: &Style) -> Vec<String> {
+pub(crate) fn errors(analysis: &Analysis<'_>, rows: &[Row], detail: usize, style: &Style) -> Vec<String> {
     const AT_MOST: usize = 3;
     let tree = &analysis.tree;
     let shown: Vec<&str> = rows.iter().map(|r| r.error.as_str()).filter(|e| text::width(e) <= detail).collect();
