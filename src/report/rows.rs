@@ -285,7 +285,7 @@ fn in_layer_order(analysis: &Analysis<'_>, nodes: &mut [Node]) {
 }
 
 /// `layer 1/6 db08…` for a layer, the span's name for the rest.
-fn label(analysis: &Analysis<'_>, node: Node, style: &Style) -> String {
+pub(crate) fn label(analysis: &Analysis<'_>, node: Node, style: &Style) -> String {
     let tree = &analysis.tree;
     let here = tree.span(node);
     if here.name != span::LAYER_PULL {

@@ -27,7 +27,7 @@ const STRIP: f64 = 44.0;
 const GAP: f64 = 1.0;
 
 /// Pictures have no width in columns and no colours to switch.
-const STYLE: Style = Style { width: 160, color: false, unicode: true };
+pub(crate) const STYLE: Style = Style { width: 160, color: false, unicode: true };
 
 /// Where the columns are.
 struct Columns {
@@ -99,7 +99,7 @@ impl Columns {
 }
 
 /// Title and description.
-fn words(trace: &Trace, analysis: &Analysis<'_>) -> (String, String) {
+pub(crate) fn words(trace: &Trace, analysis: &Analysis<'_>) -> (String, String) {
     let root = analysis.tree.span(analysis.tree.root());
     let title = format!("{} {}", STYLE.clean(&root.name), waterfall::image(root, &STYLE));
     let mut description = facts_line(trace, analysis).join(" · ");
@@ -110,7 +110,7 @@ fn words(trace: &Trace, analysis: &Analysis<'_>) -> (String, String) {
 }
 
 /// Kind, wall time, hub, how it ended, id.
-fn facts_line(trace: &Trace, analysis: &Analysis<'_>) -> Vec<String> {
+pub(crate) fn facts_line(trace: &Trace, analysis: &Analysis<'_>) -> Vec<String> {
     let root = analysis.tree.span(analysis.tree.root());
     let facts = facts(analysis);
     let mut out = Vec::new();
