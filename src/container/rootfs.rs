@@ -15,7 +15,6 @@ use rustix::mount::{
 };
 
 use super::error::ContainerError;
-use crate::layer::stack::RootLooks;
 
 /// How the overlay is to be made.
 pub struct Overlay<'a> {
@@ -30,6 +29,17 @@ pub struct Overlay<'a> {
     pub root: RootLooks,
     /// Overlay's own attributes are `user.overlay.*`, as they must be in a user namespace (Linux 5.11).
     pub userxattr: bool,
+}
+
+/// Owner, mode and time of a root directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RootLooks {
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner and group.
+    pub owner: (u32, u32),
+    /// Last change: seconds and nanoseconds since the Unix epoch.
+    pub modified: (i64, i64),
 }
 
 /// The mounted root.
@@ -69,7 +79,7 @@ impl Overlay<'_> {
         for name in [c"upper", c"work"] {
             rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o755)).or_else(exists_is_fine)?;
         }
-        let RootLooks { mode, uid, gid, modified: (seconds, nanoseconds) } = self.root;
+        let RootLooks { mode, owner: (uid, gid), modified: (seconds, nanoseconds) } = self.root;
         if (uid, gid) != (0, 0) {
             let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
             rustix::fs::chownat(dir, c"upper", Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
@@ -208,7 +218,7 @@ mod tests {
         let lowers = open_lowers(layers.iter().rev()).unwrap();
         for legacy in [false, true] {
             let dir = tempfile::tempdir_in(store.path()).unwrap();
-            let root = RootLooks { mode: 0o711, ..RootLooks::default() };
+            let root = RootLooks { mode: 0o711, owner: (0, 0), modified: (0, 0) };
             let overlay = Overlay { lowers: &lowers, dir: dir.path(), volatile: true, root, userxattr: false };
             let mount = if legacy {
                 let dir = open_dir(CWD, dir.path()).unwrap();

@@ -2,7 +2,7 @@
 
 use super::{Context, EngineError, RunOptions, parse_config};
 use crate::container::cgroup::Cgroup;
-use crate::container::rootfs::{Overlay, open_lowers};
+use crate::container::rootfs::{Overlay, RootLooks, open_lowers};
 use crate::container::{self, ContainerError, Prepared, Spec};
 use crate::engine::events::Event;
 use crate::names::{attr, span};
@@ -75,7 +75,11 @@ fn make(
             lowers: &lowers,
             dir: container.dir(),
             volatile: container.state.remove_on_exit,
-            root: image.stack.root,
+            root: RootLooks {
+                mode: image.stack.root.mode,
+                owner: (image.stack.root.uid, image.stack.root.gid),
+                modified: image.stack.root.modified,
+            },
             userxattr: !privilege.initial_user_namespace,
         }
         .mount()

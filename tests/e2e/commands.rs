@@ -122,7 +122,7 @@ fn recorded_runs_are_listed_and_shown_in_every_format() {
     assert_eq!(runs.len(), 3, "newest first");
     assert_eq!((&runs[0]["failed"], &runs[0]["exit_code"]), (&Value::Bool(true), &Value::from(127)));
     assert_eq!((&runs[1]["kind"], &runs[2]["kind"]), (&"warm".into(), &"cold".into()));
-    assert_eq!(lab.trace(&["ls"]).ok().out().lines().count(), 4);
+    assert_eq!(lab.trace(&["ls"]).ok().out().lines().count(), 5, "a heading, three runs, the totals");
     let id = runs[2]["trace_id"].as_str().unwrap();
     let file = lab.store(&format!("traces/{id}.otlp.jsonl"));
     let waterfall = lab.trace(&["show", id]).ok().out();
