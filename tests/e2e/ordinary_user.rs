@@ -54,15 +54,26 @@ fn with_a_range_of_ids_everybody_in_the_image_exists() {
         let ran = lab.quiet_run(&[flags, &[&name, "sh", "-c", script]].concat()).ok();
         (ran.out(), ran.err())
     };
-    let (said, err) = out(&[], "id -u; stat -c %u:%g /home/ada /bin; touch /tmp/x && chown 1000:50 /tmp/x && stat -c %u:%g /tmp/x");
+    let (said, err) =
+        out(&[], "id -u; stat -c %u:%g /home/ada /bin; touch /tmp/x && chown 1000:50 /tmp/x && stat -c %u:%g /tmp/x");
     assert_eq!(said, "0\n1000:1000\n0:0\n1000:50\n", "{err}");
-    assert_eq!(out(&["-u", "ada"], "id -u; id -g; touch /home/ada/f && stat -c %u /home/ada/f; touch /etc/f 2>/dev/null || echo denied").0, "1000\n1000\n1000\ndenied\n");
+    assert_eq!(
+        out(
+            &["-u", "ada"],
+            "id -u; id -g; touch /home/ada/f && stat -c %u /home/ada/f; touch /etc/f 2>/dev/null || echo denied"
+        )
+        .0,
+        "1000\n1000\n1000\ndenied\n"
+    );
     assert_eq!(out(&[], "grep CapEff /proc/self/status").0, "CapEff:\t00000000a80425fb\n");
     // Outside, the file of the image's user 1000 belongs to the 1000th id of the range.
     let layer = names_in(&lab.store("layers")).remove(0);
     let ada = std::fs::metadata(lab.store("layers").join(layer).join("diff/home/ada")).unwrap();
     assert!(ada.uid() > 300_000_000 && ada.uid() != user.uid, "{}", ada.uid());
-    let (said, _) = out(&[], "head -c 3 /dev/zero | wc -c; mknod /tmp/n c 1 3 2>/dev/null || echo no; cat /proc/1/comm; ls /proc/1/fd | wc -l");
+    let (said, _) = out(
+        &[],
+        "head -c 3 /dev/zero | wc -c; mknod /tmp/n c 1 3 2>/dev/null || echo no; cat /proc/1/comm; ls /proc/1/fd | wc -l",
+    );
     assert_eq!(said, "3\nno\nsh\n3\n");
     lab.quiet_run(&["--keep", &name, "sh", "-c", "touch /root/mine; chown 77 /root/mine; exit 5"]).exits(5);
     let said = lab.trace(&["ps", "-a"]).ok().out();
@@ -105,5 +116,9 @@ fn users_do_not_see_each_others_containers() {
     let other = first.root();
     let spy = second.command(&["ps", "-a"]).env("TRACE_ROOT", &other).output().unwrap();
     assert!(!spy.status.success(), "{}", String::from_utf8_lossy(&spy.stdout));
-    assert!(String::from_utf8_lossy(&spy.stderr).starts_with("trace: cannot "), "{}", String::from_utf8_lossy(&spy.stderr));
+    assert!(
+        String::from_utf8_lossy(&spy.stderr).starts_with("trace: cannot "),
+        "{}",
+        String::from_utf8_lossy(&spy.stderr)
+    );
 }

@@ -34,7 +34,11 @@ fn skopeo_and_umoci_pull_from_hub_serve() {
     let lab = Lab::new();
     let hub = Serving::start(&lab);
     let layout = lab.dir().join("layout");
-    for (image, tag) in [("library/hello-world:latest", "hello"), ("demo/layers:4x256KiB", "demo"), ("demo/layers:4x256KiB-zstd", "zstd")] {
+    for (image, tag) in [
+        ("library/hello-world:latest", "hello"),
+        ("demo/layers:4x256KiB", "demo"),
+        ("demo/layers:4x256KiB-zstd", "zstd"),
+    ] {
         let (from, to) = (format!("docker://{}/{image}", hub.1), format!("oci:{}:{tag}", text(&layout)));
         run("skopeo", &["--insecure-policy", "copy", "--src-tls-verify=false", &from, &to]);
     }
@@ -98,14 +102,20 @@ fn skopeo_reads_our_store() {
         let named = entry["annotations"]["org.opencontainers.image.ref.name"].as_str().unwrap();
         let to = out.join(named.replace(['/', ':'], "_"));
         std::fs::create_dir_all(&to).unwrap();
-        run("skopeo", &["--insecure-policy", "copy", &format!("oci:{}:{named}", text(&store)), &format!("dir:{}", text(&to))]);
+        run(
+            "skopeo",
+            &["--insecure-policy", "copy", &format!("oci:{}:{named}", text(&store)), &format!("dir:{}", text(&to))],
+        );
         let manifest = std::fs::read(to.join("manifest.json")).unwrap();
         assert_eq!(trace_run::digest::Digest::of(&manifest).to_string(), entry["digest"].as_str().unwrap());
     }
     assert_eq!(out.read_dir().unwrap().count(), 3);
     // And umoci makes the same tree of it.
     let copy = lab.dir().join("copy");
-    run("skopeo", &["--insecure-policy", "copy", &format!("oci:{}:{name}", text(&store)), &format!("oci:{}:app", text(&copy))]);
+    run(
+        "skopeo",
+        &["--insecure-policy", "copy", &format!("oci:{}:{name}", text(&store)), &format!("oci:{}:app", text(&copy))],
+    );
     let bundle = lab.dir().join("bundle");
     run("umoci", &["unpack", "--image", &format!("{}:app", text(&copy)), text(&bundle)]);
     let theirs = tree::list(&bundle.join("rootfs"));
