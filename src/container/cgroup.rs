@@ -227,10 +227,10 @@ pub fn kill(id: &str, privileged: bool) {
     }
 }
 
-/// Kills and removes what a dead engine left of container `id`.
-pub fn remove_leftovers(id: &str, privileged: bool) {
+/// Kills and removes what a dead engine left of container `id`. Whether nothing is left: a process on its way out keeps
+/// its cgroup busy, on a loaded machine for longer than is worth waiting for.
+pub fn remove_leftovers(id: &str, privileged: bool) -> bool {
     kill(id, privileged);
-    for dir in directories(id, privileged).iter().filter(|d| d.exists()) {
-        let _ = remove_dir(dir);
-    }
+    let busy = |dir: &PathBuf| remove_dir(dir).is_err_and(|e| e.kind() == io::ErrorKind::ResourceBusy);
+    directories(id, privileged).iter().filter(|d| d.exists()).filter(|d| busy(d)).count() == 0
 }

@@ -140,8 +140,9 @@ impl Store {
     }
 
     /// Takes away what processes left that were killed: containers that were to be removed on exit, temporary files. A
-    /// kept container whose engine died counts as killed. `also` is told of each, to remove what is not on disk.
-    pub fn clean_up(&self, also: &mut dyn FnMut(&State)) {
+    /// kept container whose engine died counts as killed. `also` is told of each, to remove what is not on disk; where it
+    /// could not (`false`) the container stays for the next command to try again.
+    pub fn clean_up(&self, also: &mut dyn FnMut(&State) -> bool) {
         // Empty on the warm path: one directory read each.
         let entries = |dir: &str| fs::read_dir(self.path(dir)).into_iter().flatten().flatten().map(|e| e.path());
         let mut tmp = entries("tmp").peekable();
@@ -162,8 +163,8 @@ impl Store {
             }
             let Some(_left) = Lock::try_path(&dir) else { continue };
             match state {
+                Some(state) if !also(&state) => {}
                 Some(mut state) => {
-                    also(&state);
                     if state.remove_on_exit {
                         self.release_name(&state);
                         let _ = remove_tree(&dir);

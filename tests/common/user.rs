@@ -10,6 +10,7 @@ use super::{find, run};
 pub struct User {
     pub name: String,
     pub uid: u32,
+    gid: u32,
 }
 
 impl User {
@@ -41,14 +42,15 @@ impl User {
             let range = format!("{first}-{}", first + 65_535);
             run("usermod", &["--add-subuids", &range, "--add-subgids", &range, &name]);
         }
-        User { name, uid }
+        let gid = run("id", &["-g", &name]).trim().parse().unwrap();
+        User { name, uid, gid }
     }
 
     /// A lab whose commands this user runs.
     pub fn lab(&self) -> Lab {
-        let (uid, setpriv) = (self.uid.to_string(), find("setpriv").unwrap());
+        let (uid, gid, setpriv) = (self.uid.to_string(), self.gid.to_string(), find("setpriv").unwrap());
         Lab::new().through(
-            &[setpriv.to_str().unwrap(), "--reuid", &uid, "--regid", &uid, "--clear-groups", "--inh-caps=-all"],
+            &[setpriv.to_str().unwrap(), "--reuid", &uid, "--regid", &gid, "--clear-groups", "--inh-caps=-all"],
             self.uid,
         )
     }

@@ -116,7 +116,11 @@ fn a_run_that_is_killed_takes_its_container_with_it() {
         running.wait().exits(137);
         eventually("the container's processes go with their engine", || processes_with(&word).is_empty());
         lab.assert_unmounted();
-        lab.trace(&["ps"]).ok();
+        // The next command takes away what is left; the one after it if a process was still on its way out.
+        eventually("the cgroup goes", || {
+            lab.trace(&["ps"]).ok();
+            cgroups_of(&ids[0]).is_empty()
+        });
         if keep {
             assert!(lab.trace(&["ps", "-a"]).ok().out().contains("Exited (137)"));
             lab.trace(&["rm", "kept"]).ok();

@@ -9,5 +9,7 @@ mod contract;
 mod distribution;
 mod isolation;
 mod killed;
+mod ordinary_user;
+mod other_tools;
 mod printed;
 mod running;
