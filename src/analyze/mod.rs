@@ -6,6 +6,7 @@
 //!
 //! All times are nanoseconds. Nothing here depends on the order of the spans in the file.
 
+pub mod bench;
 pub mod blame;
 pub mod compare;
 pub mod critical;

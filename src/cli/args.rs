@@ -164,8 +164,9 @@ pub struct Show {
 #[command(
     after_help = "Example: trace compare cold:debian warm:debian\n         trace compare last~1 last -o change.md\n\n\
     A group is cold or warm (of the image that ran last), cold:IMAGE, warm:IMAGE, an id or the begin of one,\n\
-    last, last~N, a file, a directory of files, or several of these joined by commas. Without B it is the\n\
-    other kind of the same image; without both, all cold runs are compared with all warm ones."
+    last, last~N, bench:ID:cold, bench:ID:warm, a file, a directory of files, or several of these joined by\n\
+    commas. Without B it is the other kind of the same image; without both, all cold runs are compared with all\n\
+    warm ones."
 )]
 pub struct Compare {
     /// What to compare with

@@ -2,6 +2,7 @@
 #![allow(missing_docs)]
 
 mod args;
+mod bench;
 
 mod compare;
 mod containers;
@@ -42,7 +43,7 @@ pub fn main(started: Mono) -> u8 {
         Command::Ls(args) => show::ls(&args),
         Command::Show(args) => show::show(&args),
         Command::Compare(args) => compare::compare(&args),
-        Command::Bench(_) => Ok(0),
+        Command::Bench(args) => bench::bench(&args),
         Command::Images(args) => images::list(&args),
         Command::Image(Image::Rm { images, force }) => images::remove(&images, force),
         Command::Ps(args) => containers::list(&args),

@@ -46,7 +46,8 @@ fn resource() -> Attributes {
     resource
 }
 
-fn host_arch() -> &'static str {
+/// As OpenTelemetry names it.
+pub fn host_arch() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

@@ -132,6 +132,9 @@ impl Recorded {
             let other = if kind == "warm" { "cold" } else { "warm" };
             return Ok((a.to_owned(), image.map_or(other.to_owned(), |i| format!("{other}:{i}"))));
         }
+        if let Some(id) = a.strip_prefix("bench:").filter(|id| !id.contains(':')) {
+            return Ok((format!("bench:{id}:cold"), format!("bench:{id}:warm")));
+        }
         let group = self.group(a);
         if let Ok(group) = &group
             && let Some(Run { image: Some(image), kind: Some(kind), .. }) = group.runs.first()
@@ -197,6 +200,9 @@ impl Recorded {
             }
             return Ok(Picked { label: format!("{kind} {}", crate::report::familiar(&image)), runs });
         }
+        if let Some(bench) = word.strip_prefix("bench:") {
+            return self.bench(bench, word);
+        }
         if looks_like_a_file(word) {
             return self.path(word);
         }
@@ -205,6 +211,19 @@ impl Recorded {
             1 => Ok(single(runs.remove(0))),
             _ => Ok(Picked { label: word.to_owned(), runs }),
         }
+    }
+
+    /// Our own runs of a bench: `ID:cold`, `ID:warm`.
+    fn bench(&mut self, words: &str, word: &str) -> Found<Picked> {
+        let (id, kind) = words.split_once(':').unwrap_or((words, "cold"));
+        let found = super::bench::all(&self.store).into_iter().filter(|b| !id.is_empty() && b.id.starts_with(id));
+        let runs: Vec<_> = found.flat_map(|b| b.runs).filter(|r| r.kind == kind).collect();
+        let ids = runs.iter().filter_map(|r| Some(TraceId(u128::from_str_radix(r.trace_id.as_deref()?, 16).ok()?)));
+        let paths: Vec<PathBuf> = ids.map(|id| self.store.trace_path(id)).collect();
+        let (runs, unreadable) = read(&paths);
+        self.unreadable += unreadable;
+        let image = runs.iter().find_map(|r| r.image.clone()).ok_or_else(|| CliError::NoTrace(word.to_owned()))?;
+        Ok(Picked { label: format!("{kind} {} (bench {id})", crate::report::familiar(&image)), runs })
     }
 
     /// All traces of a file, or of the trace files of a directory.

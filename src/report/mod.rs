@@ -7,6 +7,7 @@
 //! Names, attributes and messages may come from strangers: all text from a trace goes through [`text::clean`] on its
 //! way out, so that no file can steer the reader's terminal.
 
+pub mod bench;
 pub mod blame;
 pub mod compare;
 pub mod comparison;

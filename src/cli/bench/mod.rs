@@ -1,0 +1,295 @@
+//! `trace bench`: many runs of one image, each a process of its own, cold and warm and engines in turn.
+
+mod bundle;
+mod engines;
+mod process;
+mod state;
+
+pub use state::all;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use self::engines::Ready;
+use self::process::{Ended, Watch};
+use super::output::{To, print, say, say_text, style};
+use super::{CliError, Done, args, compare};
+use crate::analyze::bench::{Bench, BenchRun, Engine as Named, OURS, Plan, Skipped, succeeded};
+use crate::container::signals::Signals;
+use crate::report;
+use crate::store::Store;
+use crate::store::containers::now;
+
+/// So many failures of our own engine in a row end the bench.
+const GIVE_UP: usize = 3;
+
+/// `trace bench`.
+pub fn bench(args: &args::Bench) -> Done {
+    check(args)?;
+    let mut words = args.image_and_command.iter().cloned();
+    let plan = Plan {
+        image: words.next().unwrap_or_default(),
+        command: words.collect(),
+        hub: args.hub.clone(),
+        cold: args.cold,
+        warm: args.warm,
+        vs: args.vs.clone(),
+        cold_level: if args.drop_caches { "page-cache" } else { "store" }.to_owned(),
+    };
+    let store = Store::open(&Store::default_root()?)?;
+    let signals = Signals::block().map_err(super::run::signals_failed)?;
+    let mut watch = Watch::new(signals);
+    let mut bench = match args.resume.then(|| state::unfinished(&store, &plan)).flatten() {
+        Some(bench) => {
+            say(&format!(
+                "Going on with bench {}: {} are there",
+                &bench.id[..8],
+                report::units::count(bench.runs.len() as u64, "run")
+            ));
+            bench
+        }
+        None => state::new(plan.clone()),
+    };
+    let _lock = state::lock(&store, &bench.id)?;
+    let mut engines = ready(&store, &plan, &mut bench, &mut watch)?;
+    let result = measure(&store, &mut bench, &mut engines, &mut watch);
+    engines.finish(&plan.image, &mut watch);
+    bench.finished = result.is_ok() && !watch.asked() && bench.runs.len() >= asked_for(&bench);
+    state::save(&store, &bench)?;
+    tell(args, &bench)?;
+    result?;
+    Ok(if watch.asked() { 130 } else { 0 })
+}
+
+/// What clap cannot see.
+fn check(args: &args::Bench) -> Result<(), CliError> {
+    let usage = |text: String| Err(CliError::Usage(text));
+    if args.cold + args.warm == 0 {
+        return usage("nothing to do: expected at least one run by `--cold N` or `--warm N`".to_owned());
+    }
+    if args.drop_caches && !rustix::process::geteuid().is_root() {
+        return usage("`--drop-caches` needs root: only root may empty the kernel's page cache".to_owned());
+    }
+    if !args.vs.is_empty() && matches!(args.hub.as_str(), "auto" | "") {
+        return usage(
+            "`--vs` needs one registry that all engines pull from: expected `--hub builtin`, `--hub docker.io` or `--hub HOST`"
+                .to_owned(),
+        );
+    }
+    match args.output.as_deref().map(|p| (p, ending(p))) {
+        Some((path, None)) => {
+            usage(format!("`{}` doesn't say in its ending what to write: expected `.md` or `.json`", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn ending(path: &Path) -> Option<&'static str> {
+    match path.extension()?.to_str()? {
+        "md" => Some("md"),
+        "json" => Some("json"),
+        _ => None,
+    }
+}
+
+/// Our engine, and of the others those that can take part.
+fn ready(
+    store: &Store,
+    plan: &Plan,
+    bench: &mut Bench,
+    watch: &mut Watch,
+) -> Result<Ready, Box<dyn crate::error::Failure>> {
+    let mut ready = engines::prepare(store, plan, &bench.id, watch)?;
+    bench.skipped = std::mem::take(&mut ready.skipped);
+    for Skipped { name, why } in &bench.skipped {
+        say(&format!("{name} does not take part: {why}"));
+    }
+    let named = ready.engines.iter().map(|e| Named {
+        name: e.name.to_owned(),
+        version: e.version.clone(),
+        command: e.warm.clone(),
+        note: e.note.clone(),
+    });
+    bench.engines = named.collect();
+    Ok(ready)
+}
+
+fn asked_for(bench: &Bench) -> usize {
+    let cold = bench.engines.iter().filter(|e| engines::pulls(&e.name)).count();
+    cold * bench.plan.cold + bench.engines.len() * bench.plan.warm
+}
+
+/// The turns that are still to come: in each round all cold ones, then all warm ones, and every round another engine begins.
+fn turns(bench: &Bench) -> Vec<(usize, &'static str, String)> {
+    let mut out = Vec::new();
+    for round in 0..bench.plan.cold.max(bench.plan.warm) {
+        for (kind, count) in [("cold", bench.plan.cold), ("warm", bench.plan.warm)] {
+            for i in 0..bench.engines.len() {
+                let name = &bench.engines[(i + round) % bench.engines.len()].name;
+                let done = || bench.runs.iter().any(|r| r.round == round && r.kind == kind && r.engine == *name);
+                if round < count && (kind == "warm" || engines::pulls(name)) && !done() {
+                    out.push((round, kind, name.clone()));
+                }
+            }
+        }
+    }
+    out
+}
+
+fn measure(
+    store: &Store,
+    bench: &mut Bench,
+    ready: &mut Ready,
+    watch: &mut Watch,
+) -> Result<(), Box<dyn crate::error::Failure>> {
+    let turns = turns(bench);
+    let progress = Progress::new(turns.len());
+    let mut failed = 0;
+    for (i, (round, kind, name)) in turns.iter().enumerate() {
+        let Some(engine) = ready.engines.iter_mut().find(|e| e.name == name) else { continue };
+        progress.turn(i, *round, kind, name);
+        if *kind == "cold" {
+            engine.forget(watch);
+        } else if !engine.has_image {
+            // The first warm run must find the image; this one is not counted.
+            let _ = engine.run("warm", watch)?;
+        }
+        settle(store, *kind == "cold" && bench.plan.cold_level == "page-cache")?;
+        if watch.asked() {
+            break;
+        }
+        let start_unix_ns = now();
+        let Ended { wall, code, said, trace, cut_short } = engine.run(kind, watch)?;
+        if cut_short {
+            break;
+        }
+        engine.has_image = true;
+        let run = BenchRun {
+            engine: name.clone(),
+            kind: (*kind).to_owned(),
+            round: *round,
+            process_ns: u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX),
+            exit_code: code,
+            start_unix_ns,
+            trace_id: trace.map(|t| t.to_string()),
+        };
+        if succeeded(&run) {
+            failed = 0;
+        } else {
+            failed += 1;
+            progress.above(&format!(
+                "{name} failed with {code}: {}",
+                said.lines().last().unwrap_or("it says nothing").trim()
+            ));
+        }
+        bench.runs.push(run);
+        state::save(store, bench)?;
+        if failed >= GIVE_UP {
+            progress.clear();
+            return Err(CliError::Usage(format!("{GIVE_UP} runs in a row failed: the bench ends here")).into());
+        }
+        if watch.asked() {
+            break;
+        }
+    }
+    progress.clear();
+    Ok(())
+}
+
+/// Writes out what earlier runs left dirty, so that it does not burden the next one; with `drop` the page cache goes too.
+fn settle(store: &Store, drop: bool) -> Result<(), CliError> {
+    let fail = |path: &str| {
+        let path = path.to_owned();
+        move |source| CliError::File { action: "write out", path, source }
+    };
+    let root = store.path("");
+    let dir = std::fs::File::open(&root).map_err(fail(&root.display().to_string()))?;
+    rustix::fs::syncfs(&dir).map_err(|e| fail(&root.display().to_string())(e.into()))?;
+    if drop {
+        // Linux, Documentation/admin-guide/sysctl/vm.rst: 3 is page cache, dentries and inodes; only clean ones go.
+        rustix::fs::sync();
+        std::fs::write("/proc/sys/vm/drop_caches", "3").map_err(fail("/proc/sys/vm/drop_caches"))?;
+    }
+    Ok(())
+}
+
+fn tell(args: &args::Bench, bench: &Bench) -> Result<(), CliError> {
+    if let Some(path) = &args.output {
+        let text =
+            if ending(path) == Some("json") { report::bench::json(bench) } else { report::bench::markdown(bench) };
+        compare::write(path, &text)?;
+    }
+    if args.json {
+        print(&report::bench::json(bench));
+        say_text(&report::bench::text(bench, &style(To::Stderr)));
+    } else {
+        print(&report::bench::text(bench, &style(To::Stdout)));
+    }
+    if !bench.runs.is_empty() {
+        say(&report::bench::pointer(bench));
+    }
+    if !bench.finished {
+        say("Not finished: the same command with `--resume` goes on");
+    }
+    Ok(())
+}
+
+/// A bar on a terminal, else a line now and then.
+struct Progress {
+    bar: ProgressBar,
+    begun: Instant,
+    live: bool,
+    total: usize,
+    said: std::cell::Cell<Option<Instant>>,
+}
+
+impl Progress {
+    fn new(total: usize) -> Self {
+        use std::io::IsTerminal;
+        let live = std::io::stderr().is_terminal();
+        let bar = ProgressBar::with_draw_target(
+            Some(total as u64),
+            if live { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() },
+        );
+        if let Ok(style) = ProgressStyle::with_template("{bar:20} {pos}/{len}  {msg}") {
+            bar.set_style(style);
+        }
+        Progress { bar, begun: Instant::now(), live, total, said: std::cell::Cell::new(None) }
+    }
+
+    /// Before turn `i`.
+    fn turn(&self, i: usize, round: usize, kind: &str, name: &str) {
+        let left = left(self.total - i, i, self.begun.elapsed());
+        let left = left.map_or(String::new(), |d| format!(", about {} left", seconds(d)));
+        let what = if name == OURS { kind.to_owned() } else { format!("{kind} {name}") };
+        self.bar.set_position(i as u64);
+        self.bar.set_message(format!("round {}, {what}{left}", round + 1));
+        const SELDOM: Duration = Duration::from_secs(10);
+        if !self.live && self.said.get().is_none_or(|at| at.elapsed() > SELDOM) {
+            self.said.set(Some(Instant::now()));
+            say(&format!("Run {} of {}{left}", i + 1, self.total));
+        }
+    }
+
+    fn above(&self, line: &str) {
+        self.bar.suspend(|| say(&super::output::clean(line)));
+    }
+
+    fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// What is still to do at the pace so far: preparing and writing out is part of a turn.
+fn left(turns: usize, done: usize, elapsed: Duration) -> Option<Duration> {
+    (done > 0).then(|| elapsed.mul_f64(turns as f64 / done as f64))
+}
+
+fn seconds(d: Duration) -> String {
+    match d.as_secs() {
+        s @ 0..120 => format!("{} s", s.max(1)),
+        s => format!("{} min", s.div_ceil(60)),
+    }
+}
