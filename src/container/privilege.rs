@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -70,7 +71,10 @@ fn make_private() -> Result<(), Errno> {
 fn enter() -> Result<Privilege, ContainerError> {
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let mapper = Mapper::start(uid, gid);
-    sys::clone::unshare_user_and_mount().map_err(|e| no_namespaces(e.into()))?;
+    if let Err(e) = sys::clone::unshare_user_and_mount() {
+        mapper.map(Mapper::give_up);
+        return Err(no_namespaces(e.into()));
+    }
     let many_ids = mapper.is_some_and(Mapper::finish);
     if !many_ids {
         // A group map may be written only after giving up setgroups (user_namespaces(7)).
@@ -99,10 +103,10 @@ impl Mapper {
         let (newuidmap, newgidmap) = (find("newuidmap")?, find("newgidmap")?);
         let target = std::process::id().to_string();
         let (mut wait, go) = io::pipe().ok()?;
-        let held_back = go.try_clone().ok()?;
+        let write_end = go.as_raw_fd();
         let pid = sys::clone::fork(move || {
-            // Our copy of the write end would keep the read below from ever ending.
-            drop(held_back);
+            // The copy's own write end would keep the read below from ever ending.
+            sys::exec::close_in_new_process(write_end);
             let mut byte = [0u8; 1];
             if wait.read(&mut byte).unwrap_or(0) == 0 {
                 return 1;
@@ -116,6 +120,12 @@ impl Mapper {
         })
         .ok()?;
         Some(Mapper { pid, go })
+    }
+
+    /// Ends it.
+    fn give_up(self) {
+        drop(self.go);
+        let _ = sys::wait::reap(self.pid);
     }
 
     /// Lets it work; whether both maps are written.
