@@ -140,7 +140,7 @@ impl Fetch {
         layer: &Descriptor,
         diff_id: Digest,
     ) -> Result<Fetched, EngineError> {
-        if self.store.has_layer(&diff_id) {
+        if self.store.has_layer(&diff_id, &layer.digest) {
             self.observer.event(Event::Layer { index, state: LayerState::Exists });
             return Ok(Fetched { outcome: None });
         }

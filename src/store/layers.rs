@@ -58,21 +58,22 @@ impl Store {
         self.path("layers").join(diff_id.hex())
     }
 
-    /// Whether a layer is there.
-    pub fn has_layer(&self, diff_id: &Digest) -> bool {
-        self.layer_dir(diff_id).join("notes.json").exists()
+    /// Whether a layer is there, together with this blob of it: the same layer can come in several compressions, and the
+    /// image layout must have the one that the image's manifest names.
+    pub fn has_layer(&self, diff_id: &Digest, blob: &Digest) -> bool {
+        self.layer_dir(diff_id).join("notes.json").exists() && self.blob_path(blob).exists()
     }
 
     /// Asks for the right to make a layer. The caller holds the store's shared lock.
     pub fn claim_layer(&self, diff_id: &Digest, blob: &Digest) -> Result<Claim, StoreError> {
-        if self.has_layer(diff_id) {
+        if self.has_layer(diff_id, blob) {
             return Ok(Claim::There);
         }
         let Some(lock) = Lock::try_exclusive(&self.path("locks").join(format!("layer-{}", diff_id.hex())))? else {
             return Ok(Claim::Busy);
         };
         // Between the first look and the lock somebody may have finished it.
-        if self.has_layer(diff_id) {
+        if self.has_layer(diff_id, blob) {
             return Ok(Claim::There);
         }
         let tmp = self.tmp()?;
@@ -97,7 +98,10 @@ impl Store {
             fs::rename(&blob_from, &blob_to).map_err(|e| StoreError::file("create", &blob_to, e))?;
         }
         let to = self.layer_dir(&draft.diff_id);
-        draft.tmp.rename(&to)?;
+        // It came before in another compression: a container may rest on that one, and only the blob was missing.
+        if !to.join("notes.json").exists() {
+            draft.tmp.rename(&to)?;
+        }
         Ok(())
     }
 
