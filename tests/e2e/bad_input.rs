@@ -158,17 +158,33 @@ fn a_store_that_is_full_or_cannot_be_written() {
     }
 }
 
+/// Runs the rest of its arguments as user 4242 of a user namespace in which no further one may be made, as in an
+/// unprivileged build container.
+const DENIED: &str = "unshare -U sleep 100 & pid=$!; trap 'kill $pid' EXIT; \
+    for map in uid_map gid_map; do until echo '0 0 100000' >/proc/$pid/$map; do sleep 0.02; done 2>/dev/null; done; \
+    nsenter --user -t $pid sh -c 'echo 0 >/proc/sys/user/max_user_namespaces && \
+    exec setpriv --reuid 4242 --regid 4242 --clear-groups \"$@\"' sh \"$@\"";
+
 #[test]
-fn where_no_namespace_may_be_made_the_reason_is_told() {
-    let Some((lab, _shop, image)) = busybox() else { return };
-    if !have(&["setpriv", "unshare"]) {
+fn where_no_namespaces_can_be_made_only_our_own_images_run() {
+    let Some((_, _shop, image)) = busybox() else { return };
+    if !have(&["setpriv", "unshare", "nsenter"]) {
         return;
     }
-    // As an unprivileged build container: a user without rights where user namespaces are forbidden by the limit.
-    let script =
-        "echo 0 >/proc/sys/user/max_user_namespaces; exec setpriv --reuid 4242 --regid 4242 --clear-groups \"$@\"";
-    let denied = Lab::new().through(&["unshare", "-U", "-r", "sh", "-c", script, "sh"], 0);
-    drop(lab);
-    let ran = denied.quiet_run(&[&image, "true"]);
-    assert!(ran.code() != 0, "{}", ran.out());
+    let lab = Lab::new().through(&["sh", "-c", DENIED, "sh"], 4242);
+    let (ran, trace) = lab.traced(&["run", "--hub", "builtin", "--report", "none", "hello-world"]);
+    let ran = ran.ok();
+    assert!(ran.out().starts_with("\nHello from trace!\n"));
+    let notes: Vec<_> = ran.err().lines().filter(|l| l.starts_with("Note: ")).map(str::to_owned).collect();
+    assert_eq!(notes.len(), 1, "said in one line: {}", ran.err());
+    assert!(notes[0].contains("without isolation"), "{}", notes[0]);
+    assert_eq!(trace.root().unwrap().attributes.str("trace.isolation"), Some("none"));
+
+    let refused = lab.quiet_run(&[&image, "/bin/busybox", "true"]).exits(125);
+    let want = "trace: cannot create namespaces here: No space left on device (os error 28)\n\
+        hint: the host allows no user namespaces: `sysctl user.max_user_namespaces=15000` as root, or run as root\n";
+    assert_eq!(refused.err(), want);
+    let ran = lab.quiet_run(&["--isolation", "none", &image, "/bin/busybox", "id", "-u"]).ok();
+    assert_eq!(ran.out(), "4242\n", "{}", ran.err());
+    lab.assert_clean(&[]);
 }

@@ -7,6 +7,7 @@ use trace_run::record::model::{Kind, Span, SpanId, Trace};
 
 use crate::common::docker_registry::DockerRegistry;
 use crate::common::lab::Lab;
+use crate::common::user::User;
 use crate::common::{have, image, needs_root};
 
 const DOCUMENT: &str = include_str!("../../docs/SPANS.md");
@@ -204,6 +205,39 @@ fn runs_from_docker_registry_are_as_the_catalogue_says() {
     let layer = cold.spans.iter().find(|s| s.name == "layer.pull").unwrap();
     assert_eq!(layer.attributes.str("trace.cache"), Some("miss"));
     assert_eq!(cold.root().unwrap().attributes.str("trace.hub"), Some(registry.address.as_str()));
+}
+
+#[test]
+fn pulls_cold_runs_and_ordinary_users_are_as_the_catalogue_says() {
+    if !needs_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let unknown = |trace: &Trace| {
+        // What must be there in a cold run need not be in these.
+        let wrong = differences(trace, "");
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        assert_times_add_up(trace);
+    };
+    let (ran, trace) = lab.traced(&["pull", "-q", "--hub", "builtin", "hello-world"]);
+    ran.ok();
+    unknown(&trace);
+    assert_eq!(trace.root().unwrap().name, "pull");
+    unknown(&lab.traced(&["pull", "-q", "--hub", "builtin", "hello-world"]).1);
+    let (ran, trace) = lab.traced(&["run", "-q", "--report", "none", "--cold", "--hub", "builtin", "hello-world"]);
+    ran.ok();
+    assert_contract(&trace, "cold");
+    assert!(trace.spans.iter().any(|s| s.name == "image.forget"));
+    let (ran, trace) =
+        lab.traced(&["run", "-q", "--report", "none", "--isolation", "none", "--hub", "builtin", "hello-world"]);
+    ran.ok();
+    assert_eq!(trace.root().unwrap().attributes.str("trace.isolation"), Some("none"));
+    if have(&["useradd", "setpriv"]) {
+        let user = User::create(false);
+        let (ran, trace) = user.lab().traced(&["run", "-q", "--report", "none", "--hub", "builtin", "hello-world"]);
+        ran.ok();
+        assert_contract(&trace, "cold");
+    }
 }
 
 #[test]

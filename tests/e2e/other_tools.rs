@@ -122,3 +122,30 @@ fn skopeo_reads_our_store() {
     assert!(theirs.contains_key("srv/file") && theirs.contains_key("bin/busybox"));
     assert!(made.blobs.keys().all(|d| store.join("blobs").join(d.replace(':', "/")).exists()));
 }
+
+#[test]
+fn a_layer_that_comes_in_two_compressions_is_whole_in_the_store() {
+    if !needs_root() || !have(&["skopeo"]) {
+        return;
+    }
+    // The same tar, and so the same extracted layer, but two blobs: the second image's must be there too.
+    let tar = Layer::new().file("f", 0o644, &[5; 100_000]).end();
+    let mut other = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    std::io::Write::write_all(&mut other, &tar).unwrap();
+    let two = Image::packed(&[(&tar, other.finish().unwrap())], json!({"Cmd": ["/two"]}));
+    let one = Image::new(&[&tar], json!({"Cmd": ["/one"]}));
+    assert_ne!(one.layers, two.layers);
+    let (lab, shop) = (Lab::new(), Shop::open());
+    let names = [shop.put("one:1", one), shop.put("two:1", two)];
+    for name in &names {
+        lab.trace(&["pull", "-q", name]).ok();
+    }
+    for (i, name) in names.iter().enumerate() {
+        let to = format!("dir:{}", text(&lab.dir().join(format!("out{i}"))));
+        run("skopeo", &["--insecure-policy", "copy", &format!("oci:{}:{name}", text(&lab.store("images"))), &to]);
+    }
+    // The first image goes; what the second one has stays readable.
+    lab.trace(&["image", "rm", &names[0]]).ok();
+    let from = format!("oci:{}:{}", text(&lab.store("images")), names[1]);
+    run("skopeo", &["--insecure-policy", "copy", &from, &format!("dir:{}", text(&lab.dir().join("again")))]);
+}
