@@ -26,7 +26,7 @@ pub fn compare(args: &args::Compare) -> Done {
         CliError::Usage(format!("all runs of `{side}` failed: nothing to compare"))
     })?;
     match &args.output {
-        None => print(&comparison::render(&comparison, format, &style(To::Stdout))),
+        None => print(comparison::render(&comparison, format, &style(To::Stdout))),
         Some(path) => {
             let plain = Style { color: false, ..style(To::Stdout) };
             write(path, &comparison::render(&comparison, format, &plain))?;

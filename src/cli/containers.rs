@@ -45,7 +45,7 @@ pub fn list(args: &args::Ps) -> Done {
         for c in &containers {
             let mut state = serde_json::to_value(&c.state).unwrap_or_default();
             state["running"] = c.running.into();
-            print(&format!("{state}\n"));
+            print(format!("{state}\n"));
         }
         return Ok(0);
     }
@@ -61,7 +61,7 @@ pub fn list(args: &args::Ps) -> Done {
             c.state.name.clone(),
         ]);
     }
-    print(&table::table(&rows, &style(To::Stdout)));
+    print(table::table(&rows, &style(To::Stdout)));
     Ok(0)
 }
 
@@ -79,7 +79,7 @@ pub fn remove(args: &args::Rm, verbose: bool) -> Done {
     let mut code = 0;
     for key in &args.containers {
         match remove_one(&store, privilege.as_ref(), key, args.force) {
-            Ok(()) => print(&format!("{key}\n")),
+            Ok(()) => print(format!("{key}\n")),
             Err(e) => {
                 fail(&e, verbose);
                 code = 1;
@@ -156,7 +156,7 @@ pub fn prune(args: &args::Prune) -> Done {
     }
     let collected = store.collect(&mut patience())?;
     store.collect_locks(&mut patience())?;
-    print(&format!(
+    print(format!(
         "Removed {}, {} and {}: {} freed\n",
         units::count(removed, "container"),
         units::count(collected.layers, "layer"),

@@ -18,7 +18,7 @@ pub fn list(args: &args::Images) -> Done {
     images.sort_by_key(|i| std::cmp::Reverse(i.pulled));
     if args.json {
         for image in &images {
-            print(&format!("{}\n", json(image)));
+            print(format!("{}\n", json(image)));
         }
         return Ok(0);
     }
@@ -36,7 +36,7 @@ pub fn list(args: &args::Images) -> Done {
             units::bytes(size(image)),
         ]);
     }
-    print(&table::table(&rows, &style(To::Stdout)));
+    print(table::table(&rows, &style(To::Stdout)));
     Ok(0)
 }
 
@@ -114,6 +114,6 @@ pub fn remove(names: &[String], force: bool) -> Done {
         units::count(collected.layers, "layer"),
         units::bytes(collected.bytes)
     ));
-    print(&format!("{}\n", removed.join("\n")));
+    print(format!("{}\n", removed.join("\n")));
     Ok(0)
 }

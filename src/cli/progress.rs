@@ -46,7 +46,7 @@ impl PullLines {
     fn line(&self, text: &str) {
         if self.quiet {
         } else if self.to_stdout {
-            print(&format!("{text}\n"));
+            print(format!("{text}\n"));
         } else {
             say(text);
         }

@@ -96,7 +96,7 @@ pub fn pull(args: args::Pull, started: Mono, verbose: bool) -> Done {
     lines.stop();
     let code = match &result {
         Ok(_) => {
-            print(&format!("{}\n", wanted.image.canonical()));
+            print(format!("{}\n", wanted.image.canonical()));
             0
         }
         Err(e) => {

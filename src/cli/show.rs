@@ -28,11 +28,11 @@ pub fn ls(args: &args::Ls) -> Done {
     });
     let shown = &headers[..headers.len().min(args.limit.unwrap_or(usize::MAX))];
     if args.json {
-        shown.iter().for_each(|h| print(&format!("{}\n", json(h))));
+        shown.iter().for_each(|h| print(format!("{}\n", json(h))));
     } else {
         let style = style(To::Stdout);
-        print(&report::list(shown, now(), &style));
-        print(&report::list::totals(&headers, shown.len(), store.traces_size()?, &style));
+        print(report::list(shown, now(), &style));
+        print(report::list::totals(&headers, shown.len(), store.traces_size()?, &style));
     }
     if unreadable > 0 {
         say(&format!("Note: {} could not be read", report::units::count(unreadable as u64, "trace file")));

@@ -72,7 +72,9 @@ fn enter() -> Result<Privilege, ContainerError> {
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     let mapper = Mapper::start(uid, gid);
     if let Err(e) = sys::clone::unshare_user_and_mount() {
-        mapper.map(Mapper::give_up);
+        if let Some(mapper) = mapper {
+            mapper.give_up();
+        }
         return Err(no_namespaces(e.into()));
     }
     let many_ids = mapper.is_some_and(Mapper::finish);

@@ -222,10 +222,10 @@ fn tell(args: &args::Bench, bench: &Bench) -> Result<(), CliError> {
         compare::write(path, &text)?;
     }
     if args.json {
-        print(&report::bench::json(bench));
-        say_text(&report::bench::text(bench, &style(To::Stderr)));
+        print(report::bench::json(bench));
+        say_text(report::bench::text(bench, &style(To::Stderr)));
     } else {
-        print(&report::bench::text(bench, &style(To::Stdout)));
+        print(report::bench::text(bench, &style(To::Stdout)));
     }
     if !bench.runs.is_empty() {
         say(&report::bench::pointer(bench));

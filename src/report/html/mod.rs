@@ -56,7 +56,7 @@ fn page(runs: &[(&Trace, &Analysis<'_>)], title: String, charts: &[Scene]) -> St
          <h1>{heading}</h1>\n"
     );
     for chart in charts {
-        let _ = write!(out, "<figure>{}</figure>\n", svg::svg(chart));
+        let _ = writeln!(out, "<figure>{}</figure>", svg::svg(chart));
     }
     out.push_str(BODY);
     let _ = write!(
