@@ -70,6 +70,10 @@ pub struct Run {
     /// Record the command line in the trace
     #[arg(long)]
     pub record_args: bool,
+    /// Remove recorded runs beyond LIMITS (a number, a size, an age, or several by comma; all keeps all) now; by
+    /// itself that happens now and then, by $TRACE_KEEP_TRACES, else 10000,1GiB
+    #[arg(long, value_name = "LIMITS", value_parser = crate::store::retention::Keep::parse)]
+    pub keep_traces: Option<crate::store::retention::Keep>,
     /// auto, or none to run the program without a container
     #[arg(long, value_name = "HOW", default_value = "auto", value_parser = ["auto", "none"])]
     pub isolation: String,
@@ -236,6 +240,10 @@ pub struct Pull {
     /// Write the trace (one line of OTLP JSON) to FILE too
     #[arg(long, value_name = "FILE")]
     pub trace_out: Option<std::path::PathBuf>,
+    /// Remove recorded runs beyond LIMITS (a number, a size, an age, or several by comma; all keeps all) now; by
+    /// itself that happens now and then, by $TRACE_KEEP_TRACES, else 10000,1GiB
+    #[arg(long, value_name = "LIMITS", value_parser = crate::store::retention::Keep::parse)]
+    pub keep_traces: Option<crate::store::retention::Keep>,
     /// Print the image's name only
     #[arg(short, long)]
     pub quiet: bool,
@@ -298,6 +306,10 @@ pub struct Prune {
     /// Don't ask
     #[arg(short, long)]
     pub force: bool,
+    /// Remove recorded runs beyond LIMITS (a number, a size, an age, or several by comma; all keeps all) now; by
+    /// itself that happens now and then, by $TRACE_KEEP_TRACES, else 10000,1GiB
+    #[arg(long, value_name = "LIMITS", value_parser = crate::store::retention::Keep::parse)]
+    pub keep_traces: Option<crate::store::retention::Keep>,
 }
 
 #[derive(Debug, Subcommand)]

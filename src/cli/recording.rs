@@ -6,12 +6,13 @@ use super::CliError;
 use super::output::{To, say, say_text, style};
 use crate::analyze::{self, Analysis};
 use crate::names::attr;
-use crate::record::Recorder;
+use crate::record::{Mono, Recorder};
 use crate::record::file;
 use crate::record::model::{Attributes, Trace};
 use crate::record::recorder::Remote;
 use crate::report::{self, Format};
 use crate::store::Store;
+use crate::store::retention::Keep;
 
 /// Starts to record; joins the caller's trace if `TRACEPARENT` says so (W3C trace context by environment).
 pub fn begin() -> Recorder {
@@ -160,6 +161,30 @@ pub fn write_report(trace: &Trace, format: Format, path: &Path) -> Result<(), Cl
         path: path.display().to_string(),
         source,
     })
+}
+
+/// By `TRACE_KEEP_TRACES`, else the default.
+pub fn limits() -> Keep {
+    match std::env::var("TRACE_KEEP_TRACES").as_deref() {
+        Err(_) | Ok("") => Keep::default(),
+        // Rather too much than too little is kept.
+        Ok(text) => Keep::parse(text).unwrap_or_else(|why| {
+            say(&format!("Note: TRACE_KEEP_TRACES: {why}; all are kept"));
+            Keep::ALL
+        }),
+    }
+}
+
+/// Keeps the directory of recorded runs from growing without bound. Comes after everything else and, where nobody has set limits, only now
+/// and then: a warm run should not pay for looking at ten thousand files.
+pub fn retain(store: &Store, keep: Option<&Keep>) {
+    if keep.is_none() && !Mono::now().0.is_multiple_of(Keep::SELDOM) {
+        return;
+    }
+    let keep = keep.copied().unwrap_or_else(limits);
+    if let Err(e) = store.prune_traces(&keep) {
+        say(&format!("trace: old recorded runs are still there: {e}"));
+    }
 }
 
 fn print(trace: &Trace, report: Report, stored: bool) {

@@ -76,6 +76,9 @@ pub fn run(args: args::Run, started: Mono, verbose: bool) -> Done {
         _ => Report::Pointer,
     };
     recording::end(&recorder, store.as_ref(), files(&args.trace_out, &args.output), report, compared.as_ref());
+    if let Some(store) = &store {
+        recording::retain(store, args.keep_traces.as_ref());
+    }
     Ok(code)
 }
 
@@ -109,6 +112,7 @@ pub fn pull(args: args::Pull, started: Mono, verbose: bool) -> Done {
     drop(root);
     let report = if result.is_err() || args.quiet { Report::None } else { Report::named(&args.report) };
     recording::end(&recorder, Some(&store), files(&args.trace_out, &args.output), report, None);
+    recording::retain(&store, args.keep_traces.as_ref());
     Ok(code)
 }
 

@@ -63,7 +63,7 @@ fn row(header: &Header, now_ns: u64, style: &Style) -> [String; 6] {
 }
 
 /// A line of totals: how many runs, by kind with the median of their times, and what all recorded runs take on disk. `shown` of them stand
-/// above it. Ends with a line break.
+/// above it. Ends with a line break; up to three lines where it is narrow.
 pub fn totals(headers: &[Header], shown: usize, bytes: u64, style: &Style) -> String {
     let mut parts = Vec::new();
     parts.push(match headers.len() {
@@ -84,9 +84,10 @@ pub fn totals(headers: &[Header], shown: usize, bytes: u64, style: &Style) -> St
         parts.push(format!("{failed} failed"));
     }
     parts.push(format!("{} on disk", units::bytes(bytes)));
-    let line = text::join(&parts, style.dot(), style.columns(), style.unicode);
     let mut out = String::new();
-    style.paint(&mut out, sgr::DIM, &line);
-    out.push('\n');
+    for line in text::wrap(&parts.join(style.dot()), style.columns(), 3, style.unicode) {
+        style.paint(&mut out, sgr::DIM, &line);
+        out.push('\n');
+    }
     out
 }

@@ -19,6 +19,7 @@ pub mod gc;
 pub mod images;
 pub mod layers;
 pub mod lock;
+pub mod retention;
 pub mod traces;
 
 use std::fs::{self, File};

@@ -8,7 +8,7 @@ use super::{Phase, PhaseComparison, Run, sample, side_by_side};
 type Sides = [Vec<(u64, u64)>; 2];
 
 /// All phases of both sides: by path, and by layer where there is more than one.
-pub(super) fn aligned(a: &[&Run], b: &[&Run]) -> (Vec<PhaseComparison>, Vec<PhaseComparison>) {
+pub(super) fn aligned(a: &[&Run], b: &[&Run], intervals: bool) -> (Vec<PhaseComparison>, Vec<PhaseComparison>) {
     let mut found: HashMap<&Phase, Sides> = HashMap::new();
     for (side, runs) in [a, b].into_iter().enumerate() {
         for (phase, ns, begin) in runs.iter().flat_map(|r| &r.phases) {
@@ -20,7 +20,7 @@ pub(super) fn aligned(a: &[&Run], b: &[&Run]) -> (Vec<PhaseComparison>, Vec<Phas
     let rows: Vec<PhaseComparison> = found
         .into_iter()
         .filter(|(phase, _)| several || phase.layer.is_none())
-        .map(|(phase, [a, b])| side_by_side(phase.clone(), sample(a.into_iter()), sample(b.into_iter())))
+        .map(|(phase, [a, b])| side_by_side(phase.clone(), sample(a.into_iter()), sample(b.into_iter()), intervals))
         .collect();
     // The side on which more happens knows the order; the begins of the other are earlier by what it didn't do.
     let count = |side: fn(&PhaseComparison) -> usize| rows.iter().filter(|r| side(r) > 0).count();

@@ -6,6 +6,10 @@ use super::{Group, PhaseComparison, Run, Setting, Verdict, Warning};
 use crate::analyze::stats::{self, rank};
 use crate::record::model::TraceId;
 
+/// What the whole run weighs in the correction, all phases together being 1. The whole run is what is asked for; and if it differs, Holm's procedure
+/// passes its weight on to the phases.
+const WEIGHT: f64 = 4.0;
+
 /// Corrects the p's and settles the verdicts. Gives the number of questions.
 pub(super) fn judge(
     total: &mut PhaseComparison,
@@ -15,7 +19,7 @@ pub(super) fn judge(
     let asked: Vec<&mut PhaseComparison> =
         phases.iter_mut().chain(layers.iter_mut()).filter(|r| r.p.is_some()).collect();
     let others = asked.len();
-    let weights = std::iter::once(others.max(1) as f64).chain(std::iter::repeat(1.0));
+    let weights = std::iter::once(WEIGHT * others.max(1) as f64).chain(std::iter::repeat(1.0));
     let mut all: Vec<&mut PhaseComparison> = std::iter::once(total).chain(asked).collect();
     let asks: Vec<(f64, f64)> = all.iter().zip(weights).map(|(r, w)| (r.p.unwrap_or(1.0), w)).collect();
     let sum: f64 = asks.iter().map(|a| a.1).sum();

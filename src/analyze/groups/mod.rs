@@ -5,7 +5,7 @@
 //! where images have more than one layer, again by the layer's digest. First comes whether a phase happened at all, then how long it took where it did.
 //!
 //! How a difference is called: Mann–Whitney's test for each phase that happened on both sides, and Holm's correction over all of them, in which the whole run
-//! has as much weight as all phases together. So of groups that don't differ at most 5 % get any difference called, and the
+//! has four times the weight of all phases together. So of groups that don't differ at most 5 % get any difference called, and the
 //! whole run's answer doesn't drown in the number of layers. Runs that failed are left out and counted.
 
 mod align;
@@ -196,14 +196,19 @@ pub fn compare_traces(a: (&str, &[Trace]), b: (&str, &[Trace])) -> Option<Compar
 /// Holds two groups, each with what to call it, against each other. `None` if a side has no run that went well.
 /// The result depends on nothing but the runs, and not on their order.
 pub fn compare(a: (&str, &[Run]), b: (&str, &[Run])) -> Option<Comparison> {
+    compare_with(a, b, true)
+}
+
+/// With or without the ratios' intervals, which take most of the time.
+fn compare_with(a: (&str, &[Run]), b: (&str, &[Run]), intervals: bool) -> Option<Comparison> {
     let (runs_a, runs_b) = (succeeded(a.1), succeeded(b.1));
     if runs_a.is_empty() || runs_b.is_empty() {
         return None;
     }
     let whole = Phase { path: Arc::new([]), layer: None };
     let total_of = |runs: &[&Run]| sample(runs.iter().map(|r| (r.wall_ns, 0)));
-    let mut total = side_by_side(whole, total_of(&runs_a), total_of(&runs_b));
-    let (mut phases, mut layers) = align::aligned(&runs_a, &runs_b);
+    let mut total = side_by_side(whole, total_of(&runs_a), total_of(&runs_b), intervals);
+    let (mut phases, mut layers) = align::aligned(&runs_a, &runs_b, intervals);
     let questions = judge::judge(&mut total, &mut phases, &mut layers);
     let a = group(a.0, &runs_a, a.1.len());
     let b = group(b.0, &runs_b, b.1.len());
@@ -243,7 +248,7 @@ fn sample(values: impl Iterator<Item = (u64, u64)>) -> Option<Sample> {
     Some(Sample { median, interval: stats::median_interval(&values), begin: stats::median(&begins)?, values })
 }
 
-fn side_by_side(phase: Phase, a: Option<Sample>, b: Option<Sample>) -> PhaseComparison {
+fn side_by_side(phase: Phase, a: Option<Sample>, b: Option<Sample>, intervals: bool) -> PhaseComparison {
     let count = |s: &Option<Sample>| s.as_ref().map_or(0, |s| s.values.len());
     let (presence_a, presence_b) = (count(&a), count(&b));
     let mut out = PhaseComparison {
@@ -260,7 +265,8 @@ fn side_by_side(phase: Phase, a: Option<Sample>, b: Option<Sample>) -> PhaseComp
     if let (Some(a), Some(b)) = (&out.a, &out.b) {
         out.verdict = Verdict::Unclear;
         // Any fixed seed; the same for all phases, so that a phase's interval does not depend on which others there are.
-        let interval = || bootstrap::ratio_interval(&a.values, &b.values, 0x7472_6163_6520_7275);
+        let interval =
+            || intervals.then(|| bootstrap::ratio_interval(&a.values, &b.values, 0x7472_6163_6520_7275)).flatten();
         out.ratio = (a.median > 0.0).then(|| Ratio { value: b.median / a.median, interval: interval() });
         out.p = rank::mann_whitney(&a.values, &b.values).map(|t| t.p);
     }

@@ -68,9 +68,10 @@ fn what_cannot_be_supported_is_not_called() {
     assert!(one.total.ratio.unwrap().interval.is_none());
     let three = compare_traces(("cold", &cold), ("warm", &warm)).unwrap();
     let Verdict::TooFew { needed } = three.total.verdict else { panic!("{:?}", three.total) };
-    assert_eq!(needed, 5, "half of 5 % for the whole run: 2/C(10,5) is the first below");
-    let five = compare_traces(("cold", &copies(&samples::cold(1), 5)), ("warm", &copies(&samples::warm(), 5))).unwrap();
-    assert_eq!(five.total.verdict, Verdict::Faster, "{:?}", five.total);
+    assert_eq!(needed, 4, "four fifths of 5 % for the whole run: 2/C(8,4) is the first below");
+    // Copies are all equal, so ties make it the normal approximation; real times are not.
+    let four = compare_traces(("cold", &copies(&samples::cold(1), 4)), ("warm", &copies(&samples::warm(), 4))).unwrap();
+    assert_eq!(four.total.verdict, Verdict::Faster, "{:?}", four.total);
 }
 
 #[test]
@@ -98,4 +99,86 @@ fn other_machines_and_hubs_are_said() {
         .filter_map(|w| if let Warning::Differs { setting, .. } = w { Some(*setting) } else { None })
         .collect();
     assert!(differs.contains(&Setting::Architecture) && differs.contains(&Setting::Hub), "{differs:?}");
+}
+
+/// Wall times in ms of 40 warm and 31 cold runs of hello-world, one after the other on one machine, processor time not shared. The spread (1.4826 · MAD / median)
+/// is 7 and 6 %; about one run in ten is slower by a quarter and more, one by six times.
+const WARM: [f64; 40] = [
+    4.23, 4.23, 4.34, 4.35, 4.38, 4.39, 4.39, 4.40, 4.48, 4.51, 4.54, 4.55, 4.56, 4.56, 4.57, 4.58, 4.58, 4.59, 4.60,
+    4.63, 4.67, 4.68, 4.68, 4.75, 4.79, 4.79, 4.87, 4.88, 4.88, 4.90, 4.90, 4.98, 5.03, 5.07, 5.14, 5.30, 6.23, 6.66,
+    8.02, 8.20,
+];
+const COLD: [f64; 31] = [
+    8.73, 8.81, 8.83, 8.89, 8.92, 8.92, 8.94, 9.04, 9.04, 9.08, 9.09, 9.11, 9.12, 9.14, 9.27, 9.31, 9.38, 9.40, 9.41,
+    9.56, 9.65, 9.66, 9.78, 10.02, 10.38, 10.57, 10.94, 11.04, 11.27, 12.20, 56.43,
+];
+
+/// A group of 10 runs with the noise of real ones: a run as a whole is slow or fast as one of `noise`, and each of its 20 phases a little by itself.
+fn drawn(random: &mut stats::bootstrap::Random, noise: &[f64], slower: f64, first: u128) -> Vec<Run> {
+    let middle = stats::median(noise).unwrap();
+    let phases: Vec<Phase> =
+        (0..20).map(|i| Phase { path: [format!("phase {i}").into()].into(), layer: None }).collect();
+    (0..10u128)
+        .map(|i| {
+            // Smoothed, or there would be more ties than clocks give.
+            let all = noise[(random.bits() % noise.len() as u64) as usize] / middle * (0.02 * random.normal()).exp();
+            let phases: Vec<_> = phases
+                .iter()
+                .map(|p| (p.clone(), (5e5 * slower * all * (0.05 * random.normal()).exp()) as u64, 0))
+                .collect();
+            Run {
+                id: TraceId(first + i),
+                name: "run".into(),
+                start: i as u64,
+                wall_ns: phases.iter().map(|p| p.1).sum(),
+                image: None,
+                kind: None,
+                failed: false,
+                observed_by: None,
+                settings: Vec::new(),
+                phases,
+            }
+        })
+        .collect()
+}
+
+/// How often of `trials` the whole run, and anything at all, is called different.
+fn called(trials: u64, noise: &[f64], slower: f64) -> (usize, usize) {
+    let (mut whole, mut anything) = (0, 0);
+    for seed in 0..trials {
+        let mut random = stats::bootstrap::Random::new(seed);
+        let a = drawn(&mut random, noise, 1.0, 1);
+        let b = drawn(&mut random, noise, slower, 100);
+        let c = compare_with(("a", &a), ("b", &b), false).unwrap();
+        let sure = |p: &PhaseComparison| matches!(p.verdict, Verdict::Faster | Verdict::Slower);
+        whole += usize::from(c.total.verdict == Verdict::Slower || (slower == 1.0 && sure(&c.total)));
+        anything += usize::from(sure(&c.total) || c.phases.iter().any(sure));
+    }
+    (whole, anything)
+}
+
+#[test]
+fn the_noise_is_as_described() {
+    assert_eq!([&WARM[..], &COLD].map(|v| (stats::robust_variation(v).unwrap() * 100.0).round()), [7.0, 6.0]);
+}
+
+#[test]
+fn groups_of_one_distribution_are_seldom_called_different() {
+    // 5 % of 1,000 and two standard errors.
+    const MOST: usize = 50 + 14;
+    for noise in [&WARM[..], &COLD] {
+        let (whole, anything) = called(1000, noise, 1.0);
+        assert!(whole <= anything && anything <= MOST, "{whole} whole runs, {anything} with any phase, of 1000");
+        assert!(anything > 0, "a test that never says yes has no power");
+    }
+}
+
+#[test]
+fn a_real_shift_is_found() {
+    for noise in [&WARM[..], &COLD] {
+        let (found, _) = called(400, noise, 1.2);
+        assert!(found >= 360, "{found} of 400");
+        let (less, _) = called(100, noise, 1.02);
+        assert!(less < 50, "2 % drowns in this noise: {less} of 100");
+    }
 }

@@ -4,6 +4,8 @@
 
 pub mod bootstrap;
 pub mod rank;
+#[cfg(test)]
+mod tests;
 
 /// Confidence of every interval.
 pub const CONFIDENCE: f64 = 0.95;

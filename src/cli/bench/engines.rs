@@ -21,8 +21,8 @@ pub struct Engine {
     pub warm: Vec<String>,
     /// That of a cold run.
     cold: Vec<String>,
-    /// What makes it forget the image, where the cold run doesn't do that itself.
-    forget: Vec<String>,
+    /// What makes it forget the image, where the cold run doesn't do that itself; none of it is timed.
+    forget: Vec<Vec<String>>,
     /// Whether a warm run would find the image.
     pub has_image: bool,
     env: Vec<(&'static str, String)>,
@@ -38,17 +38,11 @@ pub struct Ready {
 }
 
 impl Ready {
-    /// Takes away what only this bench needed: images named after the registry that ends with it.
-    pub fn finish(mut self, image: &str, watch: &mut Watch) {
-        let Some(hub) = self.hub.take() else { return };
-        for engine in &mut self.engines {
+    /// Takes away what only this bench needed: images named after the registry that ends with it, and what is in the store of its own.
+    pub fn finish(mut self, watch: &mut Watch) {
+        let temporary = self.hub.is_some();
+        for engine in self.engines.iter_mut().filter(|e| temporary || e.name == OURS) {
             engine.forget(watch);
-            if engine.name == OURS {
-                let moved = Wanted::new(image, &HubChoice::Host(hub.addr().to_string()), Platform::host());
-                if let Ok(moved) = moved {
-                    let _ = watch.answer(&[&engine.warm[0], "image", "rm", &moved.image.canonical()]);
-                }
-            }
         }
     }
 }
@@ -58,7 +52,7 @@ pub fn pulls(name: &str) -> bool {
     !matches!(name, "crun" | "runc")
 }
 
-/// Our engine first, then those asked for.
+/// Our engine first, then those asked for. `store` is one that nobody else uses: so cold is cold whatever other images have, and nobody loses theirs.
 pub fn prepare(store: &Store, plan: &Plan, bench: &str, watch: &mut Watch) -> Result<Ready, Box<dyn Failure>> {
     let choice = HubChoice::parse(&plan.hub);
     let wanted = Wanted::new(&plan.image, &choice, Platform::host())?;
@@ -74,7 +68,7 @@ pub fn prepare(store: &Store, plan: &Plan, bench: &str, watch: &mut Watch) -> Re
             Wanted::new(&plan.image, &HubChoice::Host(hub.addr().to_string()), Platform::host())?
         }
     };
-    let mut engines = vec![ours(store, plan, bench, hub.as_ref())?];
+    let mut engines = vec![ours(store, plan, bench, &wanted.image.canonical(), hub.as_ref())?];
     let mut skipped = Vec::new();
     for name in &plan.vs {
         let image = wanted.image.canonical();
@@ -96,7 +90,7 @@ pub fn prepare(store: &Store, plan: &Plan, bench: &str, watch: &mut Watch) -> Re
     Ok(Ready { engines, skipped, hub })
 }
 
-fn ours(store: &Store, plan: &Plan, bench: &str, hub: Option<&Hub>) -> Result<Engine, CliError> {
+fn ours(store: &Store, plan: &Plan, bench: &str, image: &str, hub: Option<&Hub>) -> Result<Engine, CliError> {
     let fail = |source| CliError::File { action: "find the program", path: "/proc/self/exe".to_owned(), source };
     let program = std::env::current_exe().map_err(fail)?.display().to_string();
     let hub = hub.map_or(plan.hub.clone(), |h| h.addr().to_string());
@@ -118,8 +112,11 @@ fn ours(store: &Store, plan: &Plan, bench: &str, hub: Option<&Hub>) -> Result<En
         version: env!("CARGO_PKG_VERSION").to_owned(),
         note: String::new(),
         warm: command(&[]),
-        cold: command(&["--cold"]),
-        forget: Vec::new(),
+        cold: command(&[]),
+        forget: vec![
+            [program.as_str(), "image", "rm", "--force", image].map(str::to_owned).to_vec(),
+            [program.as_str(), "prune", "--force"].map(str::to_owned).to_vec(),
+        ],
         has_image: false,
         env: vec![("OTEL_RESOURCE_ATTRIBUTES", resource), ("TRACE_ROOT", root)],
         _bundle: None,
@@ -133,7 +130,7 @@ fn owned(words: &[&str], image: &str, plan: &Plan) -> Vec<String> {
 fn docker(image: &str, plan: &Plan, watch: &mut Watch) -> Result<Engine, String> {
     let version = watch.answer(&["docker", "version", "--format", "{{.Server.Version}}"])?;
     let run = owned(&["docker", "run", "--rm", "--network", "none"], image, plan);
-    let forget = ["docker", "image", "rm", "--force", image].map(str::to_owned).to_vec();
+    let forget = vec![["docker", "image", "rm", "--force", image].map(str::to_owned).to_vec()];
     Ok(other("docker", version, "the client's process; the daemon's work is in it only as waiting", run, forget))
 }
 
@@ -152,7 +149,7 @@ fn podman(image: &str, plan: &Plan, watch: &mut Watch) -> Result<Engine, String>
             let run = owned(&words, image, plan);
             match watch.run(&run, &[]) {
                 Ok(Ended { code, .. }) if !(125..=127).contains(&code) => {
-                    let forget = ["podman", "image", "rm", "--force", image].map(str::to_owned).to_vec();
+                    let forget = vec![["podman", "image", "rm", "--force", image].map(str::to_owned).to_vec()];
                     return Ok(Engine { has_image: true, ..other("podman", version, "", run, forget) });
                 }
                 Ok(ended) => why = last_line(&ended.said),
@@ -212,7 +209,7 @@ fn runtime(
     Err(why)
 }
 
-fn other(name: &'static str, version: String, note: &str, run: Vec<String>, forget: Vec<String>) -> Engine {
+fn other(name: &'static str, version: String, note: &str, run: Vec<String>, forget: Vec<Vec<String>>) -> Engine {
     let note = note.to_owned();
     Engine {
         name,
@@ -230,9 +227,8 @@ fn other(name: &'static str, version: String, note: &str, run: Vec<String>, forg
 impl Engine {
     /// Before a cold run. An image that is not there is forgotten already.
     pub fn forget(&mut self, watch: &mut Watch) {
-        if !self.forget.is_empty() {
-            let words: Vec<&str> = self.forget.iter().map(String::as_str).collect();
-            let _ = watch.answer(&words);
+        for command in &self.forget {
+            let _ = watch.run(command, &self.env);
         }
     }
 

@@ -18,6 +18,7 @@ use super::output::{To, print, say, say_text, style};
 use super::{CliError, Done, args, compare};
 use crate::analyze::bench::{Bench, BenchRun, Engine as Named, OURS, Plan, Skipped, succeeded};
 use crate::container::signals::Signals;
+use crate::record::model::TraceId;
 use crate::report;
 use crate::store::Store;
 use crate::store::containers::now;
@@ -53,9 +54,12 @@ pub fn bench(args: &args::Bench) -> Done {
         None => state::new(plan.clone()),
     };
     let _lock = state::lock(&store, &bench.id)?;
-    let mut engines = ready(&store, &plan, &mut bench, &mut watch)?;
-    let result = measure(&store, &mut bench, &mut engines, &mut watch);
-    engines.finish(&plan.image, &mut watch);
+    let own = store.tmp()?;
+    let stores = Stores { own: Store::open(own.path())?, kept: &store };
+    let mut engines = ready(&stores.own, &plan, &mut bench, &mut watch)?;
+    let result = measure(&stores, &mut bench, &mut engines, &mut watch);
+    engines.finish(&mut watch);
+    drop(own);
     bench.finished = result.is_ok() && !watch.asked() && bench.runs.len() >= asked_for(&bench);
     state::save(&store, &bench)?;
     tell(args, &bench)?;
@@ -138,12 +142,21 @@ fn turns(bench: &Bench) -> Vec<(usize, &'static str, String)> {
     out
 }
 
-fn measure(
-    store: &Store,
-    bench: &mut Bench,
-    ready: &mut Ready,
-    watch: &mut Watch,
-) -> Result<(), Box<dyn crate::error::Failure>> {
+/// Where the images of a bench are, and where its runs are kept.
+struct Stores<'a> {
+    own: Store,
+    kept: &'a Store,
+}
+
+impl Stores<'_> {
+    /// Takes the recorded run over; whether it was there.
+    fn keep(&self, id: TraceId) -> bool {
+        let (from, to) = (self.own.trace_path(id), self.kept.trace_path(id));
+        std::fs::rename(from, to).is_ok()
+    }
+}
+
+fn measure(stores: &Stores<'_>, bench: &mut Bench, ready: &mut Ready, watch: &mut Watch) -> Result<(), Box<dyn crate::error::Failure>> {
     let turns = turns(bench);
     let progress = Progress::new(turns.len());
     let mut failed = 0;
@@ -156,7 +169,7 @@ fn measure(
             // The first warm run must find the image; this one is not counted.
             let _ = engine.run("warm", watch)?;
         }
-        settle(store, *kind == "cold" && bench.plan.cold_level == "page-cache")?;
+        settle(&stores.own, *kind == "cold" && bench.plan.cold_level == "page-cache")?;
         if watch.asked() {
             break;
         }
@@ -173,7 +186,7 @@ fn measure(
             process_ns: u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX),
             exit_code: code,
             start_unix_ns,
-            trace_id: trace.map(|t| t.to_string()),
+            trace_id: trace.filter(|t| stores.keep(*t)).map(|t| t.to_string()),
         };
         if succeeded(&run) {
             failed = 0;
@@ -185,7 +198,7 @@ fn measure(
             ));
         }
         bench.runs.push(run);
-        state::save(store, bench)?;
+        state::save(stores.kept, bench)?;
         if failed >= GIVE_UP {
             progress.clear();
             return Err(CliError::Usage(format!("{GIVE_UP} runs in a row failed: the bench ends here")).into());

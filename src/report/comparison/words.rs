@@ -28,7 +28,7 @@ pub fn findings(c: &Comparison, style: &Style) -> Vec<String> {
     let times = units::ratio(ratio.value, style);
     let p = c.total.p_holm.map_or(String::new(), |p| {
         let p = p_value(p);
-        if p.starts_with('<') { format!("p {p}") } else { format!("p = {p}") }
+        p.strip_prefix('<').map_or_else(|| format!("p = {p}"), |p| format!("p < {p}"))
     });
     let (n, m) = (c.a.runs.len(), c.b.runs.len());
     let [name_a, name_b] = names(c, style);
@@ -202,7 +202,7 @@ pub fn legend(c: &Comparison, style: &Style) -> String {
     let name = if style.unicode { "Mann–Whitney" } else { "Mann-Whitney" };
     format!(
         "Medians with 95 % intervals by order statistics (from 6 runs on); ratios with a 95 % interval by bootstrap ({} resamples of log medians); P by \
-         {name}, corrected by Holm for {}, the whole run with half of the weight; faster and slower mean P < 0.05.",
+         {name}, corrected by Holm for {}, the whole run with four fifths of the weight; faster and slower mean P < 0.05.",
         bootstrap::RESAMPLES,
         units::count(c.questions as u64, "question"),
     )
