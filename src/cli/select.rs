@@ -124,7 +124,12 @@ impl Recorded {
             (None, _) => ("cold".to_owned(), "warm".to_owned()),
             (Some(a), None) => self.completed(a)?,
         };
-        Ok((self.group(&a)?, self.group(&b)?))
+        let (mut first, mut second) = (self.group(&a)?, self.group(&b)?);
+        if first.label == second.label {
+            // Two places with runs of one kind: what the user called them tells them apart.
+            (first.label, second.label) = (a, b);
+        }
+        Ok((first, second))
     }
 
     /// What to hold a single word against.
@@ -255,12 +260,16 @@ impl Recorded {
         let path = Path::new(word);
         if !path.is_dir() {
             let mut runs: Vec<Run> = file::read(path)?.iter().filter_map(Run::of).collect();
-            return Ok(if runs.len() == 1 { single(runs.remove(0)) } else { Picked { label: word.to_owned(), runs } });
+            return Ok(if runs.len() == 1 {
+                single(runs.remove(0))
+            } else {
+                Picked { label: label(&runs, word), runs }
+            });
         }
         let files = trace_files(path)?;
         let (runs, unreadable) = read(&files);
         self.unreadable += unreadable;
-        Ok(Picked { label: word.to_owned(), runs })
+        Ok(Picked { label: label(&runs, word), runs })
     }
 }
 
@@ -284,6 +293,17 @@ fn read(paths: &[PathBuf]) -> (Vec<Run>, usize) {
     let runs = in_parallel(paths, |path| Some(file::read(path).ok()?.iter().filter_map(Run::of).collect::<Vec<_>>()));
     let unreadable = runs.iter().filter(|r| r.is_none()).count();
     (runs.into_iter().flatten().flatten().collect(), unreadable)
+}
+
+/// `cold hello-world` where all runs are of one kind and image, else what the user called them.
+fn label(runs: &[Run], word: &str) -> String {
+    let alike = runs.windows(2).all(|w| w[0].kind == w[1].kind && w[0].image == w[1].image);
+    match runs.first() {
+        Some(Run { kind: Some(kind), image: Some(image), .. }) if alike => {
+            format!("{kind} {}", crate::report::familiar(image))
+        }
+        _ => word.to_owned(),
+    }
 }
 
 fn single(run: Run) -> Picked {
