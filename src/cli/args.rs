@@ -178,9 +178,9 @@ pub struct Compare {
     /// What to compare
     pub b: Option<String>,
     /// How [default: text, or by the ending of FILE]
-    #[arg(long, value_parser = ["text", "json", "markdown"])]
+    #[arg(long, value_parser = ["text", "json", "markdown", "svg", "png", "html"])]
     pub format: Option<String>,
-    /// Write to FILE: .txt, .md or .json
+    /// Write to FILE: .txt, .md, .json, .svg, .png or .html
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<std::path::PathBuf>,
 }

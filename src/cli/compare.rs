@@ -1,5 +1,6 @@
 //! `trace compare`: two runs, or two groups of runs.
 
+use std::io::IsTerminal as _;
 use std::path::Path;
 
 use super::output::{To, print, say, style};
@@ -25,11 +26,16 @@ pub fn compare(args: &args::Compare) -> Done {
         let side = if a.runs.iter().all(|r| r.failed) { &a.label } else { &b.label };
         CliError::Usage(format!("all runs of `{side}` failed: nothing to compare"))
     })?;
+    let words = [args.a.as_deref(), args.b.as_deref()];
+    let typical = if format == Format::Html { recorded.typical(&comparison, &words)? } else { Vec::new() };
     match &args.output {
-        None => print(comparison::render(&comparison, format, &style(To::Stdout))),
+        None if format.is_binary() && std::io::stdout().is_terminal() => {
+            return Err(CliError::Usage("`png` is no text for a terminal: expected `-o FILE` or a pipe".into()).into());
+        }
+        None => print(comparison::render(&comparison, format, &typical, &style(To::Stdout))),
         Some(path) => {
             let plain = Style { color: false, ..style(To::Stdout) };
-            write(path, &comparison::render(&comparison, format, &plain))?;
+            write(path, comparison::render(&comparison, format, &typical, &plain))?;
         }
     }
     Ok(0)
@@ -45,19 +51,16 @@ fn format(args: &args::Compare) -> Result<Format, CliError> {
 }
 
 fn by_ending(path: &Path) -> Result<Format, CliError> {
-    match path.extension().and_then(|e| e.to_str()) {
-        Some("txt") => Ok(Format::Text),
-        Some("json") => Ok(Format::Json),
-        Some("md") => Ok(Format::Markdown),
-        _ => Err(CliError::Usage(format!(
-            "`{}` doesn't say in its ending what to write: expected `.txt`, `.md` or `.json`, or `--format`",
+    Format::of_file(path).ok_or_else(|| {
+        CliError::Usage(format!(
+            "`{}` doesn't say in its ending what to write: expected `.txt`, `.md`, `.json`, `.svg`, `.png` or `.html`, or `--format`",
             path.display()
-        ))),
-    }
+        ))
+    })
 }
 
 /// Writes a result whole.
-pub fn write(path: &Path, text: &str) -> Result<(), CliError> {
+pub fn write(path: &Path, text: impl AsRef<[u8]>) -> Result<(), CliError> {
     std::fs::write(path, text).map_err(|source| CliError::File {
         action: "write",
         path: path.display().to_string(),

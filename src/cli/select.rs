@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::CliError;
-use crate::analyze::groups::Run;
+use crate::analyze::groups::{Comparison, Run};
 use crate::error::Failure;
 use crate::record::file::{self, Header};
-use crate::record::model::TraceId;
+use crate::record::model::{Trace, TraceId};
 use crate::registry::ImageRef;
+use crate::report::comparison::typical;
 use crate::store::Store;
 use crate::store::traces::SUFFIX;
 
@@ -123,7 +124,12 @@ impl Recorded {
             (None, _) => ("cold".to_owned(), "warm".to_owned()),
             (Some(a), None) => self.completed(a)?,
         };
-        Ok((self.group(&a)?, self.group(&b)?))
+        let (mut first, mut second) = (self.group(&a)?, self.group(&b)?);
+        if first.label == second.label {
+            // Two places with runs of one kind: what the user called them tells them apart.
+            (first.label, second.label) = (a, b);
+        }
+        Ok((first, second))
     }
 
     /// What to hold a single word against.
@@ -158,6 +164,29 @@ impl Recorded {
         }
         group?;
         Err(CliError::Usage(format!("`{a}` has no image and kind: give a second group to compare it with")).into())
+    }
+
+    /// A typical run of each group, whole; `words` are what the user called the groups.
+    pub fn typical(&self, comparison: &Comparison, words: &[Option<&str>]) -> Found<Vec<Trace>> {
+        let ids = [&comparison.a, &comparison.b].map(typical);
+        ids.into_iter().flatten().map(|id| self.whole(id, words)).collect()
+    }
+
+    /// The trace of an id: in the store, or in a file or directory that the user named.
+    fn whole(&self, id: TraceId, words: &[Option<&str>]) -> Found<Trace> {
+        let named = words.iter().flatten().flat_map(|w| w.split(',')).map(str::trim).filter(|w| looks_like_a_file(w));
+        let mut files = vec![self.store.trace_path(id)];
+        for path in named.map(Path::new) {
+            if path.is_dir() {
+                files.extend(trace_files(path)?);
+            } else {
+                files.push(path.to_owned());
+            }
+        }
+        let has = |path: &PathBuf| file::read_headers(path).is_ok_and(|all| all.iter().any(|h| h.id == id));
+        let path = files.into_iter().find(has).ok_or_else(|| CliError::NoTrace(id.to_string()))?;
+        let trace = file::read(&path)?.into_iter().find(|t| t.id == id);
+        Ok(trace.ok_or_else(|| CliError::NoTrace(id.to_string()))?)
     }
 
     /// The runs that a word means; words joined by commas mean all of theirs.
@@ -231,23 +260,32 @@ impl Recorded {
         let path = Path::new(word);
         if !path.is_dir() {
             let mut runs: Vec<Run> = file::read(path)?.iter().filter_map(Run::of).collect();
-            return Ok(if runs.len() == 1 { single(runs.remove(0)) } else { Picked { label: word.to_owned(), runs } });
+            return Ok(if runs.len() == 1 {
+                single(runs.remove(0))
+            } else {
+                Picked { label: label(&runs, word), runs }
+            });
         }
-        let fail = |source| CliError::File { action: "read the directory", path: word.to_owned(), source };
-        let mut files: Vec<PathBuf> = Vec::new();
-        for entry in std::fs::read_dir(path).map_err(fail)? {
-            let path = entry.map_err(fail)?.path();
-            let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-            if !name.starts_with('.') && (name.ends_with(SUFFIX) || name.ends_with(".jsonl") || name.ends_with(".json"))
-            {
-                files.push(path);
-            }
-        }
-        files.sort();
+        let files = trace_files(path)?;
         let (runs, unreadable) = read(&files);
         self.unreadable += unreadable;
-        Ok(Picked { label: word.to_owned(), runs })
+        Ok(Picked { label: label(&runs, word), runs })
     }
+}
+
+/// The trace files of a directory, by name.
+fn trace_files(dir: &Path) -> Found<Vec<PathBuf>> {
+    let fail = |source| CliError::File { action: "read the directory", path: dir.display().to_string(), source };
+    let mut files: Vec<PathBuf> = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(fail)? {
+        let path = entry.map_err(fail)?.path();
+        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        if !name.starts_with('.') && (name.ends_with(SUFFIX) || name.ends_with(".jsonl") || name.ends_with(".json")) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// Reads files and keeps of each trace only what a comparison needs; also how many could not be read.
@@ -255,6 +293,17 @@ fn read(paths: &[PathBuf]) -> (Vec<Run>, usize) {
     let runs = in_parallel(paths, |path| Some(file::read(path).ok()?.iter().filter_map(Run::of).collect::<Vec<_>>()));
     let unreadable = runs.iter().filter(|r| r.is_none()).count();
     (runs.into_iter().flatten().flatten().collect(), unreadable)
+}
+
+/// `cold hello-world` where all runs are of one kind and image, else what the user called them.
+fn label(runs: &[Run], word: &str) -> String {
+    let alike = runs.windows(2).all(|w| w[0].kind == w[1].kind && w[0].image == w[1].image);
+    match runs.first() {
+        Some(Run { kind: Some(kind), image: Some(image), .. }) if alike => {
+            format!("{kind} {}", crate::report::familiar(image))
+        }
+        _ => word.to_owned(),
+    }
 }
 
 fn single(run: Run) -> Picked {

@@ -7,8 +7,11 @@ pub mod json;
 pub mod markdown;
 pub mod words;
 
-use super::{Style, sgr, text as cells, units};
-use crate::analyze::groups::{Comparison, PhaseComparison, Verdict};
+use super::picture::charts::charts;
+use super::{Style, html, png, sgr, svg, text as cells, units};
+use crate::analyze::groups::{Comparison, Group, Member, PhaseComparison, Verdict};
+use crate::analyze::{Analysis, stats};
+use crate::record::model::{Trace, TraceId};
 
 /// How a comparison is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +22,12 @@ pub enum Format {
     Json,
     /// Tables.
     Markdown,
+    /// Charts that scale and follow light and dark.
+    Svg,
+    /// The same as pixels.
+    Png,
+    /// The charts, and a typical run of each group side by side, as one interactive page.
+    Html,
 }
 
 impl Format {
@@ -28,18 +37,57 @@ impl Format {
             "text" => Some(Format::Text),
             "json" => Some(Format::Json),
             "markdown" => Some(Format::Markdown),
+            "svg" => Some(Format::Svg),
+            "png" => Some(Format::Png),
+            "html" => Some(Format::Html),
             _ => None,
         }
     }
 }
 
-/// The comparison in a format; ends with a line break.
-pub fn render(comparison: &Comparison, format: Format, style: &Style) -> String {
-    match format {
+impl Format {
+    /// The format that a file's ending asks for.
+    pub fn of_file(path: &std::path::Path) -> Option<Format> {
+        match path.extension()?.to_str()? {
+            "txt" => Some(Format::Text),
+            "md" => Some(Format::Markdown),
+            "htm" => Some(Format::Html),
+            other => Format::named(other).filter(|f| !matches!(f, Format::Text | Format::Markdown)),
+        }
+    }
+
+    /// Whether a terminal can do nothing with it.
+    pub fn is_binary(self) -> bool {
+        self == Format::Png
+    }
+}
+
+/// The comparison in a format, as the bytes of a file; text ends with a line break. `typical` is one run of each group, see
+/// [`typical`]; only HTML shows them.
+pub fn render(comparison: &Comparison, format: Format, typical: &[Trace], style: &Style) -> Vec<u8> {
+    let charts = || charts(comparison);
+    let text = match format {
         Format::Text => text(comparison, style),
         Format::Json => json::json(comparison),
         Format::Markdown => markdown::markdown(comparison),
-    }
+        Format::Svg => svg::svg(&charts()),
+        Format::Png => return png::png(&charts()),
+        Format::Html => {
+            let analyses: Vec<_> = typical.iter().filter_map(|t| Some((t, Analysis::of(t)?))).collect();
+            let runs: Vec<_> = analyses.iter().map(|(t, a)| (*t, a)).collect();
+            html::side_by_side(&runs, &charts())
+        }
+    };
+    text.into_bytes()
+}
+
+/// The run of a group whose wall time is nearest to the median.
+pub fn typical(group: &Group) -> Option<TraceId> {
+    let mut walls: Vec<f64> = group.runs.iter().map(|r| r.wall_ns as f64).collect();
+    walls.sort_by(f64::total_cmp);
+    let median = stats::median(&walls)?;
+    let nearest = |r: &&Member| ((r.wall_ns as f64 - median).abs() as u64, r.id);
+    group.runs.iter().min_by_key(nearest).map(|r| r.id)
 }
 
 /// For people.

@@ -27,16 +27,18 @@ const BODY: &str = include_str!("body.html");
 
 /// The page of one run.
 pub fn run(trace: &Trace, analysis: &Analysis<'_>) -> String {
-    page(&[(trace, analysis)], words(trace, analysis).0, &[])
+    page(&[(trace, analysis)], words(trace, analysis).0, None)
 }
 
-/// The page of two runs side by side, below charts that are drawn as they are.
-pub fn side_by_side(runs: &[(&Trace, &Analysis<'_>)], title: String, charts: &[Scene]) -> String {
-    page(runs, title, charts)
+/// The page of one or two runs side by side, below a picture that is shown as it is.
+pub fn side_by_side(runs: &[(&Trace, &Analysis<'_>)], charts: &Scene) -> String {
+    page(runs, charts.title.clone(), Some(charts))
 }
 
-fn page(runs: &[(&Trace, &Analysis<'_>)], title: String, charts: &[Scene]) -> String {
+fn page(runs: &[(&Trace, &Analysis<'_>)], title: String, chart: Option<&Scene>) -> String {
     let heading = svg::escape(&title);
+    // The picture shows its title itself.
+    let hidden = if chart.is_some() { " class=\"hidden\"" } else { "" };
     let data = data::page(runs, title);
     // Every key is text and every number finite.
     let json = in_script(&serde_json::to_string(&data).expect("columns are always JSON"));
@@ -53,9 +55,9 @@ fn page(runs: &[(&Trace, &Analysis<'_>)], title: String, charts: &[Scene]) -> St
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n<title>{heading}</title>\n<style>\n:root{{{light}}}\n\
          @media (prefers-color-scheme:dark){{:root{{{dark}}}}}\n@media print{{:root{{{light}}}}}\n{CSS}</style>\n</head>\n<body>\n\
-         <h1>{heading}</h1>\n"
+         <h1{hidden}>{heading}</h1>\n"
     );
-    for chart in charts {
+    if let Some(chart) = chart {
         let _ = writeln!(out, "<figure>{}</figure>", svg::svg(chart));
     }
     out.push_str(BODY);

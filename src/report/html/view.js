@@ -262,7 +262,11 @@ document.documentElement.style.setProperty("--columns", "minmax(150px, 24%) " + 
 document.documentElement.style.setProperty("--scrollbar", box.offsetWidth - box.clientWidth + "px");
 document.body.classList.toggle("charts", !!document.querySelector("figure"));
 byId("scale").hidden = runs.length < 2;
-runs.forEach((_, r) => byId("overview").append(element("canvas", "lane-" + r)));
+runs.forEach((run, r) => {
+  // Which lane is whose.
+  if (runs.length > 1) byId("overview").append(element("b", "whose lane-" + r, run.facts.slice(0, 2).join(" · ") + " · " + run.id.slice(0, 8)));
+  byId("overview").append(element("canvas", "lane-" + r));
+});
 
 byId("in").onclick = () => zoom(0.5);
 byId("out").onclick = () => zoom(2);

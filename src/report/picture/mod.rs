@@ -3,6 +3,7 @@
 //! [`timeline`] lays out one run, [`font`] measures its text, [`palette`] has its colours; [`super::svg`] and [`super::png`] turn the
 //! [`Scene`] into bytes. Both draw the same shapes, so what is true of one picture is true of the other.
 
+pub mod charts;
 pub mod font;
 pub mod palette;
 pub mod strip;

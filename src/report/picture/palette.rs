@@ -9,7 +9,7 @@ use crate::names::span;
 /// A kind of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Work {
-    /// Starting up, looking into the store.
+    /// Starting up, looking into the store, starting the built-in hub.
     Lookup,
     /// The pull as a whole and a layer as a whole.
     Pull,
@@ -27,7 +27,7 @@ pub enum Work {
     Start,
     /// The process itself.
     Run,
-    /// Taken away again.
+    /// Taken away: the image of a run that is to be cold, the container.
     Cleanup,
     /// What we have no name for.
     Other,
@@ -98,7 +98,7 @@ impl Work {
     /// The kind of a span by its name.
     pub fn of(name: &str) -> Work {
         match name {
-            span::STARTUP | span::USERNS_ENTER | span::CACHE_CHECK => Work::Lookup,
+            span::STARTUP | span::USERNS_ENTER | span::CACHE_CHECK | span::HUB_START => Work::Lookup,
             span::PULL
             | span::IMAGE_PULL
             | span::PULL_WAIT
@@ -129,7 +129,8 @@ impl Work {
             | span::INIT_HARDENING
             | span::PROCESS_EXEC => Work::Start,
             span::CONTAINER_RUN => Work::Run,
-            span::CONTAINER_EXIT
+            span::IMAGE_FORGET
+            | span::CONTAINER_EXIT
             | span::CONTAINER_CLEANUP
             | span::NETWORK_TEARDOWN
             | span::ROOTFS_UNMOUNT
@@ -142,7 +143,7 @@ impl Work {
     /// In a legend.
     pub fn label(self) -> &'static str {
         match self {
-            Work::Lookup => "look-up",
+            Work::Lookup => "set up",
             Work::Pull => "pull",
             Work::Network => "network",
             Work::Verify => "verify",
@@ -231,6 +232,21 @@ mod tests {
                 assert!(contrast(mark.light, ground.light) >= 3.0, "{work:?} {}", contrast(mark.light, ground.light));
                 assert!(contrast(mark.dark, ground.dark) >= 3.0, "{work:?} {}", contrast(mark.dark, ground.dark));
             }
+        }
+    }
+
+    #[test]
+    fn every_stage_of_ours_has_a_kind() {
+        let names = include_str!("../../names.rs").split("pub mod attr").next().expect("span names come first");
+        let values: Vec<&str> = names
+            .lines()
+            .filter(|l| l.trim_start().starts_with("pub const"))
+            .filter_map(|l| l.split('"').nth(1))
+            .filter(|name| *name != span::RUN)
+            .collect();
+        assert!(values.len() > 35, "{values:?}");
+        for name in values {
+            assert_ne!(Work::of(name), Work::Other, "{name}");
         }
     }
 

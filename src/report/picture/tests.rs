@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::analyze::Analysis;
 use crate::analyze::samples::{self, Sample};
+use crate::analyze::{Analysis, groups};
 use crate::names::{attr, span};
 use crate::record::model::Trace;
 use crate::report::{Format, Style, render, svg};
@@ -220,6 +220,82 @@ fn the_png_holds_the_same_picture() {
     assert_eq!(seen, 1);
     let dark = pixels.chunks(3).filter(|p| p[0] < 60).count();
     assert!(dark > 5_000, "{dark}");
+}
+
+/// `count` runs like `trace`, each `step` percent longer than the one before.
+fn group(trace: &Trace, count: u64, step: u64) -> Vec<Trace> {
+    let begin = trace.root().expect("a root").start;
+    (0..count)
+        .map(|i| {
+            let mut run = trace.clone();
+            run.id.0 += u128::from(i) << 64;
+            for span in &mut run.spans {
+                let scaled = |ns: u64| begin + (ns - begin) * (100 + i * step) / 100 + i * 1_000_000_000;
+                (span.start, span.end) = (scaled(span.start), scaled(span.end));
+            }
+            run
+        })
+        .collect()
+}
+
+#[test]
+fn charts_are_tidy_for_all_groups() {
+    let (cold, warm) = (samples::cold(6), samples::warm());
+    let long = "registry.example.com/".to_owned() + &"very-long/".repeat(60);
+    for (name, a, b) in [
+        ("one and one", group(&cold, 1, 0), group(&warm, 1, 0)),
+        ("ten and ten", group(&cold, 10, 3), group(&warm, 10, 3)),
+        ("equal", group(&warm, 8, 0), group(&warm, 8, 0)),
+        ("near", group(&warm, 12, 1), group(&warm, 12, 2)),
+        ("many", group(&warm, 400, 1), group(&cold, 400, 1)),
+        ("200 layers", group(&samples::cold(200), 6, 2), group(&warm, 6, 2)),
+        ("one span", group(&one_span(), 6, 2), group(&one_span(), 6, 2)),
+        ("stranger", group(&samples::foreign(), 1, 0), group(&named("W".repeat(300)), 1, 0)),
+    ] {
+        for (left, right) in [("cold x", "warm x"), ("x", "y"), (&long, &long), ("層層層層層 cold", "<b>&")] {
+            let Some(c) = groups::compare_traces((left, &a), (right, &b)) else { panic!("{name}") };
+            let scene = charts::charts(&c);
+            assert_tidy(name, &scene);
+            let markup = svg::svg(&scene);
+            elements(&markup);
+            assert!(markup.len() < 700_000, "{name}: {}", markup.len());
+        }
+    }
+}
+
+#[test]
+fn charts_show_every_run_the_medians_and_what_is_certain() {
+    let (cold, warm) = (group(&samples::cold(6), 10, 3), group(&samples::warm(), 9, 3));
+    let c = groups::compare_traces(("cold hello", &cold), ("warm hello", &warm)).expect("runs");
+    let scene = charts::charts(&c);
+    let mut found = Vec::new();
+    texts(&scene.shapes, &mut found);
+    let has = |text: &str| found.iter().filter(|t| t.text == text).count();
+    assert_eq!(
+        has("faster"),
+        1 + c.phases.iter().filter(|p| p.verdict == groups::Verdict::Faster).count(),
+        "{found:?}"
+    );
+    assert!(has("only cold") > 5 && has("10 of 10") > 5 && has("0 of 9") > 5, "{found:?}");
+    // Each run has its tick: groups titled with a time that hold one line.
+    let ticks = scene
+        .shapes
+        .iter()
+        .filter(|s| matches!(s, Shape::Group(_, inner) if matches!(inner.as_slice(), [Shape::Line(..)])));
+    assert_eq!(ticks.count(), 19);
+    // Ten values of equal steps: the bar of the pull is as long as the axis says.
+    let pull = scene.shapes.iter().find_map(|s| match s {
+        Shape::Group(title, inner) if title.starts_with("image.pull: median") => inner.iter().find_map(|s| match s {
+            Shape::Fill(r, _) => Some(*r),
+            _ => None,
+        }),
+        _ => None,
+    });
+    let total = c.total.a.as_ref().expect("cold runs");
+    let sample = c.phases.iter().find(|p| p.phase.name() == "image.pull").and_then(|p| p.a.as_ref()).expect("a pull");
+    let most = total.interval.expect("ten runs").high.max(total.median) * 1.02;
+    let expected = (1160.0 - 190.0) * sample.median / most;
+    assert!((pull.expect("a bar").w - expected).abs() < 3.0, "{pull:?} {expected}");
 }
 
 #[test]

@@ -193,7 +193,7 @@ fn axis(pen: &mut Pen, wall: u64, columns: &Columns, top: f64, bottom: f64) {
 }
 
 /// A round time without the digits that are nought: `0`, `20 ms`, `1.5 s`.
-fn round(ns: u64) -> String {
+pub(crate) fn round(ns: u64) -> String {
     if ns == 0 {
         return "0".to_owned();
     }
