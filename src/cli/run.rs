@@ -18,7 +18,7 @@ use crate::names::span;
 use crate::record::{Mono, Stage};
 use crate::registry::{ImageRef, Platform};
 use crate::stage;
-use crate::store::Store;
+use crate::store::{Maker, Store};
 
 /// `trace run`.
 pub fn run(args: args::Run, started: Mono, verbose: bool) -> Done {
@@ -148,7 +148,14 @@ fn prepare(root: &Stage, started: Mono, plain: bool) -> Result<Prepared, Box<dyn
             }
         }
     };
-    let store = stage.clone().end(Store::open(&place))?;
+    let mut store = stage.clone().end(Store::open(&place))?;
+    if let Some(privilege) = &privilege {
+        store = store.used_as(match privilege {
+            Privilege { initial_user_namespace: true, .. } => Maker::Root,
+            Privilege { many_ids: true, .. } => Maker::User,
+            Privilege { .. } => Maker::SingleId,
+        });
+    }
     clean_up(&store, privilege.as_ref());
     Ok((store, privilege, denied))
 }

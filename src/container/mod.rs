@@ -322,3 +322,22 @@ fn c_strings(what: &'static str, texts: &[String]) -> Result<StringArray, Contai
     let strings = texts.iter().map(|t| c_string(what, OsStr::new(t))).collect::<Result<_, _>>()?;
     Ok(StringArray::new(strings))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn working_directories_are_cleaned_as_text() {
+        for (given, clean_one) in [
+            ("", "/"),
+            ("a", "/a"),
+            ("/a//b/./c/", "/a/b/c"),
+            ("/a/../../..", "/"),
+            ("/a/../b", "/b"),
+            ("/...", "/..."),
+        ] {
+            assert_eq!(clean(given), clean_one);
+        }
+    }
+}

@@ -195,7 +195,7 @@ impl Fetch {
             }
         };
         let commit = stage!(span::LAYER_COMMIT, in stage);
-        let kept = Kept { unpacked: outcome.unpacked_bytes, notes: outcome.notes.clone() };
+        let kept = Kept { unpacked: outcome.unpacked_bytes, notes: outcome.notes.clone(), maker: None };
         commit.end(self.store.commit_layer(draft, &kept))?;
         self.observer.event(Event::Layer { index, state: LayerState::Complete });
         Ok(Fetched { outcome: Some(outcome) })

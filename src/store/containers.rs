@@ -1,5 +1,6 @@
 //! Containers on disk. Each is a directory that its engine keeps locked while the container is there for it.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -116,7 +117,7 @@ impl Store {
         let mut all = Vec::new();
         for entry in fs::read_dir(&root).map_err(|e| StoreError::file("read", &root, e))?.flatten() {
             let dir = entry.path();
-            if let Some(state) = read_json::<State>(&dir.join("state.json"))? {
+            if let Some(state) = read_state(&dir) {
                 let running = dir.exists() && Lock::try_path(&dir).is_none();
                 all.push(Listed { state, running, dir });
             }
@@ -157,7 +158,7 @@ impl Store {
         }
         for dir in entries("containers") {
             // Kept ones that have exited are the common case, and are told by their state without a lock.
-            let state = read_json::<State>(&dir.join("state.json")).ok().flatten();
+            let state = read_state(&dir);
             if state.as_ref().is_some_and(|s| s.exited.is_some() && !s.remove_on_exit) {
                 continue;
             }
@@ -173,7 +174,9 @@ impl Store {
                         let _ = self.write(&dir.join("state.json"), &to_json(&state));
                     }
                 }
-                None => drop(remove_tree(&dir)),
+                // Half removed by somebody who was killed over it.
+                None if dir.file_name().is_some_and(is_id) => drop(remove_tree(&dir)),
+                None => {}
             }
         }
     }
@@ -223,6 +226,34 @@ impl Listed {
     }
 }
 
+/// The state of the container in `dir`; `None` if there is none. One that cannot be read, or speaks of another container,
+/// is told as exited, so that it can be listed and removed.
+fn read_state(dir: &Path) -> Option<State> {
+    let id = dir.file_name()?;
+    let damaged = || State {
+        id: id.to_string_lossy().into_owned(),
+        name: id.to_string_lossy().chars().take(12).collect(),
+        image: "<damaged>".into(),
+        manifest: String::new(),
+        command: Vec::new(),
+        created: 0,
+        remove_on_exit: false,
+        pid: None,
+        exited: Some((137, 0)),
+    };
+    match read_json::<State>(&dir.join("state.json")) {
+        Ok(Some(state)) if id.to_str() == Some(&state.id) && is_id(id) && check_name(&state.name).is_ok() => {
+            Some(state)
+        }
+        Ok(None) => None,
+        Ok(Some(_)) | Err(_) => dir.is_dir().then(damaged),
+    }
+}
+
+fn is_id(name: &OsStr) -> bool {
+    name.len() == 64 && name.as_encoded_bytes().iter().all(u8::is_ascii_hexdigit)
+}
+
 /// Docker's rule for names.
 fn check_name(name: &str) -> Result<(), StoreError> {
     let ok = name.len() <= 128
@@ -239,4 +270,56 @@ fn to_json(state: &State) -> Vec<u8> {
 /// Nanoseconds since the Unix epoch.
 pub fn now() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(name: &str) -> State {
+        State {
+            id: String::new(),
+            name: name.into(),
+            image: "image".into(),
+            manifest: String::new(),
+            command: Vec::new(),
+            created: 1,
+            remove_on_exit: false,
+            pid: None,
+            exited: Some((0, 2)),
+        }
+    }
+
+    #[test]
+    fn a_damaged_state_hides_nothing_and_can_be_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path()).unwrap();
+        let kept = store.create_container(state("kept"), true).unwrap();
+        kept.save().unwrap();
+        let damaged = store.create_container(state("other"), true).unwrap();
+        let id = damaged.state.id.clone();
+        fs::write(damaged.dir().join("state.json"), "{").unwrap();
+        drop((kept, damaged));
+        store.clean_up(&mut |_| true);
+        assert_eq!(store.containers().unwrap().len(), 2);
+        assert_eq!(store.container("kept").unwrap().state.name, "kept");
+        store.container(&id).unwrap().remove(&store).unwrap();
+        assert_eq!(store.containers().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_state_that_speaks_of_another_container_is_not_believed() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path()).unwrap();
+        for lie in ["..", "/", ""] {
+            let container = store.create_container(state("x1"), false).unwrap();
+            let lying = State { id: lie.into(), exited: None, pid: Some(1), ..state("x1") };
+            fs::write(container.dir().join("state.json"), to_json(&lying)).unwrap();
+            drop(container);
+            store.clean_up(&mut |told| panic!("was told to clean up after `{}`", told.id));
+            let listed = store.containers().unwrap().pop().unwrap();
+            assert_eq!((listed.state.id.len(), listed.state.pid), (64, None));
+            listed.remove(&store).unwrap();
+        }
+    }
 }

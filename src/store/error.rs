@@ -70,7 +70,7 @@ impl Failure for StoreError {
                 }
                 _ => None,
             },
-            StoreError::Damaged { .. } => Some("remove that file, or pull the image again with --cold".into()),
+            StoreError::Damaged { .. } => Some("remove that file, or begin anew with `trace run --cold IMAGE`".into()),
             StoreError::NameTaken { name, .. } => Some(format!("`trace rm {name}` removes it")),
             StoreError::Running(name) => Some(format!("`trace rm -f {name}` stops and removes it")),
             StoreError::InUse { container, .. } => Some(format!("`trace rm {container}` first, or use -f")),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::images::Stack;
-use super::{Store, StoreError, read_json, remove_tree};
+use super::{Store, StoreError, read_derived, remove_tree};
 use crate::digest::Digest;
 
 /// What [`Store::collect`] took away.
@@ -67,7 +67,7 @@ impl Store {
         for (name, path) in self.entries("stacks") {
             if !stacks.contains(&name) {
                 dead.push(path);
-            } else if let Some(stack) = read_json::<Stack>(&path.join("stack.json"))? {
+            } else if let Some(stack) = read_derived::<Stack>(&path.join("stack.json"))? {
                 layers.extend(stack.layers.iter().filter_map(|l| Digest::parse(&l.diff_id).ok()).map(|d| d.hex()));
             }
         }

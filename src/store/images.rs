@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::lock::Lock;
-use super::{Store, StoreError, read_json};
+use super::{Maker, Store, StoreError, read_derived, read_json};
 use crate::digest::Digest;
 use crate::layer::stack::RootLooks;
 
@@ -27,6 +27,8 @@ struct Index {
     schema_version: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     media_type: Option<String>,
+    // Go programs write an empty list as `null`.
+    #[serde(default, deserialize_with = "null_is_empty")]
     manifests: Vec<Entry>,
     #[serde(flatten)]
     rest: Map<String, Value>,
@@ -38,10 +40,14 @@ struct Entry {
     media_type: String,
     digest: String,
     size: u64,
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "Map::is_empty")]
     annotations: Map<String, Value>,
     #[serde(flatten)]
     rest: Map<String, Value>,
+}
+
+fn null_is_empty<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+    Ok(Option::<T>::deserialize(from)?.unwrap_or_default())
 }
 
 impl Entry {
@@ -66,6 +72,9 @@ pub struct Stack {
     pub root: RootLooks,
     /// Some file is setuid or setgid or has capabilities.
     pub has_setid: bool,
+    /// Who extracted the layers.
+    #[serde(default)]
+    pub maker: Option<Maker>,
 }
 
 /// A layer of a [`Stack`].
@@ -116,6 +125,10 @@ impl Store {
         self.path("images/index.json")
     }
 
+    fn damaged_index_path(&self) -> PathBuf {
+        self.path("images/index.json.damaged")
+    }
+
     fn index(&self) -> Result<Index, StoreError> {
         Ok(read_json(&self.index_path())?.unwrap_or_else(|| Index {
             schema_version: 2,
@@ -126,7 +139,14 @@ impl Store {
 
     fn edit_index(&self, edit: impl FnOnce(&mut Vec<Entry>)) -> Result<(), StoreError> {
         let _lock = Lock::exclusive(&self.path("locks/index"))?;
-        let mut index = self.index()?;
+        let mut index = match self.index() {
+            // The way out of a damaged index is to begin a new one. What the old one named is not taken away, see `roots`.
+            Err(StoreError::Damaged { path, .. }) => {
+                fs::rename(&path, self.damaged_index_path()).map_err(|e| StoreError::file("set aside", &path, e))?;
+                self.index()?
+            }
+            other => other?,
+        };
         edit(&mut index.manifests);
         self.write(&self.index_path(), &serde_json::to_vec_pretty(&index).expect("maps with text keys"))
     }
@@ -150,7 +170,12 @@ impl Store {
 
     fn load(&self, entry: &Entry) -> Result<Option<Image>, StoreError> {
         let Ok(manifest) = Digest::parse(&entry.digest) else { return Ok(None) };
-        let Some(stack) = read_json::<Stack>(&self.stack_dir(&manifest).join("stack.json"))? else { return Ok(None) };
+        let Some(stack) = read_derived::<Stack>(&self.stack_dir(&manifest).join("stack.json"))? else {
+            return Ok(None);
+        };
+        if !self.suits(stack.maker) {
+            return Ok(None);
+        }
         // A layer that somebody removed by hand is pulled again.
         if stack.lowers.iter().any(|l| !self.path(l).is_dir()) {
             return Ok(None);
@@ -249,7 +274,10 @@ impl Store {
     pub(super) fn roots(&self) -> Result<Vec<String>, StoreError> {
         let index = self.index()?;
         let tags = index.manifests.iter().filter_map(|e| e.annotation(TAG_DIGEST).map(str::to_owned));
-        Ok(tags.chain(index.manifests.iter().map(|e| e.digest.clone())).collect())
+        let damaged = fs::read(self.damaged_index_path()).unwrap_or_default();
+        let damaged = String::from_utf8_lossy(&damaged);
+        let once = damaged.split('"').filter(|text| Digest::parse(text).is_ok()).map(str::to_owned);
+        Ok(tags.chain(index.manifests.iter().map(|e| e.digest.clone())).chain(once).collect())
     }
 }
 
@@ -261,4 +289,45 @@ fn platform_of(entry: &Entry) -> Option<String> {
         Some(v) => format!("{base}/{v}"),
         None => base,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_index_says_so_and_is_set_aside_by_the_next_edit() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path()).unwrap();
+        let named = format!("sha256:{}", "a".repeat(64));
+        fs::write(store.index_path(), format!("{{\"manifests\":[{{\"digest\":\"{named}\"")).unwrap();
+        assert!(matches!(store.images(), Err(StoreError::Damaged { .. })));
+        assert!(!store.forget_image("any", None).unwrap());
+        assert!(store.images().unwrap().is_empty());
+        assert_eq!(store.roots().unwrap(), [named], "what it named is not taken away");
+    }
+
+    #[test]
+    fn entries_of_other_tools_stay_as_they_are() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path()).unwrap();
+        let foreign = serde_json::json!({
+            "schemaVersion": 2,
+            "manifests": [{
+                "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                "digest": format!("sha256:{}", "b".repeat(64)),
+                "size": 7,
+                "artifactType": "x/y",
+                "annotations": { "org.opencontainers.image.ref.name": "theirs" },
+            }],
+            "annotations": { "a": "b" },
+        });
+        fs::write(store.index_path(), foreign.to_string()).unwrap();
+        store.forget_image("ours", None).unwrap();
+        let after: Value = serde_json::from_slice(&fs::read(store.index_path()).unwrap()).unwrap();
+        assert_eq!(after, foreign);
+        // As Go programs write it.
+        fs::write(store.index_path(), r#"{"schemaVersion":2,"manifests":null}"#).unwrap();
+        assert!(store.images().unwrap().is_empty());
+    }
 }

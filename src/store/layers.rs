@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::images::{Stack, StackLayer};
 use super::lock::Lock;
-use super::{Store, StoreError, Tmp, read_json};
+use super::{Maker, Store, StoreError, Tmp, read_derived};
 use crate::digest::Digest;
 use crate::layer::stack::{Element, LayerRef, RootLooks, build_fix, copy_root, plan};
 use crate::layer::{Flavor, LayerNotes};
@@ -22,6 +22,9 @@ pub struct Kept {
     pub unpacked: u64,
     /// What stacking needs to know.
     pub notes: LayerNotes,
+    /// Filled in by [`Store::commit_layer`].
+    #[serde(default)]
+    pub maker: Option<Maker>,
 }
 
 /// A layer being made by this process: a directory to fill and a file to keep the blob in.
@@ -58,10 +61,15 @@ impl Store {
         self.path("layers").join(diff_id.hex())
     }
 
-    /// Whether a layer is there, together with this blob of it: the same layer can come in several compressions, and the
-    /// image layout must have the one that the image's manifest names.
+    /// Whether a layer is there, whole and of use to us, together with this blob of it: the same layer can come in several
+    /// compressions, and the image layout must have the one that the image's manifest names.
     pub fn has_layer(&self, diff_id: &Digest, blob: &Digest) -> bool {
-        self.layer_dir(diff_id).join("notes.json").exists() && self.blob_path(blob).exists()
+        self.has_extracted(diff_id) && self.blob_path(blob).exists()
+    }
+
+    fn has_extracted(&self, diff_id: &Digest) -> bool {
+        let kept = read_derived::<Kept>(&self.layer_dir(diff_id).join("notes.json"));
+        kept.is_ok_and(|k| k.is_some_and(|k| self.suits(k.maker)))
     }
 
     /// Asks for the right to make a layer. The caller holds the store's shared lock.
@@ -92,17 +100,31 @@ impl Store {
         let blob_from = draft.tmp.path().join("blob");
         let blob_to = self.blob_path(&draft.blob);
         let notes = draft.tmp.path().join("notes.json");
-        fs::write(&notes, serde_json::to_vec(kept).expect("strings and numbers"))
+        let kept = Kept { maker: Some(self.maker.unwrap_or(Maker::SingleId)), ..kept.clone() };
+        fs::write(&notes, serde_json::to_vec(&kept).expect("strings and numbers"))
             .map_err(|e| StoreError::file("write", &notes, e))?;
         if blob_from.exists() {
             fs::rename(&blob_from, &blob_to).map_err(|e| StoreError::file("create", &blob_to, e))?;
         }
         let to = self.layer_dir(&draft.diff_id);
         // It came before in another compression: a container may rest on that one, and only the blob was missing.
-        if !to.join("notes.json").exists() {
-            draft.tmp.rename(&to)?;
+        if self.has_extracted(&draft.diff_id) {
+            return Ok(());
         }
+        // What is there is damaged or another maker's.
+        let _old = self.set_aside(&to)?;
+        draft.tmp.rename(&to)?;
         Ok(())
+    }
+
+    /// Moves a directory to where it is removed when the value is dropped, if there is one.
+    fn set_aside(&self, dir: &Path) -> Result<Option<Tmp>, StoreError> {
+        if !dir.exists() {
+            return Ok(None);
+        }
+        let tmp = self.tmp()?;
+        fs::rename(dir, tmp.path().join("old")).map_err(|e| StoreError::file("replace", dir, e))?;
+        Ok(Some(tmp))
     }
 
     /// Computes how layers (base first; blob, size, diff id) stack for the image with this manifest, and makes the small
@@ -120,7 +142,7 @@ impl Store {
         for (digest, size, diff_id) in layers {
             let dir = self.layer_dir(diff_id);
             let notes = dir.join("notes.json");
-            let kept: Kept = read_json(&notes)?
+            let kept: Kept = read_derived(&notes)?
                 .ok_or_else(|| StoreError::Damaged { path: notes, why: "expected a layer here".into() })?;
             known.push(StackLayer {
                 digest: digest.to_string(),
@@ -176,7 +198,9 @@ impl Store {
         let root = root_looks(&draft, &all, flavor)?;
         let to = self.path(&fixes);
         // One from an earlier pull is the same, since the manifest is, and a running container may rest on it.
-        if !to.exists() {
+        let there = read_derived::<Stack>(&to.join("stack.json"))?;
+        if there.is_none_or(|stack| !self.suits(stack.maker)) {
+            let _old = self.set_aside(&to)?;
             draft.rename(&to)?;
         }
         lowers.reverse();
@@ -186,6 +210,7 @@ impl Store {
             layers: known,
             lowers,
             root,
+            maker: Some(self.maker.unwrap_or(Maker::SingleId)),
             has_setid: opened.iter().any(|(_, _, notes)| notes.has_setid),
         })
     }

@@ -31,11 +31,27 @@ use rustix::fs::FlockOperation;
 
 pub use error::StoreError;
 use lock::Lock;
+use serde::{Deserialize, Serialize};
 
 /// An opened store.
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
+    /// What this process can use, see [`Store::used_as`].
+    maker: Option<Maker>,
+}
+
+/// How the layers in a store were extracted. Root's whiteouts mean nothing in a user namespace, and the other way round;
+/// with a single user id nothing has the owner that the image says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Maker {
+    /// By root.
+    Root,
+    /// In a user namespace with many ids.
+    User,
+    /// With the only id there was.
+    SingleId,
 }
 
 /// Everything below `v1/` that must exist.
@@ -72,11 +88,22 @@ impl Store {
                 let dir = root.join(dir);
                 private.create(&dir).map_err(|e| StoreError::file("create", &dir, e))?;
             }
-            let store = Store { root };
+            let store = Store { root, maker: None };
             store.write(&store.path("images/oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#)?;
             return Ok(store);
         }
-        Ok(Store { root })
+        Ok(Store { root, maker: None })
+    }
+
+    /// From here on what another kind of maker made counts as not there. Without this all of it is found.
+    pub fn used_as(mut self, maker: Maker) -> Self {
+        self.maker = Some(maker);
+        self
+    }
+
+    /// Whether what `maker` made is of use.
+    fn suits(&self, maker: Option<Maker>) -> bool {
+        self.maker.is_none_or(|own| maker.is_none_or(|m| m == own))
     }
 
     /// A path below `v1/`.
@@ -189,6 +216,14 @@ fn open_up(path: &Path) {
                 todo.push(entry.path());
             }
         }
+    }
+}
+
+/// The same for what can be made again: a damaged file counts as none.
+fn read_derived<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
+    match read_json(path) {
+        Err(StoreError::Damaged { .. }) => Ok(None),
+        other => other,
     }
 }
 

@@ -44,7 +44,9 @@ impl Keep {
             let split = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
             let (number, unit) = part.split_at(split);
             let wrong = || {
-                format!("`{part}` is no limit for recorded runs: expected a number of runs, a size such as `500MB` or `1GiB`, an age such as `30d`, or `all`")
+                format!(
+                    "`{part}` is no limit for recorded runs: expected a number of runs, a size such as `500MB` or `1GiB`, an age such as `30d`, or `all`"
+                )
             };
             let number: u64 = number.parse().map_err(|_| wrong())?;
             let times = |factor: u64| number.checked_mul(factor).ok_or_else(wrong);

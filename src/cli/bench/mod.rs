@@ -156,7 +156,12 @@ impl Stores<'_> {
     }
 }
 
-fn measure(stores: &Stores<'_>, bench: &mut Bench, ready: &mut Ready, watch: &mut Watch) -> Result<(), Box<dyn crate::error::Failure>> {
+fn measure(
+    stores: &Stores<'_>,
+    bench: &mut Bench,
+    ready: &mut Ready,
+    watch: &mut Watch,
+) -> Result<(), Box<dyn crate::error::Failure>> {
     let turns = turns(bench);
     let progress = Progress::new(turns.len());
     let mut failed = 0;
