@@ -66,10 +66,7 @@ fn make(
     let mount = stage!(span::ROOTFS_MOUNT, in stage);
     mount.set(attr::OVERLAY_LAYERS, image.stack.lowers.len());
     let mut lowers: Vec<_> = image.stack.lowers.iter().map(|l| context.store.path(l)).collect();
-    if lowers.is_empty() {
-        // An image without layers; an overlay must have one, and this directory is empty.
-        lowers.push(container.merged());
-    }
+    lowers.push(context.store.mount_points()?);
     let rootfs = open_lowers(lowers).and_then(|lowers| {
         Overlay {
             lowers: &lowers,
