@@ -157,7 +157,7 @@ fn spec(options: &RunOptions, config: &RunConfig, argv: Vec<String>, container: 
         no_new_privileges: !image.stack.has_setid,
         read_only: options.read_only,
         hosts: Vec::new(),
-        attach_at: container.merged(),
+        attach_at: container.dir().to_owned(),
     }
 }
 

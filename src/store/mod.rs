@@ -5,7 +5,7 @@
 //!   images/             an OCI image layout: oci-layout, index.json, blobs/sha256/…
 //!   layers/<diff id>/   diff/ is an overlay lower directory, notes.json what overlayfs cannot express by itself
 //!   stacks/<manifest>/  stack.json says how the image's layers stack; 0/, 1/ … are fix layers where it needs any
-//!   containers/<id>/    state.json, upper/, work/, merged/, log
+//!   containers/<id>/    state.json, upper/, work/, log; the root is attached over it
 //!   names/<name>        who has a name
 //!   mount-points/       what every container needs in its root, see [`Store::mount_points`]
 //!   traces/             recorded runs; latest/ points at the newest of each image and kind
