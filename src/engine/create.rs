@@ -66,10 +66,7 @@ fn make(
     let mount = stage!(span::ROOTFS_MOUNT, in stage);
     mount.set(attr::OVERLAY_LAYERS, image.stack.lowers.len());
     let mut lowers: Vec<_> = image.stack.lowers.iter().map(|l| context.store.path(l)).collect();
-    if lowers.is_empty() {
-        // An image without layers; an overlay must have one, and this directory is empty.
-        lowers.push(container.merged());
-    }
+    lowers.push(context.store.mount_points()?);
     let rootfs = open_lowers(lowers).and_then(|lowers| {
         Overlay {
             lowers: &lowers,
@@ -160,7 +157,7 @@ fn spec(options: &RunOptions, config: &RunConfig, argv: Vec<String>, container: 
         no_new_privileges: !image.stack.has_setid,
         read_only: options.read_only,
         hosts: Vec::new(),
-        attach_at: container.merged(),
+        attach_at: container.dir().to_owned(),
     }
 }
 

@@ -63,8 +63,6 @@ impl Store {
         }
         let make = |state: &State| {
             let tmp = self.tmp()?;
-            let merged = tmp.path().join("merged");
-            fs::create_dir(&merged).map_err(|e| StoreError::file("create", &merged, e))?;
             let path = tmp.path().join("state.json");
             fs::write(&path, to_json(state)).map_err(|e| StoreError::file("write", &path, e))?;
             let dir = self.path("containers").join(&state.id);
@@ -186,11 +184,6 @@ impl Container {
     /// Its directory.
     pub fn dir(&self) -> &Path {
         &self.dir
-    }
-
-    /// Where its root is attached.
-    pub fn merged(&self) -> PathBuf {
-        self.dir.join("merged")
     }
 
     /// Where its output is kept.

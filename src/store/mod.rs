@@ -5,8 +5,9 @@
 //!   images/             an OCI image layout: oci-layout, index.json, blobs/sha256/…
 //!   layers/<diff id>/   diff/ is an overlay lower directory, notes.json what overlayfs cannot express by itself
 //!   stacks/<manifest>/  stack.json says how the image's layers stack; 0/, 1/ … are fix layers where it needs any
-//!   containers/<id>/    state.json, upper/, work/, merged/, log
+//!   containers/<id>/    state.json, upper/, work/, log; the root is attached over it
 //!   names/<name>        who has a name
+//!   mount-points/       what every container needs in its root, see [`Store::mount_points`]
 //!   traces/             recorded runs; latest/ points at the newest of each image and kind
 //!   tmp/  locks/
 //! ```
@@ -106,6 +107,34 @@ impl Store {
         self.maker.is_none_or(|own| maker.is_none_or(|m| m == own))
     }
 
+    /// A directory with the mount points that every container needs, to lie below all layers of its image. Without it those
+    /// that the image lacks would be made in each container's own directory and removed again with it: 0.3 ms of a
+    /// warm run of `hello-world`, which has none of them.
+    pub fn mount_points(&self) -> Result<PathBuf, StoreError> {
+        let path = self.path("mount-points");
+        if path.is_dir() {
+            return Ok(path);
+        }
+        let tmp = self.tmp()?;
+        let make = |at: &Path| -> io::Result<()> {
+            for dir in ["dev", "etc", "proc", "sys"] {
+                fs::create_dir(at.join(dir))?;
+                set_mode(&at.join(dir), 0o755)?;
+            }
+            for file in ["etc/hostname", "etc/hosts", "etc/resolv.conf"] {
+                fs::File::create_new(at.join(file))?;
+                set_mode(&at.join(file), 0o644)?;
+            }
+            set_mode(at, 0o755)
+        };
+        make(tmp.path()).map_err(|e| StoreError::file("create", &path, e))?;
+        match tmp.rename(&path) {
+            // Another process was faster.
+            Err(_) if path.is_dir() => Ok(path),
+            other => other.map(|_| path),
+        }
+    }
+
     /// A path below `v1/`.
     pub fn path(&self, below: impl AsRef<Path>) -> PathBuf {
         self.root.join(below)
@@ -181,6 +210,12 @@ impl Drop for Tmp {
     }
 }
 
+/// Whatever the umask is.
+fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
+
 /// Not used by anybody else, on this machine or another that shares the store.
 fn unique_name() -> String {
     let mut random = [0u8; 16];
@@ -237,4 +272,23 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, S
     serde_json::from_slice(&bytes)
         .map(Some)
         .map_err(|e| StoreError::Damaged { path: path.to_owned(), why: e.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn mount_points_are_made_once_with_their_modes() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let path = store.mount_points().unwrap();
+        for (name, mode) in [("", 0o755), ("proc", 0o755), ("etc", 0o755), ("etc/resolv.conf", 0o644)] {
+            assert_eq!(fs::metadata(path.join(name)).unwrap().mode() & 0o7777, mode, "`{name}`");
+        }
+        let before = fs::metadata(&path).unwrap().ino();
+        assert_eq!(fs::metadata(store.mount_points().unwrap()).unwrap().ino(), before);
+        assert_eq!(fs::read_dir(store.path("tmp")).unwrap().count(), 0);
+    }
 }
