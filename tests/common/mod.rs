@@ -58,12 +58,18 @@ pub fn find(program: &str) -> Option<PathBuf> {
 
 /// Runs a program to its end, which must be a good one.
 pub fn run(program: &str, args: &[&str]) -> String {
-    let out = Command::new(find(program).unwrap_or_else(|| program.into()))
-        .args(args)
-        .output()
-        .unwrap_or_else(|e| panic!("{program}: {e}"));
+    let out = command(program).args(args).output().unwrap_or_else(|e| panic!("{program}: {e}"));
     assert!(out.status.success(), "{program} {args:?}: {}", all_of(&out));
     String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+/// A program of this machine. Where its user has never logged in, skopeo may not look for credentials in the usual place.
+pub fn command(program: &str) -> Command {
+    let mut command = Command::new(find(program).unwrap_or_else(|| program.into()));
+    if program == "skopeo" {
+        command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
+    }
+    command
 }
 
 fn all_of(out: &Output) -> String {

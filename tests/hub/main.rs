@@ -133,7 +133,7 @@ fn pull(hub: &Hub, name: &str, tag: &str, arch: &str) -> (Value, Vec<Vec<u8>>) {
 
 /// Runs a program that may not be there.
 fn tool(program: &str, args: &[&str]) -> Option<Output> {
-    match Command::new(program).args(args).output() {
+    match common::command(program).args(args).output() {
         Ok(output) => Some(output),
         Err(error) => {
             skipped(&format!("`{program}` did not start: {error}"));
