@@ -4,9 +4,10 @@ use std::io::IsTerminal as _;
 use std::path::Path;
 
 use super::args;
-use super::output::{To, print, say, style};
+use super::output::{To, clean, print, say, style};
 use super::recording::write_report;
 use super::{CliError, Done, select};
+use crate::names::attr;
 use crate::record::file::{self, Header};
 use crate::record::model::Trace;
 use crate::registry::ImageRef;
@@ -98,7 +99,45 @@ fn find(what: &str) -> Result<Trace, Box<dyn crate::error::Failure>> {
     first(&select::by_id(&store, what)?, what)
 }
 
+/// The first trace of a file, as far as it can be read; what is odd about the file is said.
 fn first(path: &Path, what: &str) -> Result<Trace, Box<dyn crate::error::Failure>> {
-    let traces = file::read(path)?;
-    Ok(traces.into_iter().next().ok_or_else(|| CliError::NoTrace(what.to_owned()))?)
+    let (traces, cut) = file::salvage(path)?;
+    if let Some(cut) = cut {
+        say(&format!(
+            "Note: `{}` ends in the middle of line {}: shown is what stands before that, {} of the broken line; spans and times are missing",
+            path.display(),
+            cut.line,
+            report::units::count(cut.spans as u64, "span"),
+        ));
+    }
+    if traces.len() > 1 {
+        say(&format!("Note: `{}` has {} traces: the first is shown", path.display(), traces.len()));
+    }
+    let trace = traces.into_iter().next().ok_or_else(|| CliError::NoTrace(what.to_owned()))?;
+    if let Some(note) = origin(&trace) {
+        say(&clean(&format!("Note: {note}")));
+    }
+    Ok(trace)
+}
+
+/// A sentence about who recorded the trace, if that matters.
+fn origin(trace: &Trace) -> Option<String> {
+    const OURS: &str = env!("CARGO_PKG_VERSION");
+    let root = trace.root()?;
+    let name: String = trace.resource.str(attr::SERVICE_NAME).unwrap_or("an unknown program").chars().take(100).collect();
+    if [attr::RUN_KIND, attr::HUB, attr::RUNTIME].iter().all(|key| root.attributes.get(key).is_none()) {
+        let waits = trace.spans.iter().any(|s| s.waits_for().next().is_some());
+        let rest = if waits { "" } else { "; what waited for what is guessed from the times" };
+        return Some(format!("recorded by `{name}`, not by trace: shown is every span, without what trace knows of its own stages{rest}"));
+    }
+    let version: String = trace.resource.str(attr::SERVICE_VERSION)?.chars().take(100).collect();
+    (numbers(&version)? > numbers(OURS)?).then(|| {
+        format!("recorded by trace {version}, newer than this {OURS}: stages this version doesn't know are shown by name only")
+    })
+}
+
+/// `1.2.3` and what follows that.
+fn numbers(version: &str) -> Option<[u64; 3]> {
+    let mut parts = version.split(['.', '-', '+']).map(|p| p.parse().ok());
+    Some([parts.next()??, parts.next()??, parts.next()??])
 }

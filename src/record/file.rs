@@ -11,12 +11,14 @@
 mod header;
 mod lenient;
 mod read;
+mod salvage;
 mod write;
 
 use std::path::PathBuf;
 
 pub use header::{Header, read_headers};
 pub use read::{parse, read};
+pub use salvage::{Cut, salvage};
 pub use write::{to_line, write};
 
 /// Largest file that is read, in bytes. A run of 200 layers is about 1 MB.

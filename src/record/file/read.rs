@@ -116,7 +116,7 @@ fn drop_repeats(spans: &mut Vec<Span>) {
     spans.retain(|_| keep.next().unwrap_or(true));
 }
 
-fn span(wire: SpanIn<'_>) -> Result<(TraceId, Option<String>, Span), String> {
+pub(super) fn span(wire: SpanIn<'_>) -> Result<(TraceId, Option<String>, Span), String> {
     let trace = wire.trace_id.trace().ok_or_else(|| {
         format!("the span `{}` has the trace id `{}`: expected 32 hex digits", shown(&wire.name), wire.trace_id.shown())
     })?;
@@ -224,14 +224,14 @@ impl<S> Default for ScopeSpans<S> {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Resource {
+pub(super) struct Resource {
     #[serde(deserialize_with = "nullable")]
-    attributes: Vec<Pair>,
+    pub(super) attributes: Vec<Pair>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct SpanIn<'a> {
+pub(super) struct SpanIn<'a> {
     #[serde(borrow, alias = "trace_id")]
     trace_id: Id<'a>,
     #[serde(borrow, alias = "span_id")]

@@ -1,0 +1,144 @@
+//! What can still be read of a file that was cut off: a disk that was full, a copy that was interrupted.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::FileError;
+use super::read::{Resource, SpanIn, attributes, bytes, parse, span};
+use crate::record::model::{Attributes, Trace, TraceId};
+
+/// How much of a cut file there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The line in which it ends, counted from 1.
+    pub line: usize,
+    /// Spans of that line that are whole.
+    pub spans: usize,
+}
+
+/// As [`read`](super::read), but of a file that ends in the middle gives what stands before the end. Fails if that is nothing.
+pub fn salvage(path: &Path) -> Result<(Vec<Trace>, Option<Cut>), FileError> {
+    let text = bytes(path)?;
+    let cut = match parse(&text, path) {
+        Ok(traces) => return Ok((traces, None)),
+        Err(cut @ FileError::Truncated { .. }) => cut,
+        Err(other) => return Err(other),
+    };
+    let begin = text.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+    let (whole, rest) = text.split_at(begin);
+    // An object over many lines has no whole lines to speak of: then all of it is the rest.
+    let (mut traces, rest) = match parse(whole, path) {
+        Ok(traces) => (traces, rest),
+        Err(_) => (Vec::new(), &text[..]),
+    };
+    let line = 1 + text[..text.len() - rest.len()].iter().filter(|b| **b == b'\n').count();
+    let spans = take(rest, &mut traces);
+    if traces.is_empty() { Err(cut) } else { Ok((traces, Some(Cut { line, spans }))) }
+}
+
+/// The whole spans of a line that is not whole. Gives how many.
+fn take(text: &[u8], traces: &mut Vec<Trace>) -> usize {
+    // Inside a string the quotes would be escaped, so neither can stand there.
+    const RESOURCE: &[u8] = b"\"resource\":";
+    const SPANS: &[u8] = b"\"spans\":";
+    let mut index: HashMap<TraceId, usize> = traces.iter().enumerate().map(|(i, t)| (t.id, i)).collect();
+    let mut resource = Attributes::new();
+    let (mut at, mut taken) = (0, 0);
+    while at < text.len() {
+        let here = &text[at..];
+        if here.starts_with(RESOURCE) {
+            at += RESOURCE.len();
+            if let Some((read, _)) = value::<Resource>(&text[at..]) {
+                resource = attributes(read.attributes);
+            }
+        } else if here.starts_with(SPANS) {
+            at += SPANS.len();
+            while let Some(b',' | b'[' | b' ' | b'\n' | b'\r' | b'\t') = text.get(at) {
+                at += 1;
+                let Some((wire, length)) = value::<SpanIn<'_>>(&text[at..]) else { continue };
+                at += length;
+                let Ok((id, state, span)) = span(wire) else { continue };
+                let trace = *index.entry(id).or_insert_with(|| {
+                    traces.push(Trace { id, state, resource: resource.clone(), spans: Vec::new() });
+                    traces.len() - 1
+                });
+                traces[trace].spans.push(span);
+                taken += 1;
+            }
+        } else {
+            at += 1;
+        }
+    }
+    taken
+}
+
+/// The JSON object that `text` begins with, and its length.
+fn value<'a, T: serde::Deserialize<'a>>(text: &'a [u8]) -> Option<(T, usize)> {
+    if text.first() != Some(&b'{') {
+        return None;
+    }
+    let mut values = serde_json::Deserializer::from_slice(text).into_iter::<T>();
+    let value = values.next()?.ok()?;
+    Some((value, values.byte_offset()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analyze::samples;
+    use crate::record::file::to_line;
+
+    fn salvaged(text: &[u8]) -> Result<(Vec<Trace>, Option<Cut>), FileError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t");
+        std::fs::write(&path, text).unwrap();
+        salvage(&path)
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_gives_the_spans_before_the_cut() {
+        let trace = samples::cold(2);
+        let line = to_line(&trace);
+        let mut last = 0;
+        for end in (0..line.len()).step_by(97) {
+            match salvaged(&line.as_bytes()[..end]) {
+                Ok((traces, Some(cut))) => {
+                    assert_eq!((traces.len(), cut.line, cut.spans), (1, 1, traces[0].spans.len()));
+                    assert_eq!(traces[0].spans[..], trace.spans[..cut.spans], "at {end}");
+                    assert_eq!(traces[0].resource, trace.resource);
+                    assert!(cut.spans >= last);
+                    last = cut.spans;
+                }
+                Ok((_, None)) => panic!("whole at {end}"),
+                Err(e) => assert!(last == 0 && (end == 0 || matches!(e, FileError::Truncated { .. })), "{e} at {end}"),
+            }
+        }
+        assert!(last + 2 >= trace.spans.len(), "{last}");
+    }
+
+    #[test]
+    fn whole_lines_before_the_cut_are_whole() {
+        let (first, mut second) = (samples::warm(), samples::warm());
+        second.id = TraceId(77);
+        let text = format!("{}\n{}", to_line(&first), &to_line(&second)[..1500]);
+        let (traces, cut) = salvaged(text.as_bytes()).unwrap();
+        assert_eq!(traces[0], first);
+        let cut = cut.unwrap();
+        assert_eq!((cut.line, traces.len()), (2, 2));
+        assert!(cut.spans > 0 && traces[1].spans.len() == cut.spans);
+        assert_eq!(salvaged(to_line(&first).as_bytes()).unwrap(), (vec![first], None));
+    }
+
+    #[test]
+    fn what_is_not_cut_is_refused_as_ever() {
+        assert!(matches!(salvaged(b"{]"), Err(FileError::NotJson { .. })));
+        assert!(matches!(salvaged(b""), Err(FileError::Empty { .. })));
+        assert!(matches!(salvaged(b"{\"resourceSpans\":[{\"resource\":{"), Err(FileError::Truncated { .. })));
+        // A writer that says `spans` inside a name.
+        let mut trace = samples::warm();
+        trace.spans[1].name = "\"spans\":[{}".into();
+        let line = to_line(&trace);
+        let (traces, _) = salvaged(&line.as_bytes()[..line.len() - 2]).unwrap();
+        assert_eq!(traces[0].spans, trace.spans);
+    }
+}
