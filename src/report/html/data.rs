@@ -107,10 +107,8 @@ fn run(trace: &Trace, analysis: &Analysis<'_>, names: &mut Table, keys: &mut Tab
     let origin = i128::from(tree.window(tree.root()).0);
     let at = |ns: u64| (i128::from(ns) - origin).clamp(-(EXACT as i128), EXACT as i128) as i64;
     let nodes = || 0..tree.len();
-    let columns = |steps: strip::Steps| match steps.is_empty() {
-        true => Vec::new(),
-        false => strip::columns(&steps, analysis.wall(), COLUMNS).iter().map(|v| v.round() as u64).collect(),
-    };
+    let whole = |values: Vec<f64>| values.iter().map(|v| v.round() as u64).collect();
+    let (rate, active) = (strip::wire_rate(analysis), strip::active_layers(analysis));
     Run {
         id: trace.id.to_string(),
         title: words(trace, analysis).0,
@@ -157,8 +155,8 @@ fn run(trace: &Trace, analysis: &Analysis<'_>, names: &mut Table, keys: &mut Tab
             .filter(|(_, waits)| !waits.is_empty())
             .collect(),
         path: analysis.segments.iter().map(|s| (s.node, at(s.start), at(s.end))).collect(),
-        rate: columns(strip::wire_rate(analysis)),
-        active: columns(strip::active_layers(analysis)),
+        rate: whole(strip::means(&rate, analysis.wall(), COLUMNS)),
+        active: whole(strip::greatest(&active, analysis.wall(), COLUMNS)),
     }
 }
 

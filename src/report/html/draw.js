@@ -178,7 +178,7 @@ function drawOverview() {
       });
     };
     // What the run was busy with: the children of the root, where there are no strips.
-    if (run.rate.length + run.active.length === 0) {
+    if (![...run.rate, ...run.active].some((v) => v > 0)) {
       for (const child of nodes[0].children) {
         const span = child.spans[r];
         if (span < 0) continue;

@@ -37,14 +37,27 @@ pub fn active_layers(analysis: &Analysis<'_>) -> Steps {
     sum(analysis, &parts)
 }
 
-/// The greatest value.
-pub fn peak(steps: &Steps) -> f64 {
-    steps.iter().map(|s| s.1).fold(0.0, f64::max)
+/// The mean in each of `columns` equal parts of `wall` ns: what came in a burst shorter than a part counts with its share
+/// of it, and a picture of a million requests is no larger than one of ten.
+pub fn means(steps: &Steps, wall: u64, columns: usize) -> Vec<f64> {
+    let mut out = vec![0.0; columns];
+    let width = wall as f64 / columns.max(1) as f64;
+    if width <= 0.0 {
+        return out;
+    }
+    for (i, (from, value)) in steps.iter().enumerate().filter(|(_, s)| s.1 > 0.0) {
+        let (from, to) = (*from as f64, steps.get(i + 1).map_or(wall, |s| s.0) as f64);
+        let (first, last) = ((from / width) as usize, (to / width) as usize);
+        for (k, slot) in out.iter_mut().enumerate().take(last + 1).skip(first) {
+            let (left, right) = (k as f64 * width, (k + 1) as f64 * width);
+            *slot += value * (to.min(right) - from.max(left)).max(0.0) / width;
+        }
+    }
+    out
 }
 
-/// The greatest value in each of `columns` equal parts of `wall` ns: what is short is still seen, and a picture of a million
-/// requests is no larger than one of ten.
-pub fn columns(steps: &Steps, wall: u64, columns: usize) -> Vec<f64> {
+/// The greatest value in each of `columns` equal parts of `wall` ns: what is short is still seen.
+pub fn greatest(steps: &Steps, wall: u64, columns: usize) -> Vec<f64> {
     let mut out = vec![0.0; columns];
     let column = |ns: u64| (u128::from(ns) * columns as u128 / u128::from(wall.max(1))) as usize;
     for (i, (from, value)) in steps.iter().enumerate() {
@@ -99,18 +112,20 @@ mod tests {
         // 4000 B and 1000 B in 200 µs each: 20 and 5 MB/s.
         let rounded: Vec<_> = steps.iter().map(|(at, v)| (at / 1000, (v / 1e6).round())).collect();
         assert_eq!(rounded, [(100, 20.0), (200, 25.0), (300, 5.0), (400, 0.0)]);
-        assert_eq!(peak(&steps).round(), 25e6);
+        // The mean over 500 µs each: 4000 + 1000 bytes in 1 ms, all in the first half.
+        let means = means(&steps, 1_000_000, 2);
+        assert!((means[0] - 10e6).abs() < 1.0 && means[1] == 0.0, "{means:?}");
     }
 
     #[test]
     fn layers_at_work_and_columns() {
         let trace = samples::cold(6);
         let steps = active_layers(&Analysis::of(&trace).unwrap());
-        assert_eq!(peak(&steps), 3.0);
+        assert_eq!(steps.iter().map(|s| s.1).fold(0.0, f64::max), 3.0);
         assert_eq!(steps.last().unwrap().1, 0.0);
         // From 25 to 26 and from 50 to 100 of 100.
         let steps = vec![(25, 2.0), (26, 0.0), (50, 1.0), (60, 3.0)];
-        assert_eq!(columns(&steps, 100, 4), [0.0, 2.0, 3.0, 3.0]);
-        assert_eq!(columns(&steps, 0, 2).len(), 2);
+        assert_eq!(greatest(&steps, 100, 4), [0.0, 2.0, 3.0, 3.0]);
+        assert_eq!((greatest(&steps, 0, 2).len(), means(&steps, 0, 2).len()), (2, 2));
     }
 }

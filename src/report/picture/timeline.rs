@@ -4,8 +4,7 @@
 //! there in full in the title of its group.
 
 use super::palette::Work;
-use super::strip::{self, Steps};
-use super::{Anchor, Ink, Pen, Rect, Scene, Shape, WIDTH, font, ticks};
+use super::{Anchor, Ink, Pen, Rect, Scene, Shape, WIDTH, font, strip, ticks};
 use crate::analyze::Analysis;
 use crate::analyze::facts::facts;
 use crate::names::attr;
@@ -51,9 +50,7 @@ pub fn timeline(trace: &Trace, analysis: &Analysis<'_>) -> Scene {
     y = legend(&mut pen, analysis, &rows, y);
     let top = y + 16.0;
     let bottom = top + rows.len() as f64 * ROW;
-    let strips =
-        [("MB/s", strip::wire_rate(analysis), Work::Network), ("layers", strip::active_layers(analysis), Work::Pull)];
-    let strips: Vec<_> = strips.into_iter().filter(|(_, steps, _)| !steps.is_empty()).collect();
+    let strips = strips(analysis, &columns);
     let end = bottom + strips.len() as f64 * (STRIP + 10.0);
     for i in (1..rows.len()).step_by(2) {
         pen.fill(MARGIN - 8.0, top + i as f64 * ROW, WIDTH - 2.0 * MARGIN + 16.0, ROW, Ink::Panel);
@@ -67,9 +64,9 @@ pub fn timeline(trace: &Trace, analysis: &Analysis<'_>) -> Scene {
         one_row(&mut pen, analysis, row, &columns, top + i as f64 * ROW);
     }
     let mut y = bottom;
-    for (unit, steps, work) in &strips {
+    for strip in &strips {
         y += 10.0;
-        one_strip(&mut pen, unit, steps, *work, analysis.wall(), &columns, y);
+        one_strip(&mut pen, strip, &columns, y);
         y += STRIP;
     }
     y = footer(&mut pen, analysis, left_out, y + 8.0);
@@ -313,38 +310,45 @@ fn busy(analysis: &Analysis<'_>, nodes: &[usize], place: impl Fn(u64, u64) -> (f
     out
 }
 
-fn one_strip(pen: &mut Pen, unit: &str, steps: &Steps, work: Work, wall: u64, columns: &Columns, y: f64) {
+/// A quantity over time, one value for each pixel of the lane.
+struct Strip {
+    name: &'static str,
+    most: String,
+    work: Work,
+    values: Vec<f64>,
+}
+
+fn strips(analysis: &Analysis<'_>, columns: &Columns) -> Vec<Strip> {
+    let pixels = (columns.lane.1 - columns.lane.0) as usize;
+    let peak = |values: &[f64]| values.iter().copied().fold(0.0, f64::max);
+    let rate = strip::means(&strip::wire_rate(analysis), analysis.wall(), pixels);
+    let layers = strip::greatest(&strip::active_layers(analysis), analysis.wall(), pixels);
+    let rate = Strip { name: "on the wire", most: units::rate(peak(&rate)), work: Work::Network, values: rate };
+    let most = units::count(peak(&layers) as u64, "layer");
+    let layers = Strip { name: "layers at work", most, work: Work::Pull, values: layers };
+    [rate, layers].into_iter().filter(|s| peak(&s.values) > 0.0).collect()
+}
+
+fn one_strip(pen: &mut Pen, strip: &Strip, columns: &Columns, y: f64) {
     let (left, right) = columns.lane;
-    let peak = strip::peak(steps);
-    let (name, top_label) = if unit == "MB/s" {
-        ("on the wire", units::rate(peak))
-    } else {
-        ("layers at work", units::count(peak as u64, "layer"))
-    };
-    let title = format!("{name}: at most {top_label}");
-    pen.group(title, |pen| {
-        let height = |value: f64| y + STRIP - (STRIP - 4.0) * value / peak.max(f64::MIN_POSITIVE);
-        let values = strip::columns(steps, wall, (right - left) as usize);
-        let width = (right - left) / values.len().max(1) as f64;
+    let peak = strip.values.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
+    let most = format!("at most {}", strip.most);
+    pen.group(format!("{}: {most}", strip.name), |pen| {
+        let height = |value: f64| y + STRIP - (STRIP - 4.0) * value / peak;
+        let width = (right - left) / strip.values.len().max(1) as f64;
         let mut line = vec![(left, y + STRIP)];
-        for (i, value) in values.iter().enumerate() {
+        for (i, value) in strip.values.iter().enumerate() {
             let x = left + i as f64 * width;
             line.extend([(x, height(*value)), (x + width, height(*value))]);
         }
         line.push((right, y + STRIP));
-        pen.0.push(Shape::Area(corners(line), Ink::Work(work)));
+        pen.0.push(Shape::Area(corners(line), Ink::Work(strip.work)));
         pen.line((left, y + STRIP), (right, y + STRIP), Ink::Muted, 1.0);
         let x = left - 12.0;
-        pen.text((x, y + STRIP / 2.0 + 4.0), Anchor::End, BODY, Ink::Text, name, x - MARGIN);
-        pen.text(
-            (right + 10.0, y + 12.0),
-            Anchor::Start,
-            SMALL,
-            Ink::Muted,
-            &format!("at most {top_label}"),
-            WIDTH - MARGIN - right - 10.0,
-        );
-        pen.text((right + 10.0, y + STRIP), Anchor::Start, SMALL, Ink::Muted, "0", 60.0);
+        pen.text((x, y + STRIP / 2.0 + 4.0), Anchor::End, BODY, Ink::Text, strip.name, x - MARGIN);
+        let x = right + 10.0;
+        pen.text((x, y + 12.0), Anchor::Start, SMALL, Ink::Muted, &most, WIDTH - MARGIN - x);
+        pen.text((x, y + STRIP), Anchor::Start, SMALL, Ink::Muted, "0", 60.0);
     });
 }
 
