@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
+use rustix::fs::FileType;
+use rustix::io::{Errno, ReadWriteFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::error::ContainerError;
@@ -59,7 +60,23 @@ struct Stream<'a> {
     from: Option<OwnedFd>,
     to: BorrowedFd<'a>,
     number: u8,
+    /// A pipe or socket: it can be full for long, and can be written to without waiting.
+    fills_up: bool,
+    /// Bytes taken since the process exited.
+    drained: usize,
 }
+
+impl<'a> Stream<'a> {
+    fn new(from: OwnedFd, to: BorrowedFd<'a>, number: u8) -> Self {
+        let kind = rustix::fs::fstat(to).map(|s| FileType::from_raw_mode(s.st_mode));
+        let fills_up = matches!(kind, Ok(FileType::Fifo | FileType::Socket));
+        Stream { from: Some(from), to, number, fills_up, drained: 0 }
+    }
+}
+
+/// What a pipe can hold at the exit (pipe(7), for ordinary users). More comes from somebody who is not in the container:
+/// without namespaces, a process that it left behind.
+const MOST_AFTER_EXIT: usize = 1 << 20;
 
 /// Passes output on and signals in until the process has exited and its output is drained.
 ///
@@ -72,10 +89,7 @@ pub fn pass(
     mut log: Option<&mut File>,
 ) -> Result<Passed, ContainerError> {
     let (stdout, stderr) = (io::stdout(), io::stderr());
-    let mut streams = [
-        Stream { from: Some(output.out), to: stdout.as_fd(), number: 1 },
-        Stream { from: Some(output.err), to: stderr.as_fd(), number: 2 },
-    ];
+    let mut streams = [Stream::new(output.out, stdout.as_fd(), 1), Stream::new(output.err, stderr.as_fd(), 2)];
     let mut buffer = vec![0u8; 64 * 1024];
     let (mut first, mut last) = (None, None);
     let mut exited: Option<Mono> = None;
@@ -105,15 +119,13 @@ pub fn pass(
             }
         }
         if ready[1] {
-            match signals.take() {
-                Action::Forward(signal) => send(child, signal),
-                Action::Kill => send(child, rustix::process::Signal::KILL),
-                Action::Nothing => {}
-            }
+            pass_on(child, signals);
         }
         let mut moved = false;
         for (i, stream) in streams.iter_mut().enumerate() {
-            if ready[2 + i] && stream.take(&mut buffer, log.as_deref_mut())? {
+            // Somebody who reads us slowly must not keep signals from the container, nor us from ending.
+            let mut stuck = || pass_on(child, signals) && exited.is_some();
+            if ready[2 + i] && stream.take(&mut buffer, log.as_deref_mut(), exited.is_some(), &mut stuck)? {
                 let now = Mono::now();
                 first = first.or(Some(now));
                 last = Some(now);
@@ -128,14 +140,37 @@ pub fn pass(
     }
 }
 
+/// Passes one signal on; whether the user wants an end.
+fn pass_on(child: &Child, signals: &mut Signals) -> bool {
+    use rustix::process::Signal;
+    match signals.take() {
+        Action::Forward(signal) => {
+            send(child, signal);
+            matches!(signal, Signal::INT | Signal::TERM | Signal::QUIT | Signal::HUP)
+        }
+        Action::Kill => {
+            send(child, Signal::KILL);
+            true
+        }
+        Action::Nothing => false,
+    }
+}
+
 fn send(child: &Child, signal: rustix::process::Signal) {
     // It may have exited in between; then there is nobody to tell.
     let _ = rustix::process::pidfd_send_signal(&child.pidfd, signal);
 }
 
 impl Stream<'_> {
-    /// Moves what is there; whether there was something.
-    fn take(&mut self, buffer: &mut [u8], log: Option<&mut File>) -> Result<bool, ContainerError> {
+    /// Moves what is there; whether there was something. `stuck` is asked again and again while the user's side takes
+    /// nothing, and says whether to give it up.
+    fn take(
+        &mut self,
+        buffer: &mut [u8],
+        log: Option<&mut File>,
+        exited: bool,
+        stuck: &mut dyn FnMut() -> bool,
+    ) -> Result<bool, ContainerError> {
         let Some(from) = &self.from else { return Ok(false) };
         let n = match rustix::io::read(from, &mut *buffer) {
             Ok(0) => {
@@ -153,25 +188,45 @@ impl Stream<'_> {
             // A full disk must not stop the container; the user still sees its output.
             let _ = log.write_all(&header).and_then(|()| log.write_all(data));
         }
-        if write_all(self.to, data).is_err() {
+        if exited {
+            self.drained += n;
+        }
+        if self.write_all(data, stuck).is_err() || self.drained > MOST_AFTER_EXIT {
             self.from = None;
         }
         Ok(true)
     }
+
+    fn write_all(&mut self, mut data: &[u8], stuck: &mut dyn FnMut() -> bool) -> Result<(), Errno> {
+        /// Current position, pwritev2(2).
+        const HERE: u64 = u64::MAX;
+        while !data.is_empty() {
+            let written = if self.fills_up {
+                rustix::io::pwritev2(self.to, &[io::IoSlice::new(data)], HERE, ReadWriteFlags::NOWAIT)
+            } else {
+                rustix::io::write(self.to, data)
+            };
+            match written {
+                Ok(n) => data = &data[n..],
+                Err(Errno::INTR) => {}
+                // Full, or somebody made our terminal non-blocking.
+                Err(Errno::AGAIN) => {
+                    if stuck() {
+                        return Err(Errno::AGAIN);
+                    }
+                    let mut fds = [PollFd::from_borrowed_fd(self.to, PollFlags::OUT)];
+                    let _ = poll(&mut fds, Some(&LOOK_FOR_SIGNALS));
+                }
+                // A kernel that knows no such write here.
+                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::SPIPE) if self.fills_up => {
+                    self.fills_up = false;
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
 }
 
-fn write_all(to: BorrowedFd<'_>, mut data: &[u8]) -> Result<(), Errno> {
-    while !data.is_empty() {
-        match rustix::io::write(to, data) {
-            Ok(n) => data = &data[n..],
-            Err(Errno::INTR) => {}
-            // Somebody made our terminal or pipe non-blocking.
-            Err(Errno::AGAIN) => {
-                let mut fds = [PollFd::from_borrowed_fd(to, PollFlags::OUT)];
-                let _ = poll(&mut fds, None);
-            }
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(())
-}
+/// How long a signal may wait while nobody takes the output.
+const LOOK_FOR_SIGNALS: rustix::event::Timespec = rustix::event::Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
