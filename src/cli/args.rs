@@ -14,6 +14,34 @@ pub struct Cli {
     pub command: Command,
 }
 
+impl Cli {
+    /// From the words of the command line.
+    pub fn read() -> Result<Self, clap::Error> {
+        let is_run = std::env::args_os().nth(1).is_some_and(|word| word == "run");
+        if is_run && let Ok(OnlyRun { verbose, command: RunCommand::Run(args) }) = OnlyRun::try_parse() {
+            return Ok(Cli { verbose, command: Command::Run(args) });
+        }
+        // Help and errors of `run` too: they speak of everything there is.
+        Cli::try_parse()
+    }
+}
+
+/// [`Cli`] with `run` as its only command. To build the parsers of all commands takes longer than to parse, and `run` is
+/// the one whose time counts.
+#[derive(Debug, Parser)]
+#[command(name = "trace", disable_help_subcommand = true)]
+struct OnlyRun {
+    #[arg(long, global = true)]
+    verbose: bool,
+    #[command(subcommand)]
+    command: RunCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum RunCommand {
+    Run(Box<Run>),
+}
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a container and show where the time went
@@ -421,4 +449,23 @@ pub fn duration(text: &str) -> Result<std::time::Duration, String> {
     };
     let number: u64 = number.parse().map_err(|_| wrong())?;
     number.checked_mul(seconds).map(std::time::Duration::from_secs).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_is_parsed_alike_both_ways() {
+        for words in [
+            "trace run hello-world",
+            "trace run --verbose -e A=1 -e B --name=x -u 1:2 --cold --network host debian:12 sh -c --rm",
+            "trace run --rm --hub localhost:5000 -- image -x --verbose",
+        ] {
+            let words: Vec<_> = words.split(' ').collect();
+            let OnlyRun { verbose, command: RunCommand::Run(args) } = OnlyRun::try_parse_from(&words).unwrap();
+            let all = Cli::try_parse_from(&words).unwrap();
+            assert_eq!(format!("{:?}", Cli { verbose, command: Command::Run(args) }), format!("{all:?}"), "{words:?}");
+        }
+    }
 }

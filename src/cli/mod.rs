@@ -15,8 +15,6 @@ mod run;
 mod select;
 mod show;
 
-use clap::Parser;
-
 use self::args::{Cli, Command, Hub, Image};
 use crate::error::Failure;
 use crate::record::Mono;
@@ -32,7 +30,7 @@ impl<E: Failure + 'static> From<E> for Box<dyn Failure> {
 
 /// Parses the command line and does what it says. `started` is when the program began.
 pub fn main(started: Mono) -> u8 {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
