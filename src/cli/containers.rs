@@ -158,9 +158,9 @@ pub fn prune(args: &args::Prune) -> Done {
     store.collect_locks(&mut patience())?;
     let (traces, size) = store.prune_traces(&args.keep_traces.unwrap_or_else(super::recording::limits))?;
     if traces > 0 {
-        print(&format!("Removed {}: {} freed\n", units::count(traces as u64, "recorded run"), units::bytes(size)));
+        print(format!("Removed {}: {} freed\n", units::count(traces as u64, "recorded run"), units::bytes(size)));
     }
-    print(&format!(
+    print(format!(
         "Removed {}, {} and {}: {} freed\n",
         units::count(removed, "container"),
         units::count(collected.layers, "layer"),

@@ -27,7 +27,7 @@ pub(super) fn ratios(pen: &mut Pen, c: &Comparison, y: f64) -> f64 {
         pen.fill(MARGIN - 8.0, y + i as f64 * ROW, WIDTH - 2.0 * MARGIN + 16.0, ROW, Ink::Panel);
     }
     if let Some(axis) = &axis {
-        axis.draw(pen, y, bottom, |v| factor(v));
+        axis.draw(pen, y, bottom, factor);
         let x = axis.x(1.0);
         pen.line((x, y - 4.0), (x, bottom), Ink::Text, 1.4);
     }
