@@ -13,3 +13,4 @@ mod ordinary_user;
 mod other_tools;
 mod printed;
 mod running;
+mod statistics;
