@@ -75,7 +75,9 @@ fn run(number: u64) -> Trace {
     if cold {
         let pull = add(Some(root), span::IMAGE_PULL, 3_000_000, 30_000_000 + vary() * 1000);
         let layer = add(Some(pull), span::LAYER_PULL, 4_000_000, 20_000_000 + vary() * 1000);
-        for stage in [span::LAYER_DOWNLOAD, span::LAYER_VERIFY, span::LAYER_DECOMPRESS, span::LAYER_EXTRACT, span::LAYER_COMMIT] {
+        for stage in
+            [span::LAYER_DOWNLOAD, span::LAYER_VERIFY, span::LAYER_DECOMPRESS, span::LAYER_EXTRACT, span::LAYER_COMMIT]
+        {
             let stage = add(Some(layer), stage, 5_000_000, 10_000_000 + vary() * 1000);
             for phase in [span::HTTP_GET, span::HTTP_WAIT, span::HTTP_RECEIVE] {
                 add(Some(stage), phase, 5_100_000, 1_000_000 + vary() * 1000);
@@ -88,7 +90,10 @@ fn run(number: u64) -> Trace {
     attributes.set(attr::RUN_KIND, if cold { "cold" } else { "warm" });
     attributes.set(attr::HUB, "builtin");
     attributes.set(attr::RUNTIME, "builtin");
-    let resource = Attributes::new().with(attr::SERVICE_NAME, "trace").with(attr::HOST_NAME, "bench").with(attr::OS_VERSION, "6.18.0");
+    let resource = Attributes::new()
+        .with(attr::SERVICE_NAME, "trace")
+        .with(attr::HOST_NAME, "bench")
+        .with(attr::OS_VERSION, "6.18.0");
     Trace { id, state: None, resource, spans }
 }
 

@@ -151,7 +151,7 @@ fn presence(out: &mut String, c: &Comparison, style: &Style) {
         return;
     }
     out.push('\n');
-    let [a, b] = words::names(c, style).map(|n| n.to_uppercase());
+    let [a, b] = words::names(c, style).map(|n| title(&n));
     let mut rows = vec![vec!["HAPPENED IN".to_owned(), a, b]];
     rows.extend(
         shown
@@ -208,6 +208,11 @@ fn durations(out: &mut String, c: &Comparison, style: &Style) {
     }
 }
 
+/// A name as the head of a column; an id stays as it is.
+fn title(name: &str) -> String {
+    if name.contains(|c: char| c.is_ascii_digit()) { name.to_owned() } else { name.to_uppercase() }
+}
+
 /// What may stand in a line of durations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Columns {
@@ -247,12 +252,12 @@ impl Columns {
     fn title(self, [a, b]: &[String; 2]) -> String {
         match self {
             Columns::Phase => "TOOK".to_owned(),
-            Columns::A => a.to_uppercase(),
-            Columns::B => b.to_uppercase(),
+            Columns::A => title(a),
+            Columns::B => title(b),
             Columns::IntervalA | Columns::IntervalB | Columns::IntervalRatio => "95 %".to_owned(),
             Columns::Ratio => "RATIO".to_owned(),
             Columns::P => "P".to_owned(),
-            Columns::Verdict => format!("{} IS", b.to_uppercase()),
+            Columns::Verdict => format!("{} IS", title(b)),
         }
     }
 
@@ -269,6 +274,8 @@ impl Columns {
             Columns::IntervalRatio => {
                 p.ratio.and_then(|r| words::interval_of_ratios(r.interval, style)).unwrap_or_default()
             }
+            // Of too few runs it says nothing.
+            Columns::P if matches!(p.verdict, Verdict::TooFew { .. }) => String::new(),
             Columns::P => p.p_holm.map_or(String::new(), words::p_value),
             Columns::Verdict => words::verdict(p.verdict, names, style),
         }

@@ -93,7 +93,10 @@ fn strangers_names_steer_neither_terminal_nor_page() {
     assert!(!text.contains('\x1b') && !text.contains('\x07'), "{text:?}");
     assert!(text.contains("The hubs differ"), "{text}");
     let page = markdown::markdown(&c);
-    assert!(!page.contains('\x1b') && !page.contains("<script") && !page.contains("<img") && !page.contains("<b>"), "{page}");
+    assert!(
+        !page.contains('\x1b') && !page.contains("<script") && !page.contains("<img") && !page.contains("<b>"),
+        "{page}"
+    );
     assert!(page.contains("red \\| &lt;script&gt;") && !page.contains("[l]("), "{page}");
     // Every row of a table has as many cells as its head.
     for table in page.split("\n\n").filter(|t| t.starts_with('|')) {
@@ -112,13 +115,16 @@ fn strangers_names_steer_neither_terminal_nor_page() {
 
 #[test]
 fn ratios_and_ps_read_well() {
-    for (ratio, text) in [(0.0126, "0.013×"), (0.0994, "0.099×"), (0.0996, "0.10×"), (1.049, "1.05×"), (12.34, "12.3×"), (231.0, "231×")] {
+    for (ratio, text) in
+        [(0.0126, "0.013×"), (0.0994, "0.099×"), (0.0996, "0.10×"), (1.049, "1.05×"), (12.34, "12.3×"), (231.0, "231×")]
+    {
         assert_eq!(units::ratio(ratio, &Style::default()), text);
     }
     for (p, text) in [(1e-9, "<0.0001"), (0.0004, "0.0004"), (0.013, "0.013"), (0.42, "0.42"), (1.0, "1.00")] {
         assert_eq!(words::p_value(p), text);
     }
-    let interval = |low, high| words::interval_of_times(Some(stats::Interval { low, high }), &Style::default()).unwrap();
+    let interval =
+        |low, high| words::interval_of_times(Some(stats::Interval { low, high }), &Style::default()).unwrap();
     assert_eq!(interval(4.1e6, 4.3e6), "4.10 to 4.30 ms");
     assert_eq!(interval(5.27e5, 6.42e6), "527 µs to 6.42 ms");
 }
