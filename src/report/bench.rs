@@ -3,6 +3,7 @@
 use super::comparison::{markdown::cell, words};
 use super::{Style, sgr, table, text, units};
 use crate::analyze::bench::{Against, Bench, OURS, Row, rows};
+use crate::analyze::groups::Verdict;
 
 /// For people; ends with a line break.
 pub fn text(bench: &Bench, style: &Style) -> String {
@@ -17,16 +18,7 @@ pub fn text(bench: &Bench, style: &Style) -> String {
     let mut cells =
         vec![["KIND", "ENGINE", "RUNS", "MEDIAN", "95 %", "SPREAD", "RATIO", "95 %", ""].map(str::to_owned).to_vec()];
     cells.extend(rows.iter().map(|r| line(r, style)));
-    // What matters least goes where the line is short.
-    for drop in [5, 4, 6] {
-        let width: usize =
-            (0..cells[0].len()).map(|i| 3 + cells.iter().map(|r| text::width(&r[i])).max().unwrap_or(0)).sum();
-        if width > style.columns() + 3 {
-            cells.iter_mut().for_each(|r| {
-                r.remove(drop);
-            });
-        }
-    }
+    fit(&mut cells, style);
     out.push_str(&table::table(&cells, style));
     for sentence in notes(bench, &rows, style) {
         for line in text::wrap(&sentence, style.columns(), 10, style.unicode) {
@@ -35,6 +27,22 @@ pub fn text(bench: &Bench, style: &Style) -> String {
         }
     }
     out
+}
+
+/// Columns that say nothing go, and where the line is short those that matter least. Called by place: 4 is the median's interval, 5 the spread, 7
+/// the ratio's interval.
+fn fit(cells: &mut [Vec<String>], style: &Style) {
+    let empty = |i: usize, cells: &[Vec<String>]| cells.iter().skip(1).all(|r| r[i].is_empty());
+    let mut kept: Vec<usize> = (0..cells[0].len()).filter(|i| !empty(*i, cells)).collect();
+    for least in [5, 4, 7] {
+        let width = |i: &usize| 3 + cells.iter().map(|r| text::width(&r[*i])).max().unwrap_or(0);
+        if kept.iter().map(width).sum::<usize>() > style.columns() + 3 {
+            kept.retain(|i| *i != least);
+        }
+    }
+    for row in cells {
+        *row = kept.iter().map(|i| std::mem::take(&mut row[*i])).collect();
+    }
 }
 
 fn title(bench: &Bench, style: &Style) -> String {
@@ -50,20 +58,23 @@ fn line(r: &Row, style: &Style) -> Vec<String> {
     vec![
         r.kind.clone(),
         style.clean(&r.engine).into_owned(),
-        if r.failed > 0 { format!("{} (+{} failed)", r.runs, r.failed) } else { r.runs.to_string() },
+        r.runs.to_string(),
         units::precise(r.median_ns.round() as u64, style),
         words::interval_of_times(r.interval_ns, style).unwrap_or_default(),
         r.variation.map_or(String::new(), |v| format!("{:.0} %", v * 100.0)),
         against.map_or(String::new(), |a| format!("{} {}", units::ratio(a.ratio, style), of(a))),
         against.and_then(|a| words::interval_of_ratios(a.interval, style)).unwrap_or_default(),
-        against.map_or(String::new(), verdict),
+        against.map_or(String::new(), |a| verdict(a, r.runs, style)),
     ]
 }
 
-fn verdict(a: &Against) -> String {
+fn verdict(a: &Against, runs: usize, style: &Style) -> String {
     match (a.certain, a.ratio < 1.0) {
         (true, true) => "faster".to_owned(),
         (true, false) => "slower".to_owned(),
+        (false, _) if runs < a.needed => {
+            words::verdict(Verdict::TooFew { needed: a.needed }, &Default::default(), style)
+        }
         (false, _) => "unclear".to_owned(),
     }
 }
@@ -77,6 +88,10 @@ fn notes(bench: &Bench, rows: &[Row], style: &Style) -> Vec<String> {
     };
     if rows.iter().any(|r| r.kind == "cold") {
         out.push(format!("Cold: {cold}. Engines and kinds took turns."));
+    }
+    for r in rows.iter().filter(|r| r.failed > 0) {
+        let failed = units::count(r.failed as u64, "run");
+        out.push(format!("{failed} of {} {} failed and count nowhere.", style.clean(&r.engine), r.kind));
     }
     let outliers: usize = rows.iter().map(|r| r.outliers).sum();
     if outliers > 0 {
@@ -158,5 +173,107 @@ pub fn pointer(bench: &Bench) -> String {
         format!("`trace compare bench:{id}` shows the phases of these runs side by side")
     } else {
         format!("bench {id}; `trace ls` lists its runs")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analyze::bench::{BenchRun, Engine, Machine, Plan, SCHEMA, Skipped};
+
+    fn bench(rounds: usize) -> Bench {
+        let engine = |name: &str| Engine {
+            name: name.to_owned(),
+            version: "1".to_owned(),
+            command: vec![name.to_owned(), "run".to_owned(), "a|b".to_owned()],
+            note: String::new(),
+        };
+        let mut runs = Vec::new();
+        for round in 0..rounds {
+            for (engine, kind, ms) in
+                [("trace", "cold", 40), ("podman", "cold", 500), ("trace", "warm", 10), ("podman", "warm", 300)]
+            {
+                let slow = if round == 7 && engine == "trace" && kind == "warm" { 50 } else { 1 };
+                runs.push(BenchRun {
+                    engine: engine.to_owned(),
+                    kind: kind.to_owned(),
+                    round,
+                    process_ns: (ms * 1_000_000 + round as u64 * 10_007) * slow,
+                    exit_code: if round == 5 && engine == "podman" { 125 } else { 0 },
+                    start_unix_ns: 1,
+                    trace_id: None,
+                });
+            }
+        }
+        Bench {
+            schema: SCHEMA.to_owned(),
+            id: "0123456789abcdef0123456789abcdef".to_owned(),
+            started_unix_ns: 1,
+            finished: true,
+            plan: Plan {
+                image: "hello-world".to_owned(),
+                command: vec!["\x1b[31mx".to_owned()],
+                hub: "builtin".to_owned(),
+                cold: rounds,
+                warm: rounds,
+                vs: vec!["podman".to_owned()],
+                cold_level: "page-cache".to_owned(),
+            },
+            machine: Machine {
+                host: "h".into(),
+                arch: "amd64".into(),
+                kernel: "6".into(),
+                processors: 2,
+                version: "0".into(),
+            },
+            engines: vec![engine("trace"), engine("podman")],
+            skipped: vec![Skipped { name: "docker".to_owned(), why: "not installed".to_owned() }],
+            runs,
+        }
+    }
+
+    #[test]
+    fn the_table_fits_and_keeps_the_verdict() {
+        for width in [60, 80, 120, 200] {
+            let text = text(&bench(10), &Style { width, color: false, unicode: true });
+            for line in text.lines() {
+                assert!(text::width(line) <= width, "{} of {width}: {line}", text::width(line));
+            }
+            assert!(text.contains("faster") && text.contains("slower") && !text.contains('\x1b'), "{text}");
+            let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(flat.contains("docker did not take part: not installed"), "{flat}");
+            assert!(
+                flat.contains("page cache dropped") && flat.contains("1 run far from the median of its row"),
+                "{flat}"
+            );
+            assert!(flat.contains("1 run of podman cold failed"), "{flat}");
+        }
+        let wide = text(&bench(10), &Style { width: 200, color: false, unicode: true });
+        assert!(wide.contains("95 %") && wide.contains("SPREAD"), "{wide}");
+    }
+
+    #[test]
+    fn few_runs_have_no_verdict() {
+        let text = text(&bench(2), &Style::default());
+        assert!(text.contains("n ≥ 5") && !text.contains("faster") && !text.contains("slower"), "{text}");
+        assert!(text.contains("Too few runs to be certain of anything: at least 5"), "{text}");
+        let mut none = bench(0);
+        none.finished = false;
+        assert!(super::text(&none, &Style::default()).contains("No run was finished."));
+    }
+
+    #[test]
+    fn markdown_and_json_say_the_same() {
+        let bench = bench(10);
+        let page = markdown(&bench);
+        let table: Vec<&str> = page.lines().filter(|l| l.starts_with('|')).collect();
+        let bars = |l: &str| l.replace("\\|", "").matches('|').count();
+        assert!(table.len() == 6 && table.iter().all(|l| bars(l) == bars(table[0])), "{page}");
+        assert!(page.contains("a\\|b") && !page.contains('\x1b'), "{page}");
+        let value: serde_json::Value = serde_json::from_str(&json(&bench)).unwrap();
+        assert_eq!(value["summary"].as_array().unwrap().len(), 4);
+        assert_eq!(value["summary"][0]["median_ns"], 40_045_031.5);
+        // What was written can be read again, so that a bench goes on from it.
+        assert_eq!(serde_json::from_value::<Bench>(value).unwrap(), bench);
     }
 }
