@@ -31,6 +31,10 @@ pub enum ContainerError {
     WorkingDir { dir: String },
     #[error("cannot become the container's user: its ids are not among those that this host gives you")]
     Unmapped,
+    #[error(
+        "cannot mount `/proc` in the new container: the kernel refuses a new one where parts of the old one are hidden"
+    )]
+    ProcRefused,
     #[error("cannot use user `{user}`: {why}")]
     User { user: String, why: String },
     #[error("no command given, and image `{image}` names none")]
@@ -79,6 +83,7 @@ impl ContainerError {
                     _ => format!("open the image's `/{name}`"),
                 }
             }
+            Step::MountProc if fault.errno == Errno::PERM => return Self::ProcRefused,
             Step::MountProc => "mount `/proc`".to_owned(),
             Step::MountDev => "mount `/dev`".to_owned(),
             Step::MountDevPts => "mount `/dev/pts`".to_owned(),
@@ -124,7 +129,7 @@ impl Failure for ContainerError {
             Self::Overlay { .. } | Self::UpperUnsupported { .. } => "mount",
             Self::Cgroup { .. } => "cgroup",
             Self::Clone { .. } => "clone",
-            Self::Init { .. } | Self::MountPoint { .. } => "init",
+            Self::Init { .. } | Self::MountPoint { .. } | Self::ProcRefused => "init",
             Self::User { .. } | Self::Unmapped => "user",
             Self::NoCommand { .. } | Self::ZeroByte { .. } | Self::WorkingDir { .. } => "config",
             Self::NotFound { .. } | Self::NoSuchFile { .. } => "command_not_found",
@@ -138,6 +143,9 @@ impl Failure for ContainerError {
         match self {
             Self::Clone { hint, .. } => hint.clone(),
             Self::NoNamespaces { hint, .. } => Some(hint.clone()),
+            Self::ProcRefused => Some(
+                "inside another container: give that one all of /proc (docker: `--security-opt systempaths=unconfined`), or run without a container by `--isolation none`".into(),
+            ),
             Self::Unmapped => Some(
                 "they are those of your ranges in /etc/subuid and /etc/subgid, if the package `uidmap` is installed; `-u 0` runs as yourself".into(),
             ),

@@ -1,0 +1,150 @@
+//! Giving up what the program must not have, inside the new root.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, mount};
+
+use super::die_with_engine;
+use super::exec::first_refused;
+use super::mounts::NOSUID_NODEV_NOEXEC;
+use super::report::{At, Fault, Step};
+use crate::container::plan::Plan;
+use crate::sys;
+
+/// Gives the first candidate that must not be executed, see `exec::leads_to_engine`.
+pub(super) fn harden(plan: &Plan) -> Result<Option<usize>, Fault> {
+    mask(plan)?;
+    if plan.read_only_root {
+        rustix::mount::mount_remount(c"/", MountFlags::BIND | MountFlags::RDONLY | MountFlags::NODEV, c"")
+            .at(Step::ReadOnlyRoot)?;
+    }
+    sys::exec::new_session_keyring();
+    let entered = enter_working_dir(plan);
+    // While every program can be read, which its user perhaps may only execute.
+    let mut refused = first_refused(plan);
+    // The bounding set first, while CAP_SETPCAP is there to do it.
+    for capability in 0..=plan.last_capability {
+        if plan.capabilities & (1u64 << capability) == 0 {
+            drop_from_bounding(capability).nth(Step::BoundingSet, capability as usize)?;
+        }
+    }
+    if plan.set_groups {
+        rustix::thread::set_thread_groups(&plan.groups).at(Step::Groups)?;
+    }
+    // Group before user: afterwards the right to change it is gone.
+    rustix::thread::set_thread_res_gid(plan.gid, plan.gid, plan.gid).at(Step::Gid)?;
+    rustix::thread::set_thread_res_uid(plan.uid, plan.uid, plan.uid).at(Step::Uid)?;
+    set_capabilities(plan).at(Step::Capabilities)?;
+    // Changing ids clears the death signal (prctl(2)), so it is set again by the user that the program will run as.
+    die_with_engine(plan)?;
+    if plan.no_new_privileges {
+        rustix::thread::set_no_new_privs(true).at(Step::NoNewPrivileges)?;
+    }
+    // A directory that root cannot enter (a squashed network mount) may still be open to the user.
+    if entered.is_err() {
+        enter_working_dir(plan)?;
+        refused = first_refused(plan);
+    }
+    if !sys::exec::working_dir_is_reachable() {
+        return Err(Fault { step: Step::WorkingDir, errno: Errno::XDEV, detail: 0 });
+    }
+    stdio(plan)?;
+    sys::exec::close_from_3_on_exec().at(Step::Descriptors)?;
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    sys::signal::reset_for_exec();
+    Ok(refused)
+}
+
+fn mask(plan: &Plan) -> Result<(), Fault> {
+    // /dev is ours, yet what hides other files is checked before it is trusted (CVE-2025-31133).
+    let null = rustix::fs::stat(c"/dev/null").at(Step::CheckNull)?;
+    let is_null = rustix::fs::FileType::from_raw_mode(null.st_mode) == rustix::fs::FileType::CharacterDevice
+        && (rustix::fs::major(null.st_rdev), rustix::fs::minor(null.st_rdev)) == (1, 3);
+    if !is_null {
+        return Err(Fault { step: Step::CheckNull, errno: Errno::NODEV, detail: 0 });
+    }
+    for (i, path) in plan.masked.iter().enumerate() {
+        let hidden = match rustix::mount::mount_bind(c"/dev/null", *path) {
+            // A directory cannot be covered by a file; an empty read-only one covers it.
+            Err(Errno::NOTDIR | Errno::ISDIR) => {
+                mount(c"tmpfs", *path, c"tmpfs", NOSUID_NODEV_NOEXEC | MountFlags::RDONLY, Some(c"size=0"))
+            }
+            other => other,
+        };
+        match hidden {
+            Ok(()) | Err(Errno::NOENT) => {}
+            other => other.nth(Step::Mask, i)?,
+        }
+    }
+    for (i, path) in plan.read_only.iter().enumerate() {
+        match rustix::mount::mount_bind_recursive(*path, *path) {
+            Ok(()) => {
+                rustix::mount::mount_remount(*path, MountFlags::BIND | MountFlags::RDONLY | NOSUID_NODEV_NOEXEC, c"")
+                    .nth(Step::ReadOnly, i)?
+            }
+            Err(Errno::NOENT) => {}
+            other => other.nth(Step::ReadOnly, i)?,
+        }
+    }
+    Ok(())
+}
+
+/// As docker does, a missing working directory is made, owned by root. Symlinks of the image are followed; a magic link of
+/// /proc is not, since the engine's descriptors are still open here and lead to the host (CVE-2024-21626).
+fn enter_working_dir(plan: &Plan) -> Result<(), Fault> {
+    let open = |at: BorrowedFd<'_>, name: &CStr| {
+        rustix::fs::openat2(
+            at,
+            name,
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+            ResolveFlags::NO_MAGICLINKS,
+        )
+    };
+    let mut dir = open(CWD, c"/").at(Step::WorkingDir)?;
+    for (i, part) in plan.cwd_parts.iter().enumerate() {
+        dir = match open(dir.as_fd(), part) {
+            Err(Errno::NOENT) => {
+                rustix::fs::mkdirat(&dir, part.as_c_str(), Mode::from_raw_mode(0o755)).nth(Step::WorkingDir, i)?;
+                open(dir.as_fd(), part)
+            }
+            other => other,
+        }
+        .nth(Step::WorkingDir, i)?;
+    }
+    rustix::process::fchdir(&dir).at(Step::WorkingDir)
+}
+
+fn drop_from_bounding(capability: u32) -> Result<(), Errno> {
+    rustix::thread::remove_capability_from_bounding_set(rustix::thread::CapabilitySet::from_bits_retain(
+        1u64 << capability,
+    ))
+}
+
+fn set_capabilities(plan: &Plan) -> Result<(), Errno> {
+    use rustix::thread::{CapabilitySet, CapabilitySets};
+    // For another user than root the kernel has cleared the sets at the change of id; execve would not bring them back.
+    let kept = if plan.uid.is_root() { plan.capabilities } else { 0 };
+    let kept = CapabilitySet::from_bits_retain(kept);
+    rustix::thread::set_capabilities(
+        None,
+        CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() },
+    )?;
+    match rustix::thread::clear_ambient_capability_set() {
+        Ok(()) | Err(Errno::INVAL) => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+fn stdio(plan: &Plan) -> Result<(), Fault> {
+    if let Some(out) = &plan.stdout {
+        rustix::stdio::dup2_stdout(out).nth(Step::Stdio, 1)?;
+    }
+    if let Some(err) = &plan.stderr {
+        rustix::stdio::dup2_stderr(err).nth(Step::Stdio, 2)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! What the new process does between clone and exec.
+//!
+//! It shares its parent's memory while the parent is suspended, so it makes system calls only: every path, argument and
+//! mount has been prepared in [`Plan`]. It leaves a stamp in [`Report`] at each border between stages, and on failure
+//! the step and errno; nothing of `tracing` is touched here.
+//!
+//! Order matters and is explained where it does. The rule for paths: before pivot_root the image's tree is reached only
+//! through descriptors opened beneath its root without following symlinks; after it, the image is all there is.
+
+mod exec;
+mod harden;
+mod mounts;
+mod report;
+
+use std::os::fd::AsFd;
+
+use rustix::fs::Mode;
+use rustix::io::Errno;
+
+pub use mounts::DEVICES;
+pub use report::{Border, Fault, Report, Step};
+
+use self::report::At;
+use super::plan::Plan;
+use crate::sys;
+
+/// Entry of the new process. Returns the exit status for the case that it could not exec.
+pub fn main(plan: &Plan, report: &Report) -> u8 {
+    report.stamp(Border::Cloned);
+    let fault = match prepare(plan, report) {
+        Ok(refused) => exec::exec(plan, refused),
+        Err(fault) => fault,
+    };
+    report.failed(fault);
+    125
+}
+
+fn prepare(plan: &Plan, report: &Report) -> Result<Option<usize>, Fault> {
+    namespaces(plan)?;
+    report.stamp(Border::Namespaces);
+    let root = plan.rootfs.as_fd();
+    mounts::attach_root(plan)?;
+    mounts::mounts(plan, root)?;
+    report.stamp(Border::Mounts);
+    mounts::pivot(root)?;
+    report.stamp(Border::Pivoted);
+    let refused = harden::harden(plan)?;
+    report.stamp(Border::Hardened);
+    Ok(refused)
+}
+
+fn namespaces(plan: &Plan) -> Result<(), Fault> {
+    // What is made from here on has the mode that is asked for, whatever the caller's umask; the program gets 022.
+    rustix::process::umask(Mode::empty());
+    // A session of its own takes the user's terminal away as controlling terminal: the container cannot push input into
+    // it (TIOCSTI), and Ctrl-C reaches the container only through us.
+    rustix::process::setsid().at(Step::Session)?;
+    for end in &plan.readers {
+        sys::exec::close_in_new_process(*end);
+    }
+    die_with_engine(plan)?;
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).at(Step::ParentDeath)?;
+    for (i, procs) in plan.join_cgroups.iter().enumerate() {
+        rustix::io::write(procs, b"0").nth(Step::JoinCgroup, i)?;
+    }
+    // Only now: the root of a cgroup namespace is the cgroup that its creator is in. Without a cgroup of its own, too:
+    // the names of the host's are nobody's business.
+    sys::clone::unshare_cgroup().at(Step::CgroupNamespace)?;
+    if plan.new_uts {
+        rustix::system::sethostname(plan.hostname.to_bytes()).at(Step::HostName)?;
+    }
+    if plan.new_net {
+        sys::net::loopback_up().at(Step::Loopback)?;
+    }
+    Ok(())
+}
+
+/// Our parent is the engine. If it is killed, the container must not run on unseen. The signal comes only if the engine
+/// dies from now on. If it was killed before, its ends of our output, of which ours are closed, have gone: they are closed
+/// before the signal would be sent.
+pub(super) fn die_with_engine(plan: &Plan) -> Result<(), Fault> {
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).at(Step::ParentDeath)?;
+    let Some(stdout) = &plan.stdout else { return Ok(()) };
+    let mut ends = [rustix::event::PollFd::new(stdout, rustix::event::PollFlags::empty())];
+    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    rustix::event::poll(&mut ends, Some(&now)).at(Step::ParentDeath)?;
+    if ends[0].revents().contains(rustix::event::PollFlags::ERR) {
+        return Err(Fault { step: Step::ParentDeath, errno: Errno::SRCH, detail: 0 });
+    }
+    Ok(())
+}

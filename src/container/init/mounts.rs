@@ -1,0 +1,252 @@
+//! The container's mounts: its root, the kernel's filesystems, devices and files of ours; then the change of root.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, mount_change, move_mount,
+    open_tree, unmount,
+};
+
+use super::report::{At, Fault, Step};
+use crate::container::plan::{Bind, CgroupView, Plan, SysMount};
+use crate::sys;
+
+/// Mounts the image's tree in our own mount namespace, where pivot_root can find it.
+pub(super) fn attach_root(plan: &Plan) -> Result<(), Fault> {
+    // Nothing mounted from here on may be seen by the host, and no unmount there may reach us.
+    mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).at(Step::PrivateMounts)?;
+    move_mount(&plan.rootfs, c"", CWD, plan.attach_at.as_c_str(), MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .at(Step::AttachRoot)
+}
+
+/// Opens a directory of the image that a kernel filesystem will cover. A symlink there is refused: mounts would land
+/// where it points (CVE-2026-41579).
+fn mount_point(root: BorrowedFd<'_>, name: &CStr, detail: usize) -> Result<OwnedFd, Fault> {
+    let open = || {
+        rustix::fs::openat2(
+            root,
+            name,
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+            ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
+        )
+    };
+    match open() {
+        Err(Errno::NOENT) => {
+            rustix::fs::mkdirat(root, name, Mode::from_raw_mode(0o755)).nth(Step::MountPoint, detail)?;
+            open().nth(Step::MountPoint, detail)
+        }
+        other => other.nth(Step::MountPoint, detail),
+    }
+}
+
+/// Mounts a kernel filesystem on the directory `at`, by making it the working directory: no path is resolved again.
+fn mount_on(
+    at: BorrowedFd<'_>,
+    source: &CStr,
+    kind: &CStr,
+    flags: MountFlags,
+    data: Option<&CStr>,
+) -> Result<(), Errno> {
+    rustix::process::fchdir(at)?;
+    mount(source, c".", kind, flags, data)
+}
+
+/// The directory that was just mounted on `name`.
+fn mounted(root: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    rustix::fs::openat2(
+        root,
+        name,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+        ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS,
+    )
+}
+
+pub(super) const NOSUID_NODEV_NOEXEC: MountFlags =
+    MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
+
+/// Everything that is mounted in the new root.
+pub(super) fn mounts(plan: &Plan, root: BorrowedFd<'_>) -> Result<(), Fault> {
+    let proc = mount_point(root, c"proc", 0)?;
+    mount_on(proc.as_fd(), c"proc", c"proc", NOSUID_NODEV_NOEXEC, None).at(Step::MountProc)?;
+    let dev = dev(plan, root)?;
+    let sys = mount_point(root, c"sys", 2)?;
+    match plan.sys {
+        SysMount::Fresh => {
+            mount_on(sys.as_fd(), c"sysfs", c"sysfs", NOSUID_NODEV_NOEXEC | MountFlags::RDONLY, None)
+                .at(Step::MountSys)?;
+            cgroup(plan, root)?;
+        }
+        // With the host's network namespace and without power over it, the kernel gives no new sysfs.
+        SysMount::Host => {
+            let tree = open_tree(
+                CWD,
+                c"/sys",
+                OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE,
+            )
+            .at(Step::MountSys)?;
+            sys::mount::set_read_only_recursive(tree.as_fd()).at(Step::MountSys)?;
+            attach(tree.as_fd(), sys.as_fd()).at(Step::MountSys)?;
+        }
+    }
+    files(plan, root, dev.as_fd())
+}
+
+fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
+    move_mount(
+        tree,
+        c"",
+        target,
+        c"",
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH,
+    )
+}
+
+/// /dev is a tmpfs on which device nodes have no effect; the allowed devices are the host's, bound one by one. A node
+/// that the container makes with its CAP_MKNOD therefore opens nothing, here or in the root (mounted nodev).
+fn dev(plan: &Plan, root: BorrowedFd<'_>) -> Result<OwnedFd, Fault> {
+    let point = mount_point(root, c"dev", 1)?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::STRICTATIME;
+    mount_on(point.as_fd(), c"tmpfs", c"tmpfs", flags, Some(c"mode=755,size=65536k")).at(Step::MountDev)?;
+    let dev = mounted(root, c"dev").at(Step::MountDev)?;
+    // The root directory is still the host's. Only mounts of our own namespace can be cloned, hence opened here.
+    let host = rustix::fs::openat(CWD, c"/dev", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .at(Step::MountDev)?;
+    for (i, name) in DEVICES.iter().enumerate() {
+        let source = open_tree(&host, *name, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
+            .nth(Step::DeviceNode, i)?;
+        let target = rustix::fs::openat(
+            &dev,
+            *name,
+            OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+            Mode::from_raw_mode(0o666),
+        )
+        .nth(Step::DeviceNode, i)?;
+        attach(source.as_fd(), target.as_fd()).nth(Step::DeviceNode, i)?;
+    }
+    for (i, (name, target)) in DEV_LINKS.iter().enumerate() {
+        rustix::fs::symlinkat(*target, &dev, *name).nth(Step::DevLink, i)?;
+    }
+    let directory = |name: &'static CStr, mode| -> Result<OwnedFd, Errno> {
+        rustix::fs::mkdirat(&dev, name, Mode::from_raw_mode(mode))?;
+        rustix::fs::openat(&dev, name, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+    };
+    let pts = directory(c"pts", 0o755).at(Step::MountDevPts)?;
+    let noexec_nosuid = MountFlags::NOSUID | MountFlags::NOEXEC;
+    mount_on(pts.as_fd(), c"devpts", c"devpts", noexec_nosuid, Some(plan.devpts_options.as_c_str()))
+        .at(Step::MountDevPts)?;
+    let shm = directory(c"shm", 0o777).at(Step::MountShm)?;
+    mount_on(shm.as_fd(), c"shm", c"tmpfs", NOSUID_NODEV_NOEXEC, Some(c"mode=1777,size=65536k")).at(Step::MountShm)?;
+    let mqueue = directory(c"mqueue", 0o755).at(Step::MountMqueue)?;
+    mount_on(mqueue.as_fd(), c"mqueue", c"mqueue", NOSUID_NODEV_NOEXEC, None).at(Step::MountMqueue)?;
+    Ok(dev)
+}
+
+/// The host's devices that every container has.
+pub const DEVICES: [&CStr; 6] = [c"null", c"zero", c"full", c"random", c"urandom", c"tty"];
+
+const DEV_LINKS: [(&CStr, &CStr); 6] = [
+    (c"fd", c"/proc/self/fd"),
+    (c"stdin", c"/proc/self/fd/0"),
+    (c"stdout", c"/proc/self/fd/1"),
+    (c"stderr", c"/proc/self/fd/2"),
+    (c"core", c"/proc/kcore"),
+    (c"ptmx", c"pts/ptmx"),
+];
+
+fn cgroup(plan: &Plan, root: BorrowedFd<'_>) -> Result<(), Fault> {
+    const POINT: &CStr = c"sys/fs/cgroup";
+    let flags = NOSUID_NODEV_NOEXEC | MountFlags::RDONLY;
+    let open = || mounted(root, POINT);
+    match &plan.cgroup_view {
+        CgroupView::None => Ok(()),
+        CgroupView::V2 => {
+            let point = open().at(Step::MountCgroup)?;
+            mount_on(point.as_fd(), c"cgroup", c"cgroup2", flags, None).at(Step::MountCgroup)
+        }
+        // One directory per hierarchy on a tmpfs, as on a host of that kind.
+        CgroupView::V1(hierarchies) => {
+            let point = open().at(Step::MountCgroup)?;
+            mount_on(point.as_fd(), c"tmpfs", c"tmpfs", NOSUID_NODEV_NOEXEC, Some(c"mode=755"))
+                .at(Step::MountCgroup)?;
+            let tmpfs = open().at(Step::MountCgroup)?;
+            for (i, h) in hierarchies.iter().enumerate() {
+                let name = h.name.as_c_str();
+                rustix::fs::mkdirat(&tmpfs, name, Mode::from_raw_mode(0o555)).nth(Step::MountCgroup, i)?;
+                let dir = rustix::fs::openat(&tmpfs, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+                    .nth(Step::MountCgroup, i)?;
+                mount_on(dir.as_fd(), c"cgroup", h.kind, flags, h.options.as_deref()).nth(Step::MountCgroup, i)?;
+            }
+            rustix::process::fchdir(&tmpfs).at(Step::MountCgroup)?;
+            rustix::mount::mount_remount(c".", MountFlags::BIND | flags, c"").at(Step::MountCgroup)
+        }
+    }
+}
+
+/// /etc/hosts and its like: written to the tmpfs of /dev, bound over the image's files and unlinked there, so that the
+/// container's layer stays as the image made it and nothing has to be created and removed on disk.
+fn files(plan: &Plan, root: BorrowedFd<'_>, dev: BorrowedFd<'_>) -> Result<(), Fault> {
+    for (i, file) in plan.files.iter().enumerate() {
+        bind_file(file, dev, root).nth(Step::BindFile, i)?;
+    }
+    Ok(())
+}
+
+fn bind_file(file: &Bind, tmpfs: BorrowedFd<'_>, root: BorrowedFd<'_>) -> Result<(), Errno> {
+    // The image may have a symlink here (resolv.conf often is one): it is followed inside the root, as docker does.
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let open = |flags: OFlags| {
+        // openat2 refuses a mode where nothing is created.
+        let mode = if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(0o644) } else { Mode::empty() };
+        rustix::fs::openat2(root, file.target, flags | OFlags::CLOEXEC, mode, resolve)
+    };
+    let target = match open(OFlags::PATH) {
+        Err(Errno::NOENT) => {
+            match rustix::fs::mkdirat(root, c"etc", Mode::from_raw_mode(0o755)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(e) => return Err(e),
+            }
+            // A dangling symlink stays what it is: the program would not find the file with docker either.
+            match open(OFlags::CREATE | OFlags::RDONLY | OFlags::NONBLOCK) {
+                Ok(fd) => fd,
+                Err(Errno::NOENT | Errno::LOOP) => return Ok(()),
+                Err(e) => return Err(e),
+            }
+        }
+        other => other?,
+    };
+    let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&target)?.st_mode);
+    if kind != rustix::fs::FileType::RegularFile {
+        return Ok(());
+    }
+    let copy = rustix::fs::openat(
+        tmpfs,
+        file.name,
+        OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC,
+        Mode::from_raw_mode(0o644),
+    )?;
+    let mut rest = file.content.as_slice();
+    while !rest.is_empty() {
+        match rustix::io::write(&copy, rest) {
+            Ok(n) => rest = &rest[n..],
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    let source = open_tree(tmpfs, file.name, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
+    attach(source.as_fd(), target.as_fd())?;
+    rustix::fs::unlinkat(tmpfs, file.name, rustix::fs::AtFlags::empty())
+}
+
+/// Makes `root` the root.
+pub(super) fn pivot(root: BorrowedFd<'_>) -> Result<(), Fault> {
+    rustix::process::fchdir(root).at(Step::PivotRoot)?;
+    // Both arguments the same: the old root ends up mounted over the new one, and is detached by the next call.
+    rustix::process::pivot_root(c".", c".").at(Step::PivotRoot)?;
+    unmount(c".", UnmountFlags::DETACH).at(Step::DetachOldRoot)?;
+    rustix::process::chdir(c"/").at(Step::DetachOldRoot)
+}
