@@ -12,7 +12,7 @@ use crate::container::signals::Signals;
 use crate::hub::{self, Hub};
 use crate::layer::Flavor;
 use crate::names::{attr, span};
-use crate::record::Stage;
+use crate::record::{Mono, Stage};
 use crate::registry::{Client, ImageConfig, Options, Origin, Resolved};
 use crate::stage;
 use crate::store::images::{Document, Image};
@@ -197,6 +197,9 @@ enum Turn {
     Done(Box<Image>),
 }
 
+/// After how long the user is told why nothing happens.
+const TELL_AFTER_NS: u64 = 1_000_000_000;
+
 /// Of several processes that miss the same image one pulls it; the others wait and take what it made.
 async fn claim_image(context: &Context<'_>, stage: &Stage, wanted: &Wanted) -> Result<Turn, EngineError> {
     let key = wanted.key();
@@ -204,8 +207,14 @@ async fn claim_image(context: &Context<'_>, stage: &Stage, wanted: &Wanted) -> R
         return Ok(Turn::Ours(lock));
     }
     let wait = stage!(span::PULL_WAIT, in stage);
+    let mut patience = Some(Mono::now());
     let lock = loop {
         tokio::time::sleep(ASK_AGAIN).await;
+        if patience.is_some_and(|begun| Mono::now().since(begun) > TELL_AFTER_NS) {
+            patience = None;
+            let image = wanted.image.familiar();
+            context.observer.event(Event::Note(format!("waiting for another trace process that pulls `{image}`")));
+        }
         match context.store.try_claim_image(&key) {
             Ok(Some(lock)) => break lock,
             Ok(None) => {}
