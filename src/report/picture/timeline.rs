@@ -22,6 +22,8 @@ const BAR: f64 = 12.0;
 const INDENT: f64 = 13.0;
 const MARK: f64 = 16.0;
 const STRIP: f64 = 44.0;
+/// Heights that differ by less are one in two decimals.
+const LEVEL: f64 = 0.005;
 /// Pieces of the critical path closer than this are drawn as one.
 const GAP: f64 = 1.0;
 
@@ -357,8 +359,8 @@ fn corners(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     let mut out: Vec<(f64, f64)> = Vec::new();
     for point in points {
         if let [.., (_, y0), last] = out.as_mut_slice()
-            && *y0 == point.1
-            && last.1 == point.1
+            && (*y0 - point.1).abs() < LEVEL
+            && (last.1 - point.1).abs() < LEVEL
         {
             *last = point;
         } else {
