@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use trace_run::record::model::{Attributes, Kind, Span, SpanId, Status, Trace, TraceId};
+use trace_run::record::model::{Attributes, Kind, Origin, Span, SpanId, Status, Trace, TraceId};
 use trace_run::report::{Format, Style, render};
 
 const SPANS: u64 = 100_000;
@@ -32,9 +32,10 @@ fn trace() -> Trace {
             events: Vec::new(),
             links: Vec::new(),
             status: Status::Unset,
+            origin: 0,
         }
     });
-    Trace { id: TraceId(1), state: None, resource: Attributes::new(), spans: spans.collect() }
+    Trace { id: TraceId(1), state: None, origins: vec![Origin::default()], spans: spans.collect() }
 }
 
 fn formats(c: &mut Criterion) {

@@ -12,6 +12,7 @@ pub mod container;
 pub mod digest;
 pub mod engine;
 pub mod error;
+pub mod formats;
 pub mod hub;
 pub mod layer;
 pub mod names;

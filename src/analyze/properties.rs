@@ -49,12 +49,13 @@ pub(crate) fn any_trace() -> impl Strategy<Value = Trace> {
                 events: Vec::new(),
                 links: links.into_iter().map(link).collect(),
                 status: Status::Unset,
+                origin: 0,
             }
         });
     prop::collection::vec(span, 1..25).prop_map(|spans| Trace {
         id: TraceId(1),
         state: None,
-        resource: Attributes::new(),
+        origins: Vec::new(),
         spans,
     })
 }

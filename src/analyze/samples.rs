@@ -2,7 +2,7 @@
 //! begin of the run.
 
 use crate::names::{attr, span};
-use crate::record::model::{Attributes, Key, Kind, Link, Span, SpanId, Status, Trace, TraceId};
+use crate::record::model::{Attributes, Key, Kind, Link, Origin, Scope, Span, SpanId, Status, Trace, TraceId};
 
 /// Where all samples begin, ns since the Unix epoch.
 pub(crate) const EPOCH: u64 = 1_700_000_000_000_000_000;
@@ -15,7 +15,8 @@ impl Sample {
     pub(crate) fn new() -> Self {
         let resource = Attributes::new().with(attr::SERVICE_NAME, "trace").with(attr::HOST_ARCH, "amd64");
         let id = TraceId(0x4f2a_91c0_0000_0000_0000_0000_0000_0001);
-        Sample(Trace { id, state: None, resource, spans: Vec::new() })
+        let origin = Origin { resource, scope: Scope { name: "trace.test".into(), ..Scope::default() } };
+        Sample(Trace { id, state: None, origins: vec![origin], spans: Vec::new() })
     }
 
     /// A span from `start` to `end` µs under `parent`.
@@ -32,6 +33,7 @@ impl Sample {
             events: Vec::new(),
             links: Vec::new(),
             status: Status::Unset,
+            origin: 0,
         });
         id
     }

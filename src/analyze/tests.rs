@@ -292,7 +292,7 @@ fn runs_are_compared_only_where_that_says_something() {
     assert_eq!(compare(&warm, &warm), None, "same kind");
     cold.spans[c].status = crate::record::model::Status::Error("x".into());
     assert_eq!(compare(&warm, &cold), None, "failed");
-    let empty = Trace { id: TraceId(1), state: None, resource: Default::default(), spans: Vec::new() };
+    let empty = Trace { id: TraceId(1), state: None, origins: Vec::new(), spans: Vec::new() };
     assert_eq!(compare(&warm, &empty), None);
     assert!(Analysis::of(&empty).is_none());
 }

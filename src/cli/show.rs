@@ -125,7 +125,7 @@ fn origin(trace: &Trace) -> Option<String> {
     const OURS: &str = env!("CARGO_PKG_VERSION");
     let root = trace.root()?;
     let name: String =
-        trace.resource.str(attr::SERVICE_NAME).unwrap_or("an unknown program").chars().take(100).collect();
+        trace.resource().str(attr::SERVICE_NAME).unwrap_or("an unknown program").chars().take(100).collect();
     if [attr::RUN_KIND, attr::HUB, attr::RUNTIME].iter().all(|key| root.attributes.get(key).is_none()) {
         let waits = trace.spans.iter().any(|s| s.waits_for().next().is_some());
         let rest = if waits { "" } else { "; what waited for what is guessed from the times" };
@@ -133,7 +133,7 @@ fn origin(trace: &Trace) -> Option<String> {
             "recorded by `{name}`, not by trace: shown is every span, without what trace knows of its own stages{rest}"
         ));
     }
-    let version: String = trace.resource.str(attr::SERVICE_VERSION)?.chars().take(100).collect();
+    let version: String = trace.resource().str(attr::SERVICE_VERSION)?.chars().take(100).collect();
     (numbers(&version)? > numbers(OURS)?).then(|| {
         format!("recorded by trace {version}, newer than this {OURS}: stages this version doesn't know are shown by name only")
     })

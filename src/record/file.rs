@@ -5,8 +5,7 @@
 //! trace. What we read may come from anywhere, so reading is tolerant in form (numbers for strings, names for
 //! enums, base64 ids, snake case, null, unknown fields, a pretty-printed object) and bounded in size and depth.
 //!
-//! What the model cannot hold is lost in reading: instrumentation scopes, dropped counts, a second resource in the same
-//! trace, `kvlistValue` keeps its pairs as a list of lists, `bytesValue` its base64 text.
+//! What the model cannot hold is lost in reading: dropped counts, flags, schema URLs, the `tracestate` of links.
 
 mod header;
 mod lenient;
@@ -17,7 +16,7 @@ mod write;
 use std::path::PathBuf;
 
 pub use header::{Header, read_headers};
-pub use read::{parse, read};
+pub use read::{parse, read, sane_times};
 pub use salvage::{Cut, salvage};
 pub use write::{to_line, write};
 

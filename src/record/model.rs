@@ -51,6 +51,10 @@ pub enum Value {
     Bool(bool),
     /// Array, elements usually of one kind.
     Array(Vec<Value>),
+    /// Pairs in their order. Ours never write one.
+    Map(Vec<(String, Value)>),
+    /// Bytes that are no text. Ours never write any.
+    Bytes(Vec<u8>),
 }
 
 impl From<&str> for Value {
@@ -281,6 +285,8 @@ pub struct Span {
     pub links: Vec<Link>,
     /// How it ended.
     pub status: Status,
+    /// Who recorded it: its place in [`Trace::origins`].
+    pub origin: u32,
 }
 
 impl Span {
@@ -295,6 +301,26 @@ impl Span {
     }
 }
 
+/// Which library recorded a span: OTLP's instrumentation scope.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Scope {
+    /// Its name, e.g. `trace`; may be empty.
+    pub name: String,
+    /// Its version; may be empty.
+    pub version: String,
+    /// Details.
+    pub attributes: Attributes,
+}
+
+/// Which program recorded a span, and which library in it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Origin {
+    /// OTLP's resource: the program, its process and host.
+    pub resource: Attributes,
+    /// The library.
+    pub scope: Scope,
+}
+
 /// One recorded run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trace {
@@ -302,13 +328,24 @@ pub struct Trace {
     pub id: TraceId,
     /// W3C `tracestate` it was joined with, if any; kept for export.
     pub state: Option<String>,
-    /// Who and where.
-    pub resource: Attributes,
+    /// Who recorded the spans, the root's first. One for a run of ours; a trace that went through several programs has more.
+    pub origins: Vec<Origin>,
     /// Spans in no particular order.
     pub spans: Vec<Span>,
 }
 
 impl Trace {
+    /// Who recorded the root, and where.
+    pub fn resource(&self) -> &Attributes {
+        static NOBODY: Attributes = Attributes(Vec::new());
+        self.origins.first().map_or(&NOBODY, |o| &o.resource)
+    }
+
+    /// Who recorded this span of it.
+    pub fn origin(&self, span: &Span) -> Option<&Origin> {
+        self.origins.get(span.origin as usize)
+    }
+
     /// The root: the span whose parent is not in this trace; of several the longest.
     pub fn root(&self) -> Option<&Span> {
         let ids: std::collections::HashSet<SpanId> = self.spans.iter().map(|s| s.id).collect();

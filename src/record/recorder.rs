@@ -11,7 +11,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::{LookupSpan, Registry};
 
 use super::clock::{Anchor, Mono};
-use super::model::{Attributes, Kind, Span, SpanId, Status, Trace, TraceId};
+use super::model::{Attributes, Kind, Origin, Scope, Span, SpanId, Status, Trace, TraceId};
 
 /// The caller's span that this trace hangs under (W3C trace context).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,7 +124,10 @@ impl Recorder {
     pub fn finish(&self, resource: Attributes) -> Trace {
         let mut spans = std::mem::take(&mut *self.0.finished.lock().unwrap_or_else(PoisonError::into_inner));
         spans.sort_by_key(|s| (s.start, std::cmp::Reverse(s.end)));
-        Trace { id: self.0.trace, state: self.0.remote.as_ref().and_then(|r| r.state.clone()), resource, spans }
+        let scope =
+            Scope { name: "trace".into(), version: env!("CARGO_PKG_VERSION").into(), attributes: Attributes::new() };
+        let state = self.0.remote.as_ref().and_then(|r| r.state.clone());
+        Trace { id: self.0.trace, state, origins: vec![Origin { resource, scope }], spans }
     }
 }
 
@@ -159,6 +162,7 @@ where
             events: Vec::new(),
             links: Vec::new(),
             status: Status::Unset,
+            origin: 0,
         };
         span.extensions_mut().insert(Open { span: open, ended: None });
     }

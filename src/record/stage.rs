@@ -172,6 +172,7 @@ impl Stage {
                 events: Vec::new(),
                 links: child.waited_for.into_iter().map(|s| wait_link(recorder, s)).collect(),
                 status: child.status,
+                origin: 0,
             });
             id
         })

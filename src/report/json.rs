@@ -96,7 +96,7 @@ pub fn json(trace: &Trace, analysis: &Analysis<'_>) -> String {
             "sum_ns": b.sum_ns,
             "shared_ns": b.shared_ns.round() as u64,
         })).collect::<Vec<_>>(),
-        resource: attributes(&trace.resource),
+        resource: attributes(trace.resource()),
         spans: (0..tree.len()).map(|n| {
             let span = tree.span(n);
             json!({
@@ -146,6 +146,8 @@ fn value(v: &Value) -> Json {
         Value::Double(v) => serde_json::Number::from_f64(*v).map_or_else(|| Json::from(v.to_string()), Json::Number),
         Value::Bool(v) => Json::from(*v),
         Value::Array(v) => Json::Array(v.iter().map(value).collect()),
+        Value::Map(v) => v.iter().map(|(k, v)| (k.clone(), value(v))).collect(),
+        Value::Bytes(v) => Json::from(v.escape_ascii().to_string()),
     }
 }
 

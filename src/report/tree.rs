@@ -13,7 +13,7 @@ pub fn tree(trace: &Trace, analysis: &Analysis<'_>, style: &Style) -> String {
     if let Some(state) = &trace.state {
         out.push_str(&format!("  tracestate = {}\n", style.clean(state)));
     }
-    attributes(&mut out, &trace.resource, 2, style);
+    attributes(&mut out, trace.resource(), 2, style);
     for node in tree.walk(tree.root()) {
         let span = tree.span(node);
         let indent = tree.depth(node) as usize * 2;
@@ -89,5 +89,18 @@ fn show(out: &mut String, value: &Value, style: &Style) {
             }
             out.push(']');
         }
+        Value::Map(pairs) => {
+            out.push('{');
+            for (i, (k, v)) in pairs.iter().enumerate() {
+                if i > 0 {
+                    out.push_str(", ");
+                }
+                out.push_str(&style.clean(k));
+                out.push_str(": ");
+                show(out, v, style);
+            }
+            out.push('}');
+        }
+        Value::Bytes(v) => out.push_str(&v.escape_ascii().to_string()),
     }
 }

@@ -138,7 +138,7 @@ fn assert_contract(trace: &Trace, kind: &str) {
         assert!(!span.status.is_error(), "`{}` failed", span.name);
     }
     for key in ["service.name", "service.version", "host.name", "host.arch", "os.type", "os.version", "process.pid"] {
-        assert!(trace.resource.get(key).is_some(), "the resource lacks {key}");
+        assert!(trace.resource().get(key).is_some(), "the resource lacks {key}");
     }
     assert_times_add_up(trace);
 }

@@ -141,7 +141,7 @@ fn the_trace_goes_to_a_file_too_and_joins_the_callers() {
     let root = trace.root().unwrap();
     assert_eq!((root.name.as_ref(), root.parent.map(|p| p.to_string())), ("run", Some(span_id.to_owned())));
     assert_eq!(trace.state.as_deref(), Some("vendor=1"));
-    assert_eq!((trace.resource.str("service.name"), trace.resource.str("team")), (Some("mine"), Some("a b")));
+    assert_eq!((trace.resource().str("service.name"), trace.resource().str("team")), (Some("mine"), Some("a b")));
     assert!(lab.store(&format!("traces/{trace_id}.otlp.jsonl")).exists());
     let text = std::fs::read_to_string(&file).unwrap();
     assert!(!text.contains(secret), "values of the environment and arguments stay out of the file");

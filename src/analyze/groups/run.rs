@@ -106,7 +106,7 @@ impl Run {
         let root = tree.span(tree.root());
         let text = |key| root.attributes.str(key).map(str::to_owned);
         let setting = |s: Setting| {
-            let value = root.attributes.get(s.key()).or_else(|| trace.resource.get(s.key()));
+            let value = root.attributes.get(s.key()).or_else(|| trace.resource().get(s.key()));
             // The network's mode stands on its stage.
             let value = value.or_else(|| match s {
                 Setting::Network => trace.spans.iter().find_map(|x| x.attributes.get(s.key())),

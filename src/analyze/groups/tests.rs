@@ -90,7 +90,7 @@ fn failed_runs_are_left_out_and_counted() {
 fn other_machines_and_hubs_are_said() {
     let cold = copies(&samples::cold(1), 2);
     let mut warm = copies(&samples::warm(), 2);
-    warm[1].resource.set(crate::names::attr::HOST_ARCH, "arm64");
+    warm[1].origins[0].resource.set(crate::names::attr::HOST_ARCH, "arm64");
     warm[0].spans[0].attributes.set(crate::names::attr::HUB, "elsewhere");
     let c = compare_traces(("cold", &cold), ("warm", &warm)).unwrap();
     let differs: Vec<Setting> = c

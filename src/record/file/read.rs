@@ -1,15 +1,16 @@
 //! OTLP JSON into the model.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::io::Read as _;
 use std::path::Path;
 
+use base64::Engine as _;
 use serde::Deserialize;
 
 use super::lenient::{Enum, Id, Number, Real, nullable};
 use super::{FileError, MAX_FILE};
-use crate::record::model::{Attributes, Event, Key, Link, Span, SpanId, Status, Trace, TraceId, Value};
+use crate::record::collect::Collect;
+use crate::record::model::{Attributes, Event, Key, Link, Origin, Scope, Span, Status, Trace, TraceId, Value};
 
 /// Reads all traces of a file, in the order in which they first appear; lines with the same trace id are merged, and a
 /// span that stands there twice in the same words (a writer that tried again) is kept once.
@@ -22,33 +23,26 @@ pub fn read(path: &Path) -> Result<Vec<Trace>, FileError> {
 
 /// The same for text that is already in memory; `path` is only named in errors.
 pub fn parse(text: &[u8], path: &Path) -> Result<Vec<Trace>, FileError> {
-    let mut traces: Vec<Trace> = Vec::new();
-    let mut index: HashMap<TraceId, usize> = HashMap::new();
-    each_value(text, path, |request: Request<SpanIn<'_>>| {
-        for resource_spans in request.resource_spans {
-            let resource = attributes(resource_spans.resource.attributes);
-            for wire in resource_spans.scope_spans.into_iter().flat_map(|s| s.spans) {
-                let (id, state, span) = span(wire)?;
-                let at = *index.entry(id).or_insert_with(|| {
-                    traces.push(Trace { id, state: None, resource: resource.clone(), spans: Vec::new() });
-                    traces.len() - 1
-                });
-                let trace = &mut traces[at];
-                if trace.state.is_none() {
-                    trace.state = state;
-                }
-                trace.spans.push(span);
-            }
-        }
-        Ok(())
-    })?;
-    if traces.is_empty() {
+    let mut collect = Collect::new();
+    each_value(text, path, |request| take(request, &mut collect))?;
+    if collect.spans() == 0 {
         return Err(FileError::NoSpans { path: path.to_owned() });
     }
-    for trace in &mut traces {
-        drop_repeats(&mut trace.spans);
+    Ok(collect.finish())
+}
+
+pub(super) fn take(request: Request<SpanIn<'_>>, collect: &mut Collect) -> Result<(), String> {
+    for resource_spans in request.resource_spans {
+        let resource = attributes(resource_spans.resource.attributes);
+        for scope_spans in resource_spans.scope_spans {
+            let source = collect.source(Origin { resource: resource.clone(), scope: scope_spans.scope.into() });
+            for wire in scope_spans.spans {
+                let (id, state, span) = span(wire)?;
+                collect.add(id, state, source, span);
+            }
+        }
     }
-    Ok(traces)
+    Ok(())
 }
 
 /// The bytes of a file, at most [`MAX_FILE`]; also from a pipe or a device that has no size.
@@ -100,22 +94,6 @@ fn because(error: &serde_json::Error, path: &Path) -> FileError {
     if error.is_data() { FileError::NotOtlp { path, line, reason } } else { FileError::NotJson { path, line, reason } }
 }
 
-/// Spans with an id seen before are kept only if they say something else.
-fn drop_repeats(spans: &mut Vec<Span>) {
-    let mut first: HashMap<SpanId, usize> = HashMap::with_capacity(spans.len());
-    let mut keep = vec![true; spans.len()];
-    for i in 0..spans.len() {
-        match first.entry(spans[i].id) {
-            std::collections::hash_map::Entry::Vacant(slot) => {
-                slot.insert(i);
-            }
-            std::collections::hash_map::Entry::Occupied(slot) => keep[i] = spans[*slot.get()] != spans[i],
-        }
-    }
-    let mut keep = keep.into_iter();
-    spans.retain(|_| keep.next().unwrap_or(true));
-}
-
 pub(super) fn span(wire: SpanIn<'_>) -> Result<(TraceId, Option<String>, Span), String> {
     let trace = wire.trace_id.trace().ok_or_else(|| {
         format!("the span `{}` has the trace id `{}`: expected 32 hex digits", shown(&wire.name), wire.trace_id.shown())
@@ -151,13 +129,18 @@ pub(super) fn span(wire: SpanIn<'_>) -> Result<(TraceId, Option<String>, Span), 
             })
             .collect(),
         status: status(wire.status),
+        origin: 0,
     };
     Ok((trace, (!wire.trace_state.is_empty()).then_some(wire.trace_state), span))
 }
 
-/// Start and end, the end not before the start. A start of 0 is "unknown", not 1970.
 pub(super) fn times(start: Number, end: Number) -> (u64, u64) {
-    let (start, end) = (start.time(), end.time());
+    sane_times(start.time(), end.time())
+}
+
+/// Times of another program made sane, ns since the Unix epoch: the end not before the start, and a start of 0, which means
+/// "unknown", where the end is.
+pub fn sane_times(start: u64, end: u64) -> (u64, u64) {
     let start = if start == 0 { end } else { start };
     (start, end.max(start))
 }
@@ -199,6 +182,8 @@ pub(super) struct ResourceSpans<S> {
 #[derive(Deserialize)]
 #[serde(default, bound(deserialize = "S: Deserialize<'de>"))]
 pub(super) struct ScopeSpans<S> {
+    #[serde(alias = "instrumentationLibrary", deserialize_with = "nullable")]
+    pub(super) scope: ScopeIn,
     #[serde(deserialize_with = "nullable")]
     pub(super) spans: Vec<S>,
 }
@@ -218,7 +203,24 @@ impl<S> Default for ResourceSpans<S> {
 
 impl<S> Default for ScopeSpans<S> {
     fn default() -> Self {
-        ScopeSpans { spans: Vec::new() }
+        ScopeSpans { scope: ScopeIn::default(), spans: Vec::new() }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ScopeIn {
+    #[serde(deserialize_with = "nullable")]
+    name: String,
+    #[serde(deserialize_with = "nullable")]
+    version: String,
+    #[serde(deserialize_with = "nullable")]
+    attributes: Vec<Pair>,
+}
+
+impl From<ScopeIn> for Scope {
+    fn from(wire: ScopeIn) -> Self {
+        Scope { name: wire.name, version: wire.version, attributes: attributes(wire.attributes) }
     }
 }
 
@@ -351,9 +353,12 @@ impl From<AnyIn> for Any {
             AnyIn { double_value: Some(v), .. } => Value::Double(v.0),
             AnyIn { array_value: Some(v), .. } => Value::Array(v.values.into_iter().map(|a| a.0).collect()),
             AnyIn { kvlist_value: Some(v), .. } => {
-                Value::Array(v.values.into_iter().map(|p| Value::Array(vec![Value::Str(p.key), p.value.0])).collect())
+                Value::Map(v.values.into_iter().map(|p| (p.key, p.value.0)).collect())
             }
-            AnyIn { bytes_value: Some(v), .. } => Value::Str(v),
+            // Base64; what is none stays the text it is.
+            AnyIn { bytes_value: Some(v), .. } => {
+                base64::prelude::BASE64_STANDARD.decode(&v).map_or(Value::Str(v), Value::Bytes)
+            }
             _ => return Any::default(),
         })
     }

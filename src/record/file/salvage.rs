@@ -1,11 +1,11 @@
 //! What can still be read of a file that was cut off: a disk that was full, a copy that was interrupted.
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use super::FileError;
-use super::read::{Resource, SpanIn, attributes, bytes, parse, span};
-use crate::record::model::{Attributes, Trace, TraceId};
+use super::read::{Resource, ScopeIn, SpanIn, attributes, bytes, each_value, parse, span, take};
+use crate::record::collect::Collect;
+use crate::record::model::{Origin, Trace};
 
 /// How much of a cut file there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,43 +26,49 @@ pub fn salvage(path: &Path) -> Result<(Vec<Trace>, Option<Cut>), FileError> {
     };
     let begin = text.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
     let (whole, rest) = text.split_at(begin);
+    let mut collect = Collect::new();
     // An object over many lines has no whole lines to speak of: then all of it is the rest.
-    let (mut traces, rest) = match parse(whole, path) {
-        Ok(traces) => (traces, rest),
-        Err(_) => (Vec::new(), &text[..]),
+    let rest = match each_value(whole, path, |request| take(request, &mut collect)) {
+        Ok(()) => rest,
+        Err(_) => {
+            collect = Collect::new();
+            &text[..]
+        }
     };
     let line = 1 + text[..text.len() - rest.len()].iter().filter(|b| **b == b'\n').count();
-    let spans = take(rest, &mut traces);
-    if traces.is_empty() { Err(cut) } else { Ok((traces, Some(Cut { line, spans }))) }
+    let spans = take_whole(rest, &mut collect);
+    if collect.spans() == 0 { Err(cut) } else { Ok((collect.finish(), Some(Cut { line, spans }))) }
 }
 
 /// The whole spans of a line that is not whole. Gives how many.
-fn take(text: &[u8], traces: &mut Vec<Trace>) -> usize {
-    // Inside a string the quotes would be escaped, so neither can stand there.
+fn take_whole(text: &[u8], collect: &mut Collect) -> usize {
+    // Inside a string the quotes would be escaped, so none of them can stand there.
     const RESOURCE: &[u8] = b"\"resource\":";
+    const SCOPE: &[u8] = b"\"scope\":";
     const SPANS: &[u8] = b"\"spans\":";
-    let mut index: HashMap<TraceId, usize> = traces.iter().enumerate().map(|(i, t)| (t.id, i)).collect();
-    let mut resource = Attributes::new();
+    let mut origin = Origin::default();
     let (mut at, mut taken) = (0, 0);
     while at < text.len() {
         let here = &text[at..];
         if here.starts_with(RESOURCE) {
             at += RESOURCE.len();
             if let Some((read, _)) = value::<Resource>(&text[at..]) {
-                resource = attributes(read.attributes);
+                origin = Origin { resource: attributes(read.attributes), ..Origin::default() };
+            }
+        } else if here.starts_with(SCOPE) {
+            at += SCOPE.len();
+            if let Some((read, _)) = value::<ScopeIn>(&text[at..]) {
+                origin.scope = read.into();
             }
         } else if here.starts_with(SPANS) {
             at += SPANS.len();
+            let source = collect.source(origin.clone());
             while let Some(b',' | b'[' | b' ' | b'\n' | b'\r' | b'\t') = text.get(at) {
                 at += 1;
                 let Some((wire, length)) = value::<SpanIn<'_>>(&text[at..]) else { continue };
                 at += length;
                 let Ok((id, state, span)) = span(wire) else { continue };
-                let trace = *index.entry(id).or_insert_with(|| {
-                    traces.push(Trace { id, state, resource: resource.clone(), spans: Vec::new() });
-                    traces.len() - 1
-                });
-                traces[trace].spans.push(span);
+                collect.add(id, state, source, span);
                 taken += 1;
             }
         } else {
@@ -87,6 +93,7 @@ mod tests {
     use super::*;
     use crate::analyze::samples;
     use crate::record::file::to_line;
+    use crate::record::model::TraceId;
 
     fn salvaged(text: &[u8]) -> Result<(Vec<Trace>, Option<Cut>), FileError> {
         let dir = tempfile::tempdir().unwrap();
@@ -105,7 +112,7 @@ mod tests {
                 Ok((traces, Some(cut))) => {
                     assert_eq!((traces.len(), cut.line, cut.spans), (1, 1, traces[0].spans.len()));
                     assert_eq!(traces[0].spans[..], trace.spans[..cut.spans], "at {end}");
-                    assert_eq!(traces[0].resource, trace.resource);
+                    assert_eq!(traces[0].origins, trace.origins);
                     assert!(cut.spans >= last);
                     last = cut.spans;
                 }

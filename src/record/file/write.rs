@@ -4,10 +4,11 @@ use std::fmt::Display;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
 use serde::ser::{Serialize, SerializeMap as _, SerializeStruct as _, Serializer};
 
 use super::FileError;
-use crate::record::model::{Attributes, Event, Link, Span, Status, Trace, Value};
+use crate::record::model::{Attributes, Event, Link, Scope, Span, Status, Trace, Value};
 
 /// The trace as one line, without the line break.
 pub fn to_line(trace: &Trace) -> String {
@@ -74,6 +75,15 @@ impl<'a, T, U: Serialize, F: Fn(&'a T) -> U> Serialize for List<'a, T, F> {
     }
 }
 
+/// The same of a part of it.
+struct Filtered<'a, T, W, F>(&'a [T], W, F);
+
+impl<'a, T, W: Fn(&&'a T) -> bool, U: Serialize, F: Fn(&'a T) -> U> Serialize for Filtered<'a, T, W, F> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(self.0.iter().filter(|item| (self.1)(item)).map(&self.2))
+    }
+}
+
 /// `{key: value}`.
 struct One<K, V>(K, V);
 
@@ -89,33 +99,56 @@ struct Request<'a>(&'a Trace);
 
 impl Serialize for Request<'_> {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        One("resourceSpans", [ResourceSpans(self.0)]).serialize(s)
+        let trace = self.0;
+        // Nearly always one.
+        let origins: Vec<_> = (0..trace.origins.len().max(1)).map(|origin| ResourceSpans { trace, origin }).collect();
+        One("resourceSpans", origins).serialize(s)
     }
 }
 
-struct ResourceSpans<'a>(&'a Trace);
+/// What one program recorded of a trace.
+#[derive(Clone, Copy)]
+struct ResourceSpans<'a> {
+    trace: &'a Trace,
+    origin: usize,
+}
 
 impl Serialize for ResourceSpans<'_> {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         let mut out = s.serialize_struct("ResourceSpans", 2)?;
-        out.serialize_field("resource", &One("attributes", Pairs(&self.0.resource)))?;
-        out.serialize_field("scopeSpans", &[ScopeSpans(self.0)])?;
+        if let Some(origin) = self.trace.origins.get(self.origin) {
+            out.serialize_field("resource", &One("attributes", Pairs(&origin.resource)))?;
+        }
+        out.serialize_field("scopeSpans", &[ScopeSpans(*self)])?;
         out.end()
     }
 }
 
-struct ScopeSpans<'a>(&'a Trace);
+struct ScopeSpans<'a>(ResourceSpans<'a>);
 
 impl Serialize for ScopeSpans<'_> {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        #[derive(serde::Serialize)]
-        struct Scope {
-            name: &'static str,
-            version: &'static str,
-        }
+        let ResourceSpans { trace, origin } = self.0;
         let mut out = s.serialize_struct("ScopeSpans", 2)?;
-        out.serialize_field("scope", &Scope { name: "trace", version: env!("CARGO_PKG_VERSION") })?;
-        out.serialize_field("spans", &List(&self.0.spans, |span| SpanOut(self.0, span)))?;
+        if let Some(origin) = trace.origins.get(origin) {
+            out.serialize_field("scope", &ScopeOut(&origin.scope))?;
+        }
+        let whose = |s: &&Span| s.origin as usize == origin || trace.origins.is_empty();
+        out.serialize_field("spans", &Filtered(&trace.spans, whose, |span| SpanOut(trace, span)))?;
+        out.end()
+    }
+}
+
+struct ScopeOut<'a>(&'a Scope);
+
+impl Serialize for ScopeOut<'_> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let mut out = s.serialize_struct("Scope", 3)?;
+        out.serialize_field("name", &self.0.name)?;
+        out.serialize_field("version", &self.0.version)?;
+        if !self.0.attributes.is_empty() {
+            out.serialize_field("attributes", &Pairs(&self.0.attributes))?;
+        }
         out.end()
     }
 }
@@ -199,15 +232,20 @@ impl Serialize for StatusOut<'_> {
 
 struct Pairs<'a>(&'a Attributes);
 
+#[derive(serde::Serialize)]
+struct Pair<'a> {
+    key: &'a str,
+    value: Any<'a>,
+}
+
 impl Serialize for Pairs<'_> {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        #[derive(serde::Serialize)]
-        struct Pair<'a> {
-            key: &'a str,
-            value: Any<'a>,
-        }
         s.collect_seq(self.0.iter().map(|(key, value)| Pair { key, value: Any(value) }))
     }
+}
+
+fn pair((key, value): &(String, Value)) -> Pair<'_> {
+    Pair { key, value: Any(value) }
 }
 
 struct Any<'a>(&'a Value);
@@ -219,6 +257,8 @@ impl Serialize for Any<'_> {
             Value::Int(v) => One("intValue", Text(v)).serialize(s),
             Value::Bool(v) => One("boolValue", v).serialize(s),
             Value::Array(v) => One("arrayValue", One("values", List(v, Any))).serialize(s),
+            Value::Map(v) => One("kvlistValue", One("values", List(v, pair))).serialize(s),
+            Value::Bytes(v) => One("bytesValue", base64::prelude::BASE64_STANDARD.encode(v)).serialize(s),
             // JSON has no such numbers; Protobuf's JSON mapping names them.
             Value::Double(v) if v.is_nan() => One("doubleValue", "NaN").serialize(s),
             Value::Double(v) if v.is_infinite() => {

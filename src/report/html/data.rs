@@ -117,7 +117,7 @@ fn run(trace: &Trace, analysis: &Analysis<'_>, names: &mut Table, keys: &mut Tab
         errors: waterfall::errors(analysis, &[], 0, &STYLE),
         wall: analysis.wall(),
         unaccounted: analysis.unaccounted(),
-        resource: attributes(&trace.resource, keys),
+        resource: attributes(trace.resource(), keys),
         span: nodes().map(|n| tree.span(n).id.to_string()).collect(),
         parent: nodes().map(|n| tree.parent(n).map_or(-1, |p| p as i64)).collect(),
         name: nodes().map(|n| names.place(&tree.span(n).name)).collect(),
@@ -191,6 +191,8 @@ fn value(v: &Value) -> Json {
         Value::Double(v) => serde_json::Number::from_f64(*v).map_or_else(|| Json::from(v.to_string()), Json::Number),
         Value::Bool(v) => Json::from(*v),
         Value::Array(v) => Json::Array(v.iter().map(value).collect()),
+        Value::Map(v) => v.iter().map(|(k, v)| (clean(k), value(v))).collect(),
+        Value::Bytes(v) => Json::from(v.escape_ascii().to_string()),
     }
 }
 

@@ -1,0 +1,159 @@
+//! From spans as they come, of many traces and programs mixed, to whole traces. Every reader of a foreign format ends here.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use super::model::{Origin, Span, SpanId, Trace, TraceId};
+
+/// Who recorded a span, as [`Collect`] counts them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Source(usize);
+
+/// Sorts spans into traces.
+#[derive(Debug, Default)]
+pub struct Collect {
+    /// Their spans' `origin` stands for a source until [`Collect::finish`].
+    traces: Vec<Trace>,
+    places: HashMap<TraceId, usize>,
+    sources: Vec<Origin>,
+    /// What the sources look like, to find one again; empty while there are few.
+    known: HashMap<String, usize>,
+}
+
+/// So many origins are compared one by one; files of ours have one a line and mostly the same.
+const FEW: usize = 8;
+
+impl Collect {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Notes who recorded the spans that come next.
+    pub fn source(&mut self, origin: Origin) -> Source {
+        let recent = self.sources.len().saturating_sub(FEW);
+        if let Some(i) = self.sources[recent..].iter().position(|o| *o == origin) {
+            return Source(recent + i);
+        }
+        if self.sources.len() < FEW {
+            self.sources.push(origin);
+            return Source(self.sources.len() - 1);
+        }
+        // Numbers that are not numbers equal nothing, not even themselves; as text they do.
+        let text = |o: &Origin| format!("{o:?}");
+        if self.known.is_empty() {
+            self.known = self.sources.iter().enumerate().map(|(i, o)| (text(o), i)).collect();
+        }
+        match self.known.entry(text(&origin)) {
+            Entry::Occupied(slot) => Source(*slot.get()),
+            Entry::Vacant(slot) => {
+                self.sources.push(origin);
+                Source(*slot.insert(self.sources.len() - 1))
+            }
+        }
+    }
+
+    /// Adds a span. `state` is the W3C `tracestate` that stands with it; the first of a trace is kept.
+    pub fn add(&mut self, id: TraceId, state: Option<String>, source: Source, span: Span) {
+        let at = *self.places.entry(id).or_insert_with(|| {
+            self.traces.push(Trace { id, state: None, origins: Vec::new(), spans: Vec::new() });
+            self.traces.len() - 1
+        });
+        let trace = &mut self.traces[at];
+        if trace.state.is_none() {
+            trace.state = state;
+        }
+        trace.spans.push(Span { origin: u32::try_from(source.0).unwrap_or(u32::MAX), ..span });
+    }
+
+    /// Spans so far.
+    pub fn spans(&self) -> usize {
+        self.traces.iter().map(|t| t.spans.len()).sum()
+    }
+
+    /// The traces in the order of their first spans. A span that stands there twice in the same words (a writer that
+    /// tried again) is kept once.
+    pub fn finish(self) -> Vec<Trace> {
+        let Collect { mut traces, sources, .. } = self;
+        for trace in &mut traces {
+            drop_repeats(&mut trace.spans);
+            let first = trace.root().map_or(0, |s| s.origin);
+            let mut places = HashMap::from([(first, 0)]);
+            let mut order = vec![first];
+            for span in &mut trace.spans {
+                span.origin = *places.entry(span.origin).or_insert_with(|| {
+                    order.push(span.origin);
+                    order.len() as u32 - 1
+                });
+            }
+            trace.origins = order.into_iter().filter_map(|i| sources.get(i as usize).cloned()).collect();
+        }
+        traces
+    }
+}
+
+/// Spans with an id seen before are kept only if they say something else.
+fn drop_repeats(spans: &mut Vec<Span>) {
+    let mut first: HashMap<SpanId, usize> = HashMap::with_capacity(spans.len());
+    let mut keep = vec![true; spans.len()];
+    for i in 0..spans.len() {
+        match first.entry(spans[i].id) {
+            Entry::Vacant(slot) => drop(slot.insert(i)),
+            Entry::Occupied(slot) => keep[i] = spans[*slot.get()] != spans[i],
+        }
+    }
+    let mut keep = keep.into_iter();
+    spans.retain(|_| keep.next().unwrap_or(true));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analyze::samples;
+    use crate::record::model::Attributes;
+
+    fn named(name: &str) -> Origin {
+        Origin { resource: Attributes::new().with("service.name", name), ..Origin::default() }
+    }
+
+    #[test]
+    fn spans_of_many_programs_become_traces_that_know_who_recorded_what() {
+        let sample = samples::warm();
+        let (a, b) = (TraceId(1), TraceId(2));
+        let mut collect = Collect::new();
+        // More than are compared one by one, each twice.
+        for round in 0..2 {
+            for i in 0..20 {
+                let source = collect.source(named(&format!("program-{i}")));
+                let span = Span { id: SpanId(100 * round + i + 1), ..sample.spans[0].clone() };
+                collect.add(if i < 15 { a } else { b }, None, source, span);
+            }
+        }
+        let traces = collect.finish();
+        assert_eq!(
+            traces.iter().map(|t| (t.id, t.spans.len(), t.origins.len())).collect::<Vec<_>>(),
+            [(a, 30, 15), (b, 10, 5)]
+        );
+        for span in traces.iter().flat_map(|t| t.spans.iter().map(move |s| (t, s))) {
+            let (trace, span) = span;
+            let name = format!("program-{}", (span.id.0 - 1) % 100);
+            assert_eq!(trace.origin(span).unwrap().resource.str("service.name"), Some(name.as_str()));
+        }
+    }
+
+    #[test]
+    fn the_roots_program_stands_first() {
+        let sample = samples::warm();
+        let root = sample.root().unwrap().id;
+        let mut collect = Collect::new();
+        let (one, other) = (collect.source(named("inner")), collect.source(named("outer")));
+        for span in sample.spans.iter().rev() {
+            let source = if span.id == root { other } else { one };
+            collect.add(sample.id, None, source, span.clone());
+            collect.add(sample.id, None, source, span.clone());
+        }
+        let trace = collect.finish().remove(0);
+        assert_eq!(trace.resource().str("service.name"), Some("outer"));
+        assert_eq!(trace.spans.len(), sample.spans.len(), "repeats are dropped");
+    }
+}
