@@ -54,6 +54,8 @@ pub enum Command {
     Compare(Compare),
     /// Run an image many times, cold and warm in turn, with statistics
     Bench(Box<Bench>),
+    /// Hand recorded runs to other tools
+    Export(Export),
     /// Pull an image
     Pull(Pull),
     /// List images
@@ -153,6 +155,20 @@ pub struct Run {
     /// Image, and the command to run in it
     #[arg(value_name = "IMAGE [COMMAND", trailing_var_arg = true)]
     pub image_and_command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: trace export last --format otlp -o run.otlp.jsonl")]
+pub struct Export {
+    /// Recorded runs: ids, files, last, last~N, cold, warm [default: last]
+    #[arg(value_name = "TRACE")]
+    pub traces: Vec<String>,
+    /// The form to write
+    #[arg(long, value_name = "FORMAT", default_value = "otlp", value_parser = crate::formats::Format::NAMES)]
+    pub format: String,
+    /// Write to FILE in place of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<std::path::PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -395,7 +411,6 @@ const NOT_YET: &[&str] = &[
 
 /// Commands of the contract that are not built yet.
 const COMMANDS_NOT_YET: &[&str] = &[
-    "export",
     "import",
     "simulate",
     "push",

@@ -6,6 +6,7 @@ mod bench;
 
 mod compare;
 mod containers;
+mod export;
 mod hub;
 mod images;
 mod output;
@@ -42,6 +43,7 @@ pub fn main(started: Mono) -> u8 {
         Command::Show(args) => show::show(&args),
         Command::Compare(args) => compare::compare(&args),
         Command::Bench(args) => bench::bench(&args),
+        Command::Export(args) => export::export(&args),
         Command::Images(args) => images::list(&args),
         Command::Image(Image::Rm { images, force }) => images::remove(&images, force),
         Command::Ps(args) => containers::list(&args),

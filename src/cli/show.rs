@@ -79,7 +79,7 @@ pub fn show(args: &args::Show) -> Done {
 }
 
 /// The trace that the user means: a file, `last`, `last~N`, a kind, a kind of an image, or the begin of an id.
-fn find(what: &str) -> Result<Trace, Box<dyn crate::error::Failure>> {
+pub(super) fn find(what: &str) -> Result<Trace, Box<dyn crate::error::Failure>> {
     let no_trace = || CliError::NoTrace(what.to_owned());
     if select::looks_like_a_file(what) {
         return first(Path::new(what), what);
