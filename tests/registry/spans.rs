@@ -139,14 +139,37 @@ async fn a_blob_given_up_closes_its_connection_and_says_so() {
     assert_eq!(names(&given_up), ["GET", "http.receive"]);
 }
 
+/// An address where a SYN gets no answer, as behind a firewall: a socket that listens and has no room left.
+struct Silence {
+    address: std::net::SocketAddr,
+    _holders: (rustix::fd::OwnedFd, Vec<rustix::fd::OwnedFd>),
+}
+
+impl Silence {
+    fn new() -> Silence {
+        use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, getsockname, listen, socket_with};
+        let socket = || socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::NONBLOCK, None).unwrap();
+        let listener = socket();
+        bind(&listener, &std::net::SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        listen(&listener, 0).unwrap();
+        let address = getsockname(&listener).unwrap().try_into().unwrap();
+        let waiting = (0..4).map(|_| {
+            let one = socket();
+            let _ = connect(&one, &address);
+            one
+        });
+        Silence { address, _holders: (listener, waiting.collect()) }
+    }
+}
+
 #[tokio::test]
 async fn nothing_there_is_known_soon_and_for_what_it_is() {
     let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let silence = Silence::new();
     for (reference, step) in [
         (format!("{closed}/app"), "tcp.connect"),
         ("no-such-host.invalid/app".to_owned(), "dns.lookup"),
-        // TEST-NET-1 is routed nowhere: silence, or at once no route.
-        ("192.0.2.1:5000/app".to_owned(), "tcp.connect"),
+        (format!("{}/app", silence.address), "tcp.connect"),
     ] {
         let pull = Pull::with(Options { connect_timeout: Duration::from_millis(800), ..options() });
         let begin = Instant::now();
