@@ -39,7 +39,7 @@ pub fn findings(c: &Comparison, style: &Style) -> Vec<String> {
         };
         let of_runs = interval_of_ratios(shift.interval, style).map(|i| format!(" (95 % {i})")).unwrap_or_default();
         format!(
-            "{name_b} is certainly mostly {word} than {name_a}: run against run {}{of_runs}, {p}. By how much the medians differ is not settled: \
+            "{name_b} is certainly {word} than {name_a}, run against run: {}{of_runs}, {p}. By how much the medians differ is not settled: \
              {figures}.",
             units::ratio(shift.value, style)
         )
