@@ -127,7 +127,10 @@ fn doing(
         }
         Cause::Hashing => (format!("computing SHA-256 of {layers} ({cores})"), evener(facts, one)),
         Cause::CreatingFiles => {
-            (format!("creating the {} of {layers}", units::count(sum(|l| l.files), "file")), evener(facts, one))
+            let files = Some(sum(|l| l.files))
+                .filter(|n| *n > 0)
+                .map_or("files".to_owned(), |n| format!("the {}", units::count(n, "file")));
+            (format!("creating {files} of {layers}"), evener(facts, one))
         }
         Cause::WritingFiles => {
             (format!("writing the files of {layers} ({})", units::bytes(sum(|l| l.unpacked))), evener(facts, one))
