@@ -2,7 +2,9 @@
 //!
 //! [`Bench`] is also the file that a bench keeps while it runs, so that an interrupted one can go on.
 
-use super::stats::{self, Interval, bootstrap, rank};
+use super::groups::{self, Verdict};
+use super::stats::rank::{self, Shift};
+use super::stats::{self, Interval, bootstrap};
 
 /// `schema` of the file and of the JSON result.
 pub const SCHEMA: &str = "trace.bench/1";
@@ -146,10 +148,16 @@ pub struct Against {
     pub ratio: f64,
     /// 95 % by bootstrap; from 6 runs on each side.
     pub interval: Option<Interval>,
+    /// By what factor these runs take longer than those, with the interval that belongs to `p_holm` before the correction.
+    pub shift: Option<Shift>,
     /// Mann–Whitney after Holm for all rows.
     pub p_holm: f64,
     /// Whether that is below 5 %.
     pub certain: bool,
+    /// What can be said.
+    pub verdict: Verdict,
+    /// Of a certain difference: whether the ratio's interval lies on its side of 1, too.
+    pub medians_agree: bool,
     /// The runs on each side that are needed at least to be certain of anything.
     pub needed: usize,
 }
@@ -201,15 +209,21 @@ fn hold_against(samples: &mut [(Row, Vec<f64>)]) {
         }
     }
     let corrected = rank::holm(&pairs.iter().map(|p| (p.2, 1.0)).collect::<Vec<_>>());
-    let needed = rank::runs_needed(pairs.len() as f64);
+    let questions = pairs.len() as f64;
+    let needed = rank::runs_needed(questions);
     for ((i, j, _), p_holm) in pairs.into_iter().zip(corrected) {
         let against = {
             let ((this, values), (that, base)) = (&samples[i], &samples[j]);
+            let interval = bootstrap::ratio_interval(base, values, 1);
+            let verdict = groups::verdict(base, values, p_holm, questions);
             Against {
                 engine: that.engine.clone(),
                 kind: that.kind.clone(),
                 ratio: this.median_ns / that.median_ns,
-                interval: bootstrap::ratio_interval(base, values, 1),
+                interval,
+                shift: rank::shift(base, values),
+                verdict,
+                medians_agree: groups::medians_agree(verdict, interval),
                 p_holm,
                 certain: p_holm < stats::ALPHA,
                 needed,

@@ -1,54 +1,9 @@
 //! What a person wants to know of a run, as numbers. `report` puts them into words.
 
-use super::tree::Node;
-use super::{Analysis, times};
+pub use super::causes::{Cause, Part};
+use super::tree::{Node, Tree};
+use super::{Analysis, causes, times};
 use crate::names::{attr, span};
-
-/// What a stretch of the critical path was spent on, over all layers and requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Cause {
-    /// DNS, TCP and TLS of new connections.
-    Connecting,
-    /// Requests sent, no first byte yet.
-    FirstByte,
-    /// Bytes arriving.
-    Receiving,
-    /// SHA-256.
-    Hashing,
-    /// gzip or zstd.
-    Inflating,
-    /// Directories and files made and filled.
-    CreatingFiles,
-    /// Anything else.
-    Other,
-}
-
-impl Cause {
-    /// As in JSON.
-    pub fn word(self) -> &'static str {
-        match self {
-            Cause::Connecting => "connect",
-            Cause::FirstByte => "first_byte",
-            Cause::Receiving => "network",
-            Cause::Hashing => "hash",
-            Cause::Inflating => "inflate",
-            Cause::CreatingFiles => "create",
-            Cause::Other => "other",
-        }
-    }
-
-    fn of_name(name: &str) -> Option<Cause> {
-        Some(match name {
-            span::DNS_LOOKUP | span::TCP_CONNECT | span::TLS_HANDSHAKE => Cause::Connecting,
-            span::HTTP_WAIT => Cause::FirstByte,
-            span::HTTP_RECEIVE | span::LAYER_DOWNLOAD => Cause::Receiving,
-            span::LAYER_VERIFY => Cause::Hashing,
-            span::LAYER_DECOMPRESS => Cause::Inflating,
-            span::LAYER_EXTRACT => Cause::CreatingFiles,
-            _ => return None,
-        })
-    }
-}
 
 /// One layer.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,12 +14,18 @@ pub struct LayerFacts {
     pub index: Option<i64>,
     /// Digest of the blob.
     pub digest: Option<String>,
+    /// `gzip`, `zstd`, `none`, as its media type says.
+    pub compression: Option<&'static str>,
     /// Bytes of the blob.
     pub bytes: Option<u64>,
     /// Bytes of the unpacked tar.
     pub unpacked: Option<u64>,
     /// Files, directories and links made.
     pub files: Option<u64>,
+    /// Whether it was in the store already.
+    pub cached: bool,
+    /// Whether the bytes came from this machine.
+    pub local: bool,
     /// Begin of the first stage to end of the last one, ns.
     pub active_ns: u64,
     /// Bytes of the blob by [`active_ns`](Self::active_ns), per second.
@@ -82,12 +43,16 @@ pub struct Facts {
     pub kind: Option<String>,
     /// `trace.hub`.
     pub hub: Option<String>,
+    /// Whether all that was pulled came from this machine.
+    pub local_hub: bool,
     /// The `image.pull` span.
     pub pull: Option<Node>,
     /// Its time on the critical path, ns.
     pub pull_ns: u64,
     /// What that time was spent on, the most first.
     pub pull_causes: Vec<(Cause, u64)>,
+    /// The same by layer, the most first.
+    pub pull_parts: Vec<Part>,
     /// The child of the root with the most time on the critical path, and that time, ns.
     pub top: Option<(Node, u64)>,
     /// The child of that one with the most, and that time, ns.
@@ -117,13 +82,16 @@ pub fn facts(analysis: &Analysis<'_>) -> Facts {
     let mut layers: Vec<LayerFacts> =
         (0..tree.len()).filter(|n| tree.span(*n).name == span::LAYER_PULL).map(|n| layer(analysis, n)).collect();
     layers.sort_by_key(|l| (l.index, l.node));
+    let parts = pull.map(|p| causes::parts(analysis, p)).unwrap_or_default();
     Facts {
         wall_ns: analysis.wall(),
         kind: text(attr::RUN_KIND),
         hub: text(attr::HUB),
+        local_hub: pull.is_some_and(|p| is_local(tree, p)),
         pull,
         pull_ns: pull.map_or(0, |p| analysis.critical_below_ns[p]),
-        pull_causes: pull.map(|p| causes(analysis, p)).unwrap_or_default(),
+        pull_causes: causes::sums(&parts),
+        pull_parts: parts,
         top,
         top_part: top.and_then(|(n, _)| most(n)),
         layers,
@@ -131,33 +99,12 @@ pub fn facts(analysis: &Analysis<'_>) -> Facts {
     }
 }
 
-/// What critical-path time in `top` and below was spent on, the most first.
-fn causes(analysis: &Analysis<'_>, top: Node) -> Vec<(Cause, u64)> {
-    let tree = &analysis.tree;
-    // The nearest named span above decides, so that a request inside `layer.download` counts by its own phases.
-    let mut cause = vec![Cause::Other; tree.len()];
-    let mut sums: Vec<(Cause, u64)> = Vec::new();
-    for node in tree.walk(top) {
-        let above = tree.parent(node).filter(|_| node != top).map_or(Cause::Other, |p| cause[p]);
-        cause[node] = Cause::of_name(&tree.span(node).name).unwrap_or(above);
-        let ns = analysis.critical_ns[node];
-        match sums.iter_mut().find(|(c, _)| *c == cause[node]) {
-            Some((_, sum)) => *sum += ns,
-            None => sums.push((cause[node], ns)),
-        }
-    }
-    sums.retain(|(_, ns)| *ns > 0);
-    sums.sort_by_key(|(cause, ns)| (std::cmp::Reverse(*ns), *cause));
-    sums
-}
-
 /// The facts of one `layer.pull` span.
 pub fn layer(analysis: &Analysis<'_>, node: Node) -> LayerFacts {
     let tree = &analysis.tree;
     let attributes = &tree.span(node).attributes;
     let bytes = |key| attributes.int(key).and_then(|v| u64::try_from(v).ok());
-    let stages: Vec<Node> =
-        tree.children(node).iter().copied().filter(|c| Cause::of_name(&tree.span(*c).name).is_some()).collect();
+    let stages: Vec<Node> = tree.children(node).iter().copied().filter(|c| Cause::of(tree, *c).is_some()).collect();
     let start = stages.iter().map(|s| tree.window(*s).0).min();
     let end = stages.iter().map(|s| tree.window(*s).1).max();
     let active_ns = start.zip(end).map_or_else(|| times::union_of(tree, &[node]), |(s, e)| e - s);
@@ -171,30 +118,35 @@ pub fn layer(analysis: &Analysis<'_>, node: Node) -> LayerFacts {
         node,
         index: attributes.int(attr::LAYER_INDEX),
         digest: attributes.str(attr::LAYER_DIGEST).map(str::to_owned),
+        compression: attributes.str(attr::LAYER_MEDIA_TYPE).and_then(compression),
         bytes: size,
         unpacked: bytes(attr::LAYER_SIZE_UNPACKED),
         files,
+        cached: attributes.str(attr::CACHE) == Some("hit"),
+        local: is_local(tree, node),
         active_ns,
         rate: size.filter(|_| active_ns > 0).map(|b| b as f64 * 1e9 / active_ns as f64),
-        bound: bound(analysis, &stages),
+        bound: causes::bound(tree, &stages),
     }
 }
 
-/// The stage that did most of its own work: busy time where it is recorded (the download's is its waiting for bytes), else duration.
-fn bound(analysis: &Analysis<'_>, stages: &[Node]) -> Option<Cause> {
-    let tree = &analysis.tree;
-    let work = |node: Node| {
-        let span = tree.span(node);
-        let waited = |key| span.attributes.int(key).unwrap_or(0).max(0) as u64;
-        if span.name == span::LAYER_DOWNLOAD {
-            // It is bound by the network whenever nobody further down holds it up.
-            span.duration().saturating_sub(waited(attr::WAIT_OUTPUT_NS))
-        } else if span.attributes.int(attr::BUSY_NS).is_some() {
-            waited(attr::BUSY_NS)
-        } else {
-            span.duration()
-        }
-    };
-    let most = stages.iter().copied().max_by_key(|s| (work(*s), std::cmp::Reverse(*s)))?;
-    Cause::of_name(&tree.span(most).name)
+/// Whether the built-in hub was asked, or the requests below a span all went to a loopback address, and there are some.
+fn is_local(tree: &Tree<'_>, top: Node) -> bool {
+    if tree.span(tree.root()).attributes.str(attr::HUB) == Some("builtin") {
+        return true;
+    }
+    let peers = tree.walk(top).into_iter().filter_map(|n| tree.span(n).attributes.str(attr::NETWORK_PEER_ADDRESS));
+    let mut local = peers.map(|p| p.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback()));
+    local.next().is_some_and(|first| first && local.all(|l| l))
+}
+
+/// OCI image spec, layer.md, and docker's names for the same.
+fn compression(media_type: &str) -> Option<&'static str> {
+    let ending = |e: &str| media_type.ends_with(e);
+    match () {
+        () if ending("gzip") => Some("gzip"),
+        () if ending("zstd") => Some("zstd"),
+        () if ending("tar") => Some("none"),
+        () => None,
+    }
 }

@@ -1,13 +1,14 @@
 //! What the numbers of a trace say: pure functions on [`record::model`](crate::record::model).
 //!
 //! Reading order: [`tree`] (who is whose child, whatever a file claims), [`times`] (self time, union, shared time),
-//! [`critical`] (which span each instant of the run belongs to), [`facts`] (what a person wants to know of a run),
+//! [`critical`] (which span each instant of the run belongs to), [`causes`] (what it went into), [`facts`] (what a person wants to know of a run),
 //! [`compare`] (a cold and a warm run), [`groups`] with [`stats`] (many runs). [`Analysis`] holds the first three of one trace; everything in `report` is made from it.
 //!
 //! All times are nanoseconds. Nothing here depends on the order of the spans in the file.
 
 pub mod bench;
 pub mod blame;
+pub mod causes;
 pub mod compare;
 pub mod critical;
 pub mod facts;

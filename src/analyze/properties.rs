@@ -125,6 +125,8 @@ proptest! {
         }
         let shared: f64 = times::shared(&analysis.tree).iter().sum();
         prop_assert!((shared - analysis.wall() as f64).abs() < 1e-6, "{shared} of {}", analysis.wall());
+        let blamed: f64 = blame::blame(&analysis).iter().map(|b| b.shared_ns).sum();
+        prop_assert!((blamed - analysis.wall() as f64).abs() < 1e-6, "{blamed} of {}", analysis.wall());
     }
 
     #[test]
@@ -139,6 +141,17 @@ proptest! {
             analysis.segments.iter().map(|s| (id(s.node), s.start, s.end, s.waited_for.map(id))).collect::<Vec<_>>()
         };
         prop_assert_eq!(path(&trace), path(&shuffled));
+    }
+
+    #[test]
+    fn what_the_pull_is_put_down_to_adds_up(trace in any_trace()) {
+        let analysis = Analysis::of(&trace).unwrap();
+        for top in 0..analysis.tree.len() {
+            let parts = causes::parts(&analysis, top);
+            let below = analysis.critical_below_ns[top];
+            prop_assert_eq!(parts.iter().map(|p| p.ns).sum::<u64>(), below);
+            prop_assert_eq!(causes::sums(&parts).iter().map(|c| c.1).sum::<u64>(), below);
+        }
     }
 
     #[test]

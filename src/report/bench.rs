@@ -3,7 +3,6 @@
 use super::comparison::{markdown::cell, words};
 use super::{Style, sgr, table, text, units};
 use crate::analyze::bench::{Against, Bench, OURS, Row, rows};
-use crate::analyze::groups::Verdict;
 
 /// For people; ends with a line break.
 pub fn text(bench: &Bench, style: &Style) -> String {
@@ -64,19 +63,10 @@ fn line(r: &Row, style: &Style) -> Vec<String> {
         r.variation.map_or(String::new(), |v| format!("{:.0} %", v * 100.0)),
         against.map_or(String::new(), |a| format!("{} {}", units::ratio(a.ratio, style), of(a))),
         against.and_then(|a| words::interval_of_ratios(a.interval, style)).unwrap_or_default(),
-        against.map_or(String::new(), |a| verdict(a, r.runs, style)),
+        against.map_or(String::new(), |a| {
+            words::verdict_with_medians(a.verdict, a.medians_agree, &Default::default(), style)
+        }),
     ]
-}
-
-fn verdict(a: &Against, runs: usize, style: &Style) -> String {
-    match (a.certain, a.ratio < 1.0) {
-        (true, true) => "faster".to_owned(),
-        (true, false) => "slower".to_owned(),
-        (false, _) if runs < a.needed => {
-            words::verdict(Verdict::TooFew { needed: a.needed }, &Default::default(), style)
-        }
-        (false, _) => "unclear".to_owned(),
-    }
 }
 
 /// Sentences below the table.
@@ -103,6 +93,9 @@ fn notes(bench: &Bench, rows: &[Row], style: &Style) -> Vec<String> {
     let too_few = rows.iter().filter_map(|r| Some((r.runs, r.against.as_ref()?.needed))).find(|(n, needed)| n < needed);
     if let Some((_, needed)) = too_few {
         out.push(format!("Too few runs to be certain of anything: at least {needed} of each are needed."));
+    }
+    if rows.iter().filter_map(|r| r.against.as_ref()).any(|a| !a.medians_agree) {
+        out.push(words::MOSTLY.to_owned());
     }
     for e in bench.engines.iter().filter(|e| !e.note.is_empty()) {
         out.push(format!("{}: {}", style.clean(&e.name), style.clean(&e.note)));

@@ -171,18 +171,20 @@ fn layer(analysis: &Analysis<'_>, node: Node, style: &Style) -> Vec<String> {
         return out;
     }
     out.extend(facts.rate.map(units::rate));
-    out.extend(facts.bound.map(|cause| format!("bound by {}", bound(cause))));
+    out.extend(facts.bound.map(|cause| format!("bound by {}", bound(cause, facts.local))));
     out
 }
 
-/// What a layer was bound by, in a word.
-pub fn bound(cause: Cause) -> &'static str {
+/// What a layer was bound by, in a word. A registry on this machine is no network.
+fn bound(cause: Cause, local: bool) -> &'static str {
     match cause {
+        Cause::Connecting | Cause::FirstByte | Cause::Receiving if local => "the registry here",
         Cause::Connecting | Cause::FirstByte | Cause::Receiving => "network",
         Cause::Hashing => "hashing",
         Cause::Inflating => "inflating",
         Cause::CreatingFiles => "creating files",
-        Cause::Other => "other work",
+        Cause::WritingFiles => "writing files",
+        Cause::Hub | Cause::OtherPull | Cause::Other => "other work",
     }
 }
 

@@ -9,21 +9,25 @@
 //!   "trace_id": "…32 hex…",
 //!   "start_unix_ns": 1700000000000000000,
 //!   "run": {"name", "image", "kind", "hub", "exit_code", "wall_ns", "unaccounted_ns", "failed", "error"},
-//!   "pull": {"critical_ns", "share", "causes": [{"cause", "critical_ns"}]},          // null if nothing was pulled
-//!   "layers": [{"span_id", "index", "digest", "bytes", "unpacked_bytes", "files", "active_ns", "bytes_per_second", "bound_by"}],
+//!   "pull": {"critical_ns", "share", "causes": [{"cause", "critical_ns"}],
+//!            "parts": [{"cause", "layer", "critical_ns"}]},          // null if nothing was pulled
+//!   "layers": [{"span_id", "index", "digest", "compression", "bytes", "unpacked_bytes", "files", "active_ns", "bytes_per_second", "bound_by"}],
 //!   "critical_path": [{"span_id", "name", "start_ns", "end_ns", "waited_for"}],        // tiles the run: durations add up to wall_ns
 //!   "blame": [{"name", "count", "critical_ns", "self_ns", "sum_ns", "shared_ns"}],
 //!   "resource": {…},
-//!   "spans": [{"span_id", "parent_span_id", "name", "kind", "start_ns", "end_ns", "duration_ns", "self_ns", "critical_ns",
+//!   "spans": [{"span_id", "parent_span_id", "name", "kind", "start_ns", "end_ns", "duration_ns", "self_ns", "critical_ns", "shared_ns",
 //!              "error", "attributes", "events": [{"name", "at_ns", "attributes"}], "links": [{"trace_id", "span_id", "attributes"}]}]
 //! }
 //! ```
-//! `bound_by` and `cause` are `connect`, `first_byte`, `network`, `hash`, `inflate`, `create`, `other`.
+//! `shared_ns` is each instant divided evenly among the spans that ran then without a running child: over all spans it adds up to `wall_ns`.
+//! `bound_by` and `cause` are `connect`, `first_byte`, `network`, `hash`, `inflate`, `create`, `write`, `hub` (the built-in one starts), `other_pull`
+//! (waiting for another process's), `other`. The `causes` are of the critical path and add up to `critical_ns`; `bound_by` is the stage of
+//! the layer that worked longest, wherever the critical path runs.
 
 use serde_json::{Map, Value as Json, json};
 
 use crate::analyze::facts::facts;
-use crate::analyze::{Analysis, blame};
+use crate::analyze::{Analysis, blame, times};
 use crate::names::attr;
 use crate::record::model::{Attributes, Status, Trace, Value};
 
@@ -50,6 +54,7 @@ pub fn json(trace: &Trace, analysis: &Analysis<'_>) -> String {
     let at = |ns: u64| clamp(i128::from(ns) - origin);
     let id = |node: usize| tree.span(node).id.to_string();
     let facts = facts(analysis);
+    let shared = times::shared(tree);
     let report = Report {
         schema: "trace.report/1",
         trace_id: trace.id.to_string(),
@@ -69,11 +74,15 @@ pub fn json(trace: &Trace, analysis: &Analysis<'_>) -> String {
             "critical_ns": facts.pull_ns,
             "share": super::units::share(facts.pull_ns, facts.wall_ns),
             "causes": facts.pull_causes.iter().map(|(cause, ns)| json!({"cause": cause.word(), "critical_ns": ns})).collect::<Vec<_>>(),
+            "parts": facts.pull_parts.iter().map(|p| json!({
+                "cause": p.cause.word(), "layer": p.layer.map(id), "critical_ns": p.ns,
+            })).collect::<Vec<_>>(),
         })),
         layers: facts.layers.iter().map(|l| json!({
             "span_id": id(l.node),
             "index": l.index,
             "digest": l.digest,
+            "compression": l.compression,
             "bytes": l.bytes,
             "unpacked_bytes": l.unpacked,
             "files": l.files,
@@ -109,6 +118,7 @@ pub fn json(trace: &Trace, analysis: &Analysis<'_>) -> String {
                 "duration_ns": span.duration(),
                 "self_ns": analysis.self_ns[n],
                 "critical_ns": analysis.critical_ns[n],
+                "shared_ns": shared[n].round() as u64,
                 "error": error(&span.status),
                 "attributes": attributes(&span.attributes),
                 "events": span.events.iter().map(|e| json!({

@@ -38,7 +38,9 @@ pub fn summary(trace: &Trace, analysis: &Analysis<'_>, style: &Style) -> String 
 
     let third = match &root.status {
         Status::Error(message) => {
-            Some(format!("failed: {}", style.clean(message)).trim_end_matches([' ', ':']).to_owned())
+            let message = format!("failed: {}", style.clean(message)).trim_end_matches([' ', ':']).to_owned();
+            let place = finding::finding(analysis, style).map(|f| format!(". {f}")).unwrap_or_default();
+            Some(message.trim_end_matches('.').to_owned() + &place)
         }
         _ => finding::finding(analysis, style),
     };

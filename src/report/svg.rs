@@ -40,6 +40,11 @@ pub(crate) fn variables(dark: bool) -> String {
     })
 }
 
+/// `--network` and so on.
+pub(crate) fn variable_names() -> impl Iterator<Item = String> {
+    INKS.into_iter().chain(Work::ALL.map(Ink::Work)).map(|ink| format!("--{}", ink.class()))
+}
+
 /// Colours, and the hatchings that the picture uses.
 fn style(out: &mut String, scene: &Scene) {
     let (light, dark) = (variables(false), variables(true));

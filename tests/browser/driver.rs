@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use crate::common;
@@ -227,6 +229,28 @@ impl Browser {
         let params = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
         self.ask("POST", "/goog/cdp/execute", &json!({"cmd": "Emulation.setEmulatedMedia", "params": params}));
         self.settle();
+    }
+
+    /// `print` or `screen`.
+    pub fn media(&self, media: &str) {
+        self.ask(
+            "POST",
+            "/goog/cdp/execute",
+            &json!({"cmd": "Emulation.setEmulatedMedia", "params": {"media": media}}),
+        );
+        self.settle();
+    }
+
+    /// Prints to A4 and gives the number of pages.
+    pub fn print(&self) -> usize {
+        let params =
+            json!({"preferCSSPageSize": false, "paperWidth": 8.27, "paperHeight": 11.69, "printBackground": false});
+        let answer = self.ask("POST", "/goog/cdp/execute", &json!({"cmd": "Page.printToPDF", "params": params}));
+        let pdf = BASE64_STANDARD.decode(answer["data"].as_str().expect("a PDF")).expect("base64");
+        // ISO 32000-1, 7.7.3.3: each page is an object of this type.
+        let pages = pdf.windows(11).filter(|w| w == b"/Type /Page").count();
+        let tree = pdf.windows(12).filter(|w| w == b"/Type /Pages").count();
+        pages - tree
     }
 
     /// What the page and the browser complained about since the last time.

@@ -5,7 +5,10 @@ mod common;
 
 mod committed;
 mod driver;
+mod hostile;
+mod look;
 mod page;
+mod pair;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -32,7 +32,28 @@ def group(a, b):
             (a, b), log_ratio, n_resamples=40000, method="percentile", vectorized=True, rng=np.random.default_rng(7), batch=2000
         ).confidence_interval
         boot = [float(np.exp(interval.low)), float(np.exp(interval.high))]
-    return {"a": a, "b": b, "u": float(test.statistic), "p": float(test.pvalue), "exact": exact, "ratio": boot}
+    return {"a": a, "b": b, "u": float(test.statistic), "p": float(test.pvalue), "exact": exact, "ratio": boot, "shift": shift(a, b, exact)}
+
+
+def shift(a, b, exact):
+    """The factors that the test does not reject, found by asking it: b divided by what lies between two neighbouring ratios b/a."""
+    ratios = np.sort(np.divide.outer(np.array(b), np.array(a)).ravel())
+    if len(set(a) | set(b)) < len(a) + len(b):
+        return None
+    method = "exact" if exact else "asymptotic"
+
+    def rejected(i):
+        edges = np.concatenate([[ratios[0] / 2], ratios, [ratios[-1] * 2]])
+        factor = np.sqrt(edges[i] * edges[i + 1])
+        return stats.mannwhitneyu(a, np.array(b) / factor, alternative="two-sided", method=method).pvalue < 0.05
+
+    if not rejected(0):
+        return {"value": float(np.median(ratios)), "interval": None}
+    low, high = 0, len(ratios) // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if rejected(middle) else (low, middle)
+    return {"value": float(np.median(ratios)), "interval": [float(ratios[low]), float(ratios[len(ratios) - 1 - low])]}
 
 
 def sample(x):

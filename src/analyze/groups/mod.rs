@@ -5,8 +5,13 @@
 //! where images have more than one layer, again by the layer's digest. First comes whether a phase happened at all, then how long it took where it did.
 //!
 //! How a difference is called: Mann–Whitney's test for each phase that happened on both sides, and Holm's correction over all of them, in which the whole run
-//! has four times the weight of all phases together. So of groups that don't differ at most 5 % get any difference called, and the
+//! has nine times the weight of all phases together. So of groups that don't differ at most 5 % get any difference called, and the
 //! whole run's answer doesn't drown in the number of layers. Runs that failed are left out and counted.
+//!
+//! The test asks whether the runs of one side tend to be slower, not whether the medians differ. Two figures go with it: the ratio of the
+//! medians with a bootstrap's interval, and the shift of the runs ([`rank::shift`]), whose interval excludes 1 wherever the test sees a
+//! difference. With single runs far out on one side the first can contain 1 where the second doesn't; then
+//! [`PhaseComparison::medians_agree`] is false, and reports say so.
 
 mod align;
 mod judge;
@@ -16,9 +21,11 @@ mod tests;
 
 use std::sync::Arc;
 
+pub(crate) use judge::verdict;
 pub use run::{Run, Setting};
 
-use super::stats::{self, Interval, bootstrap, rank};
+use super::stats::rank::{self, Shift};
+use super::stats::{self, Interval, bootstrap};
 use crate::record::model::{Trace, TraceId};
 
 /// Where a phase stands. The whole run is the empty path.
@@ -128,12 +135,30 @@ pub struct PhaseComparison {
     pub b: Option<Sample>,
     /// Where both sides have it and the first took some time.
     pub ratio: Option<Ratio>,
+    /// By what factor runs of the second side take longer than runs of the first, with the interval that belongs to `p`.
+    pub shift: Option<Shift>,
     /// Mann–Whitney, two-sided, not corrected. Where both sides have it.
     pub p: Option<f64>,
     /// The same after Holm.
     pub p_holm: Option<f64>,
     /// What can be said.
     pub verdict: Verdict,
+}
+
+impl PhaseComparison {
+    /// Of a difference that is certain: whether the interval of the medians' ratio lies on its side of 1, too. True where there is no interval.
+    pub fn medians_agree(&self) -> bool {
+        medians_agree(self.verdict, self.ratio.and_then(|r| r.interval))
+    }
+}
+
+/// See [`PhaseComparison::medians_agree`].
+pub fn medians_agree(verdict: Verdict, ratio: Option<Interval>) -> bool {
+    match (verdict, ratio) {
+        (Verdict::Slower, Some(i)) => i.low > 1.0,
+        (Verdict::Faster, Some(i)) => i.high < 1.0,
+        _ => true,
+    }
 }
 
 /// Something that keeps the numbers from meaning what they seem to.
@@ -199,7 +224,7 @@ pub fn compare(a: (&str, &[Run]), b: (&str, &[Run])) -> Option<Comparison> {
     compare_with(a, b, true)
 }
 
-/// With or without the ratios' intervals, which take most of the time.
+/// With or without intervals of ratios and shifts, which take most of the time.
 fn compare_with(a: (&str, &[Run]), b: (&str, &[Run]), intervals: bool) -> Option<Comparison> {
     let (runs_a, runs_b) = (succeeded(a.1), succeeded(b.1));
     if runs_a.is_empty() || runs_b.is_empty() {
@@ -256,6 +281,7 @@ fn side_by_side(phase: Phase, a: Option<Sample>, b: Option<Sample>, intervals: b
         presence_a,
         presence_b,
         ratio: None,
+        shift: None,
         p: None,
         p_holm: None,
         verdict: if presence_b == 0 { Verdict::OnlyA } else { Verdict::OnlyB },
@@ -268,6 +294,7 @@ fn side_by_side(phase: Phase, a: Option<Sample>, b: Option<Sample>, intervals: b
         let interval =
             || intervals.then(|| bootstrap::ratio_interval(&a.values, &b.values, 0x7472_6163_6520_7275)).flatten();
         out.ratio = (a.median > 0.0).then(|| Ratio { value: b.median / a.median, interval: interval() });
+        out.shift = intervals.then(|| rank::shift(&a.values, &b.values)).flatten();
         out.p = rank::mann_whitney(&a.values, &b.values).map(|t| t.p);
     }
     out

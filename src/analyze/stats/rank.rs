@@ -1,6 +1,6 @@
-//! Is it a difference? Mann–Whitney's U, and Holm's correction for asking many times.
+//! Is it a difference? Mann–Whitney's U, the shift that belongs to it (Hodges and Lehmann), and Holm's correction for asking many times.
 
-use super::ALPHA;
+use super::{ALPHA, Interval};
 
 /// Up to this product of the sizes the distribution of U is counted out; beyond it the normal distribution is the same to three digits.
 const EXACT: usize = 400;
@@ -26,11 +26,11 @@ pub fn mann_whitney(a: &[f64], b: &[f64]) -> Option<MannWhitney> {
     let (u, ties) = u_and_ties(a, b);
     let far = u.max(n * m - u);
     if ties == 0.0 && a.len() * b.len() <= EXACT {
-        let p = exact_p(a.len(), b.len(), far as usize);
+        let tails = exact_tails(a.len(), b.len());
+        let p = tails[(n * m - far) as usize].min(1.0);
         return Some(MannWhitney { u, p, exact: true });
     }
-    let all = n + m;
-    let variance = n * m / 12.0 * (all + 1.0 - ties / (all * (all - 1.0)));
+    let variance = variance(n, m, ties);
     // All values equal: nothing is shown.
     let p = if variance > 0.0 {
         let z = (far - n * m / 2.0 - 0.5) / variance.sqrt();
@@ -65,8 +65,14 @@ fn u_and_ties(a: &[f64], b: &[f64]) -> (f64, f64) {
     (u, ties)
 }
 
-/// Twice the probability of a U of at least `far`, at most 1.
-fn exact_p(n: usize, m: usize, far: usize) -> f64 {
+/// Variance of U with the correction for ties.
+fn variance(n: f64, m: f64, ties: f64) -> f64 {
+    let all = n + m;
+    n * m / 12.0 * (all + 1.0 - ties / (all * (all - 1.0)))
+}
+
+/// For each U from 0 on twice the probability of one as small.
+fn exact_tails(n: usize, m: usize) -> Vec<f64> {
     // ways[k][u]: subsets of k of the ranks seen so far whose U is u. Counts as floating point: C(40, 20) needs 38 bits, and they are exact to 53.
     let most = n * m;
     let mut ways = vec![vec![0.0f64; most + 1]; n + 1];
@@ -85,8 +91,69 @@ fn exact_p(n: usize, m: usize, far: usize) -> f64 {
         }
     }
     let all: f64 = ways[n].iter().sum();
-    let tail: f64 = ways[n][far.min(most)..].iter().sum();
-    (2.0 * tail / all).min(1.0)
+    let mut sum = 0.0;
+    ways[n]
+        .iter()
+        .map(|ways| {
+            sum += ways;
+            2.0 * sum / all
+        })
+        .collect()
+}
+
+/// By what factor the second group is greater.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Shift {
+    /// The median of all ratios of a value of the second group to one of the first (Hodges and Lehmann 1963, for logarithms).
+    pub value: f64,
+    /// All factors that [`mann_whitney`] would not reject at 5 % if the second group were divided by them. So it holds 1 in its
+    /// inside exactly where the test shows no difference. `None` where no factor can be rejected: too few values.
+    pub interval: Option<Interval>,
+}
+
+/// The shift between two sorted groups of positive values. `None` if one is empty or a value is not positive.
+pub fn shift(a: &[f64], b: &[f64]) -> Option<Shift> {
+    if a.first().is_none_or(|v| *v <= 0.0) || b.first().is_none_or(|v| *v <= 0.0) {
+        return None;
+    }
+    let pairs = a.len() * b.len();
+    let value = ratio_at(a, b, (pairs - 1) / 2).midpoint(ratio_at(a, b, pairs / 2));
+    let ends = |c: usize| Interval { low: ratio_at(a, b, c), high: ratio_at(a, b, pairs - 1 - c) };
+    Some(Shift { value, interval: greatest_rejected(a, b).map(ends) })
+}
+
+/// The greatest U that the test rejects.
+fn greatest_rejected(a: &[f64], b: &[f64]) -> Option<usize> {
+    /// z of a two-sided 5 %.
+    const Z: f64 = 1.959_963_984_540_054;
+    let (n, m) = (a.len() as f64, b.len() as f64);
+    let (_, ties) = u_and_ties(a, b);
+    if ties == 0.0 && a.len() * b.len() <= EXACT {
+        return exact_tails(a.len(), b.len()).iter().take_while(|p| **p < ALPHA).count().checked_sub(1);
+    }
+    // The ties are those at a factor of 1, which is where the interval has to agree with the test.
+    let below = n * m / 2.0 - 0.5 - Z * variance(n, m, ties).sqrt();
+    // The greatest whole number below it.
+    (below > 0.0).then(|| below.ceil() as usize - 1)
+}
+
+/// The ratio b/a that has `k` of all ratios below it, by halving: the ratios themselves would be millions for groups of thousands.
+fn ratio_at(a: &[f64], b: &[f64], k: usize) -> f64 {
+    let at_most = |ratio: f64| {
+        // As values of the first group grow, more of the second lie below their multiple.
+        let mut j = 0;
+        a.iter().fold(0, |sum, x| {
+            j += b[j..].iter().take_while(|y| **y / x <= ratio).count();
+            sum + j
+        })
+    };
+    // Positive numbers are in the order of their bits.
+    let (mut low, mut high) = ((b[0] / a[a.len() - 1]).to_bits(), (b[b.len() - 1] / a[0]).to_bits());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if at_most(f64::from_bits(middle)) > k { high = middle } else { low = middle + 1 }
+    }
+    f64::from_bits(low)
 }
 
 /// The least p that the test can give for groups of these sizes: complete separation.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::bootstrap::{Random, ratio_interval, resampled_median};
-use super::rank::{holm, least_p, mann_whitney, runs_needed};
+use super::rank::{holm, least_p, mann_whitney, runs_needed, shift};
 use super::*;
 
 fn sorted(values: &[f64]) -> Vec<f64> {
@@ -103,6 +103,41 @@ fn mann_whitney_on_worked_examples() {
 }
 
 #[test]
+fn shifts_are_what_scipys_test_does_not_reject() {
+    let reference = reference();
+    let mut seen = 0;
+    for case in reference["groups"].as_array().unwrap().iter().filter(|c| !c["shift"].is_null()) {
+        let (a, b) = (numbers(&case["a"]), numbers(&case["b"]));
+        let got = shift(&a, &b).unwrap();
+        near(got.value, case["shift"]["value"].as_f64().unwrap(), 1e-12);
+        let Some(ends) = case["shift"]["interval"].as_array() else {
+            assert_eq!(got.interval, None, "{} and {} values reject nothing", a.len(), b.len());
+            continue;
+        };
+        let Interval { low, high } = got.interval.unwrap();
+        near(low, ends[0].as_f64().unwrap(), 1e-12);
+        near(high, ends[1].as_f64().unwrap(), 1e-12);
+        seen += 1;
+    }
+    assert!(seen > 8);
+}
+
+#[test]
+fn a_shift_on_a_worked_example() {
+    // The same constants; estimate 0.305, and -0.15 to 0.76 is what R's wilcox.test(conf.int = TRUE) says. Ours is of ratios.
+    let exp = |v: &[f64]| sorted(&v.iter().map(|x| x.exp()).collect::<Vec<_>>());
+    let at_term = exp(&[0.80, 0.83, 1.89, 1.04, 1.45, 1.38, 1.91, 1.64, 0.73, 1.46]);
+    let earlier = exp(&[1.15, 0.88, 0.90, 0.74, 1.21]);
+    let got = shift(&earlier, &at_term).unwrap();
+    let interval = got.interval.unwrap();
+    // R takes the median of differences and we that of ratios: of an even number they are not quite the same.
+    near(got.value.ln(), 0.305, 1e-4);
+    near(interval.low.ln(), -0.15, 1e-9);
+    near(interval.high.ln(), 0.76, 1e-9);
+    assert_eq!((shift(&[], &[1.0]), shift(&[0.0, 1.0], &[1.0])), (None, None));
+}
+
+#[test]
 fn holm_is_statsmodels_and_rs() {
     for case in reference()["holm"].as_array().unwrap() {
         let asked: Vec<(f64, f64)> = numbers(&case["p"]).into_iter().map(|p| (p, 0.25)).collect();
@@ -187,6 +222,27 @@ proptest! {
         // By pairs, the slow way.
         let pairs: f64 = a.iter().flat_map(|x| b.iter().map(move |y| if x > y { 1.0 } else if x == y { 0.5 } else { 0.0 })).sum();
         prop_assert_eq!(one.u, pairs);
+    }
+
+    #[test]
+    fn the_shift_excludes_1_where_the_test_sees_a_difference(a in proptest::collection::vec(1u32..4000, 3..30), b in proptest::collection::vec(1u32..4000, 3..30), by in 1u32..4, grid in 1u32..200) {
+        // A coarse grid makes ties.
+        let values = |v: &[u32], by: u32| sorted(&v.iter().map(|x| f64::from((x / grid * grid).max(1) * by)).collect::<Vec<_>>());
+        let (a, b) = (values(&a, 1), values(&b, by));
+        let test = mann_whitney(&a, &b).unwrap();
+        let got = shift(&a, &b).unwrap();
+        prop_assert!(test.p >= ALPHA || got.interval.is_some());
+        if let Some(Interval { low, high }) = got.interval {
+            prop_assert!(low <= got.value && got.value <= high);
+            let greater = test.u < (a.len() * b.len()) as f64 / 2.0;
+            prop_assert!(test.p >= ALPHA || if greater { low >= 1.0 } else { high <= 1.0 }, "{} {low} {high}", test.p);
+            // Without ties it is the other way round, too.
+            let mut all = [a.clone(), b.clone()].concat();
+            let n = all.len();
+            all.sort_by(f64::total_cmp);
+            all.dedup();
+            prop_assert!(all.len() < n || test.p < ALPHA || (low <= 1.0 && high >= 1.0), "{} {low} {high}", test.p);
+        }
     }
 
     #[test]

@@ -14,10 +14,13 @@
 //!   "warnings": [{"kind", …}]
 //! }
 //! PHASE = {"path": ["image.pull", …], "layer", "presence_a", "presence_b", "a": SAMPLE, "b": SAMPLE,
-//!          "ratio": {"value", "interval": {"low", "high"}}, "p", "p_holm", "verdict", "needed"}
+//!          "ratio": {"value", "interval": {"low", "high"}},    // of the medians
+//!          "shift": {"value", "interval": {"low", "high"}},    // of the runs (Hodges–Lehmann); excludes 1 where p is below 5 %
+//!          "p", "p_holm", "verdict", "medians_agree", "needed"}
 //! SAMPLE = {"median_ns", "interval_ns": {"low", "high"}, "begin_ns"}
 //! ```
 //! `verdict` is `slower`, `faster`, `unclear`, `too_few` (then `needed` says how many runs on each side), `only_a`, `only_b`.
+//! `medians_agree` is false where a difference is certain but the interval of the medians' ratio contains 1.
 //! What cannot be given is null: intervals below 6 runs, ratio and P where a side doesn't have the phase.
 
 use serde_json::{Value as Json, json};
@@ -88,9 +91,11 @@ fn phase(p: &PhaseComparison) -> Json {
         "a": p.a.as_ref().map(sample),
         "b": p.b.as_ref().map(sample),
         "ratio": p.ratio.map(|r| json!({"value": r.value, "interval": r.interval})),
+        "shift": p.shift,
         "p": p.p,
         "p_holm": p.p_holm,
         "verdict": verdict,
+        "medians_agree": p.medians_agree(),
         "needed": needed,
     })
 }

@@ -277,7 +277,7 @@ impl Columns {
             // Of too few runs it says nothing.
             Columns::P if matches!(p.verdict, Verdict::TooFew { .. }) => String::new(),
             Columns::P => p.p_holm.map_or(String::new(), words::p_value),
-            Columns::Verdict => words::verdict(p.verdict, names, style),
+            Columns::Verdict => words::verdict_with_medians(p.verdict, p.medians_agree(), names, style),
         }
     }
 }

@@ -72,6 +72,23 @@ fn a_verdict_needs_enough_runs() {
 }
 
 #[test]
+fn a_verdict_that_the_medians_do_not_carry_is_put_in_words() {
+    let mut c = cold_and_warm(10);
+    let text_of = |c: &Comparison| text(c, &Style { width: 200, ..Style::default() });
+    assert!(!text_of(&c).contains("mostly"), "both intervals lie below 1");
+    c.total.ratio.as_mut().unwrap().interval = Some(stats::Interval { low: 0.39, high: 1.06 });
+    let said = text_of(&c);
+    assert!(said.contains("warm is certainly faster than cold, run against run: "), "{said}");
+    assert!(said.contains("By how much the medians differ is not settled") && said.contains("0.39 to 1.06"), "{said}");
+    assert!(said.contains("mostly faster\n"), "{said}");
+    let page = markdown::markdown(&c);
+    assert!(page.contains("| mostly faster |") && page.contains(words::MOSTLY), "{page}");
+    let value: serde_json::Value = serde_json::from_str(&json::json(&c)).unwrap();
+    assert_eq!((&value["total"]["medians_agree"], &value["total"]["verdict"]), (&false.into(), &"faster".into()));
+    assert!(value["total"]["shift"]["interval"]["high"].as_f64().unwrap() < 1.0);
+}
+
+#[test]
 fn equal_groups_are_not_called_different() {
     let (a, b) = (runs(&samples::warm(), 12), runs(&samples::warm(), 12));
     let mut b = b;

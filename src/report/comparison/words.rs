@@ -33,9 +33,20 @@ pub fn findings(c: &Comparison, style: &Style) -> Vec<String> {
     let (n, m) = (c.a.runs.len(), c.b.runs.len());
     let [name_a, name_b] = names(c, style);
     let figures = format!("{} against {}, {times}{interval}", time(b.median), time(a.median));
+    let certainly = |word: &str| {
+        let Some(shift) = c.total.shift.filter(|_| !c.total.medians_agree()) else {
+            return format!("{name_b} is certainly {word} than {name_a}: {figures}, {p}.");
+        };
+        let of_runs = interval_of_ratios(shift.interval, style).map(|i| format!(" (95 % {i})")).unwrap_or_default();
+        format!(
+            "{name_b} is certainly {word} than {name_a}, run against run: {}{of_runs}, {p}. By how much the medians differ is not settled: \
+             {figures}.",
+            units::ratio(shift.value, style)
+        )
+    };
     let mut out = vec![match c.total.verdict {
-        Verdict::Faster => format!("{name_b} is certainly faster than {name_a}: {figures}, {p}."),
-        Verdict::Slower => format!("{name_b} is certainly slower than {name_a}: {figures}, {p}."),
+        Verdict::Faster => certainly("faster"),
+        Verdict::Slower => certainly("slower"),
         Verdict::TooFew { needed } if n == 1 && m == 1 => {
             let (more, word) =
                 if b.median >= a.median { (b.median - a.median, "more") } else { (a.median - b.median, "less") };
@@ -100,6 +111,15 @@ pub fn verdict(verdict: Verdict, [a, b]: &[String; 2], style: &Style) -> String 
         Verdict::OnlyB => format!("only {b}"),
     }
 }
+
+/// The same with `mostly` before it where the medians alone would not carry it.
+pub fn verdict_with_medians(v: Verdict, medians_agree: bool, names: &[String; 2], style: &Style) -> String {
+    let word = verdict(v, names, style);
+    if medians_agree { word } else { format!("mostly {word}") }
+}
+
+/// What `mostly` means.
+pub const MOSTLY: &str = "mostly: runs of the one tend to be faster or slower than runs of the other beyond chance, but the interval of the medians' ratio contains 1.";
 
 /// `<0.0001`, `0.013`, `0.42`.
 pub fn p_value(p: f64) -> String {
@@ -200,10 +220,15 @@ fn values(values: &[(String, usize)], setting: Setting, style: &Style) -> String
 /// How the figures came about.
 pub fn legend(c: &Comparison, style: &Style) -> String {
     let name = if style.unicode { "Mann–Whitney" } else { "Mann-Whitney" };
-    format!(
-        "Medians with 95 % intervals by order statistics (from 6 runs on); ratios with a 95 % interval by bootstrap ({} resamples of log medians); P by \
-         {name}, corrected by Holm for {}, the whole run with four fifths of the weight; faster and slower mean P < 0.05.",
+    let mut out = format!(
+        "Medians with 95 % intervals by order statistics (from 6 runs on); ratios of medians with a 95 % interval by bootstrap ({} resamples of log \
+         medians); P by {name}, corrected by Holm for {}, the whole run with nine tenths of the weight; faster and slower mean P < 0.05.",
         bootstrap::RESAMPLES,
         units::count(c.questions as u64, "question"),
-    )
+    );
+    if std::iter::once(&c.total).chain(&c.phases).chain(&c.layers).any(|p| !p.medians_agree()) {
+        out.push(' ');
+        out.push_str(MOSTLY);
+    }
+    out
 }

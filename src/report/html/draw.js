@@ -120,6 +120,8 @@ function rowOf(node, lines) {
 
 /** Puts the rows in sight on the page. The selected row always exists, so that it keeps the focus. */
 function drawRows() {
+  // Changes of size and colour while it is printed must not take rows away.
+  if ("paper" in document.documentElement.dataset) return;
   const first = Math.max(0, Math.floor(box.scrollTop / ROW) - 4);
   const last = Math.min(state.list.length, Math.ceil((box.scrollTop + box.clientHeight) / ROW) + 4);
   const lines = runs.map((_, r) => linesOf(r).map((l) => l.at));

@@ -21,8 +21,13 @@ use crate::analyze::Analysis;
 use crate::record::model::Trace;
 
 const CSS: &str = include_str!("view.css");
-const SCRIPTS: [&str; 4] =
-    [include_str!("model.js"), include_str!("format.js"), include_str!("draw.js"), include_str!("view.js")];
+const SCRIPTS: [&str; 5] = [
+    include_str!("model.js"),
+    include_str!("format.js"),
+    include_str!("draw.js"),
+    include_str!("look.js"),
+    include_str!("view.js"),
+];
 const BODY: &str = include_str!("body.html");
 
 /// The page of one run.
@@ -45,6 +50,8 @@ fn page(runs: &[(&Trace, &Analysis<'_>)], title: String, chart: Option<&Scene>) 
     let script = SCRIPTS.concat();
     let hash = BASE64_STANDARD.encode(Sha256::digest(script.as_bytes()));
     let (light, dark) = (svg::variables(false), svg::variables(true));
+    // A picture in the page follows the page.
+    let inherit: String = svg::variable_names().map(|name| format!("{name}:inherit;")).collect();
 
     let mut out = String::with_capacity(json.len() + script.len() + CSS.len() + 16_384);
     let _ = write!(
@@ -54,7 +61,9 @@ fn page(runs: &[(&Trace, &Analysis<'_>)], title: String, chart: Option<&Scene>) 
          style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\">\n\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n<title>{heading}</title>\n<style>\n:root{{{light}}}\n\
-         @media (prefers-color-scheme:dark){{:root{{{dark}}}}}\n@media print{{:root{{{light}}}}}\n{CSS}</style>\n</head>\n<body>\n\
+         @media (prefers-color-scheme:dark){{:root:not([data-theme]){{{dark}}}}}\n:root[data-theme=dark]{{{dark}}}\n\
+         :root[data-paper][data-paper]{{{light}}}\n@media print{{:root:root:root{{{light}}}}}\n\
+         :root .trace{{{inherit}}}\n{CSS}</style>\n</head>\n<body>\n\
          <h1{hidden}>{heading}</h1>\n"
     );
     if let Some(chart) = chart {

@@ -169,6 +169,7 @@ function onKey(event) {
     "+": () => zoom(0.5), "=": () => zoom(0.5), "-": () => zoom(2), 0: () => setRange(0, 1),
     "/": () => byId("search").select(), n: () => nextFound(1, true), N: () => nextFound(-1, true),
     c: () => setCritical(!state.onlyCritical), e: () => openAll(true), x: () => openAll(false),
+    t: nextTheme,
     s: () => runs.length > 1 && setScale(!state.oneScale), "?": () => (byId("help").open = !byId("help").open),
   };
   const action = Object.hasOwn(actions, event.key) && actions[event.key];
@@ -275,6 +276,7 @@ byId("critical").onclick = () => setCritical(!state.onlyCritical);
 byId("scale").onclick = () => setScale(!state.oneScale);
 byId("expand").onclick = () => openAll(true);
 byId("collapse").onclick = () => openAll(false);
+byId("theme").onclick = nextTheme;
 byId("next").onclick = () => nextFound(1, false);
 byId("previous").onclick = () => nextFound(-1, false);
 byId("search").oninput = search;
@@ -290,9 +292,12 @@ for (const id of ["rows", "axis", "overview"]) {
 }
 window.addEventListener("resize", draw);
 window.addEventListener("hashchange", follow);
+window.addEventListener("beforeprint", toPaper);
+window.addEventListener("afterprint", fromPaper);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 
 drawHeader();
+setTheme(rememberedTheme());
 relist();
 drawDetails();
 draw();

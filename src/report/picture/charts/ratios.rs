@@ -96,7 +96,7 @@ fn one(
     names: &[String; 2],
 ) {
     let baseline = y + ROW / 2.0 + BODY * 0.36;
-    let word = words::verdict(phase.verdict, names, &STYLE);
+    let word = words::verdict_with_medians(phase.verdict, phase.medians_agree(), names, &STYLE);
     let certain = matches!(phase.verdict, Verdict::Faster | Verdict::Slower);
     pen.group(title(phase, &word), |pen| {
         let x = MARGIN + 16.0 + phase.phase.path.len() as f64 * 13.0;
