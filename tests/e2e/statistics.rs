@@ -165,7 +165,7 @@ fn a_bench_drops_the_page_cache_where_that_is_asked_for() {
     let done = lab.trace(&args).ok();
     let value = json(&done.out());
     assert_eq!(value["plan"]["cold_level"], "page-cache");
-    assert!(done.err().contains("Cold: image store empty, page cache dropped."), "{}", done.err());
+    assert!(done.err().contains("Cold: image store empty, page cache dropped;"), "{}", done.err());
     // The runs say it, too, so that a comparison of recorded runs can.
     let id = value["runs"][0]["trace_id"].as_str().unwrap();
     let shown = json(&lab.trace(&["show", id, "--format", "json"]).ok().out());
