@@ -25,6 +25,10 @@ pub enum Cause {
     Hub,
     /// Another process pulls the same image.
     OtherPull,
+    /// What the kernel does to make, start and take away the container.
+    Kernel,
+    /// The container's own process.
+    Process,
     /// Anything else.
     Other,
 }
@@ -46,6 +50,8 @@ impl Cause {
             Cause::WritingFiles => "write",
             Cause::Hub => "hub",
             Cause::OtherPull => "other_pull",
+            Cause::Kernel => "kernel",
+            Cause::Process => "process",
             Cause::Other => "other",
         }
     }
@@ -59,6 +65,8 @@ impl Cause {
             span::LAYER_VERIFY => Cause::Hashing,
             span::LAYER_DECOMPRESS => Cause::Inflating,
             span::LAYER_EXTRACT => extracting(tree, node),
+            span::CONTAINER_CREATE | span::CONTAINER_START | span::CONTAINER_CLEANUP => Cause::Kernel,
+            span::CONTAINER_RUN => Cause::Process,
             span::HUB_START => Cause::Hub,
             span::PULL_WAIT => Cause::OtherPull,
             _ => return None,

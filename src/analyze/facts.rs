@@ -45,6 +45,8 @@ pub struct Facts {
     pub hub: Option<String>,
     /// Whether all that was pulled came from this machine.
     pub local_hub: bool,
+    /// What the wall time was spent on, on the critical path; the most first. Adds up to all of it.
+    pub causes: Vec<(Cause, u64)>,
     /// The `image.pull` span.
     pub pull: Option<Node>,
     /// Its time on the critical path, ns.
@@ -87,6 +89,7 @@ pub fn facts(analysis: &Analysis<'_>) -> Facts {
         wall_ns: analysis.wall(),
         kind: text(attr::RUN_KIND),
         hub: text(attr::HUB),
+        causes: causes::sums(&causes::parts(analysis, root)),
         local_hub: pull.is_some_and(|p| is_local(tree, p)),
         pull,
         pull_ns: pull.map_or(0, |p| analysis.critical_below_ns[p]),

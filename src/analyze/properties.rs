@@ -129,6 +129,29 @@ proptest! {
         prop_assert!((blamed - analysis.wall() as f64).abs() < 1e-6, "{blamed} of {}", analysis.wall());
     }
 
+    /// By counting instants: times here are small whole numbers.
+    #[test]
+    fn self_times_sum_to_the_union_where_nothing_overlaps_and_to_more_where_it_does(trace in any_trace()) {
+        let analysis = Analysis::of(&trace).unwrap();
+        let tree = &analysis.tree;
+        let runs = |node: Node, at: u64| tree.window(node).0 <= at && at < tree.window(node).1;
+        let (start, end) = tree.window(tree.root());
+        let mut own = vec![0; tree.len()];
+        let (mut union, mut overlap) = (0, false);
+        for at in start..end {
+            let alone = (0..tree.len()).filter(|n| runs(*n, at) && !tree.children(*n).iter().any(|c| runs(*c, at)));
+            let alone: Vec<Node> = alone.collect();
+            alone.iter().for_each(|n| own[*n] += 1);
+            union += u64::from(!alone.is_empty());
+            overlap |= alone.len() > 1;
+        }
+        prop_assert_eq!(&own, &analysis.self_ns);
+        let sum: u64 = analysis.self_ns.iter().sum();
+        prop_assert_eq!(union, analysis.wall());
+        prop_assert_eq!(sum > union, overlap);
+        prop_assert!(sum >= union);
+    }
+
     #[test]
     fn the_order_in_the_file_says_nothing((trace, seed) in (distinct_trace(), any::<u64>())) {
         let mut shuffled = trace.clone();

@@ -209,6 +209,6 @@ fn print_comparison(trace: &Trace, store: &Store, compared: &Compared<'_>) {
         return;
     }
     if let Some(comparison) = analyze::compare::compare(trace, &other) {
-        say_text(report::compare_line(&comparison, &style(To::Stderr)));
+        say(&report::compare_line(&comparison, &style(To::Stderr)));
     }
 }

@@ -77,7 +77,7 @@ fn notes(bench: &Bench, rows: &[Row], style: &Style) -> Vec<String> {
         _ => "image store empty, page cache as it was",
     };
     if rows.iter().any(|r| r.kind == "cold") {
-        out.push(format!("Cold: {cold}. Engines and kinds took turns."));
+        out.push(format!("Cold: {cold}; trace makes its connections anew in every run. Engines and kinds took turns."));
     }
     for r in rows.iter().filter(|r| r.failed > 0) {
         let failed = units::count(r.failed as u64, "run");

@@ -1,6 +1,7 @@
 //! A table of span names by the wall time that they are to blame for.
 
 use super::{Style, sgr, text, units};
+use crate::analyze::facts::{Cause, facts};
 use crate::analyze::{Analysis, blame as analysis_blame};
 
 /// Rows of the table; the rest is one row.
@@ -60,5 +61,19 @@ pub fn blame(analysis: &Analysis<'_>, style: &Style) -> String {
     let total = [time(wall), units::percent(wall, wall), analysis.tree.len().to_string()];
     let [a, b, c] = total;
     line("wall time", [a, b, c, String::new(), String::new(), time(wall)], sgr::BOLD);
+    let facts = facts(analysis);
+    // A stranger's spans have no causes that we know.
+    if facts.causes.iter().any(|(c, _)| *c != Cause::Other) {
+        let parts: Vec<String> = facts
+            .causes
+            .iter()
+            .map(|(cause, ns)| format!("{} {}", cause.word().replace('_', " "), units::percent(*ns, wall)))
+            .collect();
+        let sentence = format!("by cause: {}", parts.join(style.dot()));
+        for line in text::wrap(&sentence, style.columns(), 4, style.unicode) {
+            style.paint(&mut out, sgr::DIM, &line);
+            out.push('\n');
+        }
+    }
     out
 }

@@ -9,6 +9,7 @@
 //!   "trace_id": "…32 hex…",
 //!   "start_unix_ns": 1700000000000000000,
 //!   "run": {"name", "image", "kind", "hub", "exit_code", "wall_ns", "unaccounted_ns", "failed", "error"},
+//!   "causes": [{"cause", "critical_ns"}],                                             // of the whole run; add up to wall_ns
 //!   "pull": {"critical_ns", "share", "causes": [{"cause", "critical_ns"}],
 //!            "parts": [{"cause", "layer", "critical_ns"}]},          // null if nothing was pulled
 //!   "layers": [{"span_id", "index", "digest", "compression", "bytes", "unpacked_bytes", "files", "active_ns", "bytes_per_second", "bound_by"}],
@@ -21,12 +22,12 @@
 //! ```
 //! `shared_ns` is each instant divided evenly among the spans that ran then without a running child: over all spans it adds up to `wall_ns`.
 //! `bound_by` and `cause` are `connect`, `first_byte`, `network`, `hash`, `inflate`, `create`, `write`, `hub` (the built-in one starts), `other_pull`
-//! (waiting for another process's), `other`. The `causes` are of the critical path and add up to `critical_ns`; `bound_by` is the stage of
+//! (waiting for another process's), `kernel` (making, starting and removing the container), `process` (the container's own), `other`. The `causes` are of the critical path and add up to `critical_ns`; `bound_by` is the stage of
 //! the layer that worked longest, wherever the critical path runs.
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::analyze::facts::facts;
+use crate::analyze::facts::{Cause, facts};
 use crate::analyze::{Analysis, blame, times};
 use crate::names::attr;
 use crate::record::model::{Attributes, Status, Trace, Value};
@@ -38,6 +39,7 @@ struct Report {
     trace_id: String,
     start_unix_ns: u64,
     run: Json,
+    causes: Vec<Json>,
     pull: Option<Json>,
     layers: Vec<Json>,
     critical_path: Vec<Json>,
@@ -55,6 +57,9 @@ pub fn json(trace: &Trace, analysis: &Analysis<'_>) -> String {
     let id = |node: usize| tree.span(node).id.to_string();
     let facts = facts(analysis);
     let shared = times::shared(tree);
+    let causes = |all: &[(Cause, u64)]| -> Vec<Json> {
+        all.iter().map(|(cause, ns)| json!({"cause": cause.word(), "critical_ns": ns})).collect()
+    };
     let report = Report {
         schema: "trace.report/1",
         trace_id: trace.id.to_string(),
@@ -70,10 +75,11 @@ pub fn json(trace: &Trace, analysis: &Analysis<'_>) -> String {
             "failed": root.status.is_error(),
             "error": error(&root.status),
         }),
+        causes: causes(&facts.causes),
         pull: facts.pull.map(|_| json!({
             "critical_ns": facts.pull_ns,
             "share": super::units::share(facts.pull_ns, facts.wall_ns),
-            "causes": facts.pull_causes.iter().map(|(cause, ns)| json!({"cause": cause.word(), "critical_ns": ns})).collect::<Vec<_>>(),
+            "causes": causes(&facts.pull_causes),
             "parts": facts.pull_parts.iter().map(|p| json!({
                 "cause": p.cause.word(), "layer": p.layer.map(id), "critical_ns": p.ns,
             })).collect::<Vec<_>>(),

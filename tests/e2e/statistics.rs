@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::common::lab::{Lab, eventually, names_in};
-use crate::common::needs_root;
+use crate::common::{have, needs_root};
 
 fn hello(lab: &Lab, flags: &[&str]) {
     lab.quiet_run(&[flags, &["--hub", "builtin", "hello-world"]].concat()).ok();
@@ -133,6 +133,46 @@ fn a_bench_that_was_interrupted_says_what_it_has_and_goes_on() {
 }
 
 #[test]
+fn a_bench_beside_others_goes_on_under_the_same_name_of_the_image() {
+    if !needs_root() || !have(&["runc"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let args = ["bench", "--vs", "runc", "--cold", "8", "--warm", "8", "--hub", "builtin", "--json", "hello-world"];
+    let running = lab.start(&args);
+    eventually("some runs are there", || lab.trace_files().len() >= 3);
+    running.signal(rustix::process::Signal::INT);
+    let ended = json(&running.wait().exits(130).out());
+    let resumed = [&args[..1], &["--resume"], &args[1..]].concat();
+    let value = json(&lab.trace(&resumed).ok().out());
+    // The hub's port is in the image's name; were it another one, the runs before and after would be of two images.
+    assert_eq!(value["engines"][0]["command"], ended["engines"][0]["command"]);
+    let runs = value["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 24, "8 cold of ours, 8 warm of each");
+    assert!(runs.iter().all(|r| r["exit_code"] == 0), "{runs:?}");
+    let id = &value["id"].as_str().unwrap()[..8];
+    let compared = lab.trace(&["compare", &format!("bench:{id}")]).ok().out();
+    assert!(!compared.contains("differ:"), "{compared}");
+}
+
+#[test]
+fn a_bench_drops_the_page_cache_where_that_is_asked_for() {
+    if !needs_root() {
+        return;
+    }
+    let lab = Lab::new();
+    let args = ["bench", "--cold", "1", "--warm", "1", "--drop-caches", "--hub", "builtin", "--json", "hello-world"];
+    let done = lab.trace(&args).ok();
+    let value = json(&done.out());
+    assert_eq!(value["plan"]["cold_level"], "page-cache");
+    assert!(done.err().contains("Cold: image store empty, page cache dropped;"), "{}", done.err());
+    // The runs say it, too, so that a comparison of recorded runs can.
+    let id = value["runs"][0]["trace_id"].as_str().unwrap();
+    let shown = json(&lab.trace(&["show", id, "--format", "json"]).ok().out());
+    assert_eq!(shown["resource"]["trace.bench.cold"], "page-cache");
+}
+
+#[test]
 fn a_bench_refuses_what_it_cannot_do() {
     let lab = Lab::new();
     for (args, said) in [
@@ -140,6 +180,7 @@ fn a_bench_refuses_what_it_cannot_do() {
         (&["bench", "--vs", "docker", "hello-world"], "`--vs` needs one registry that all engines pull from"),
         (&["bench", "-o", "x.pdf", "hello-world"], "expected `.md` or `.json`"),
         (&["bench", "--vs", "rkt", "hello-world"], "rkt"),
+        (&["bench", "hello-world", "--warm=3"], "`--warm=3` stands after the image"),
     ] {
         let refused = lab.trace(args).exits(2);
         assert!(refused.err().contains(said), "{}", refused.err());

@@ -25,10 +25,12 @@ pub(super) fn judge(
     let asks: Vec<(f64, f64)> = all.iter().zip(weights).map(|(r, w)| (r.p.unwrap_or(1.0), w)).collect();
     let sum: f64 = asks.iter().map(|a| a.1).sum();
     let corrected = rank::holm(&asks);
-    for ((row, p), (_, weight)) in all.iter_mut().zip(corrected).zip(&asks) {
+    // What the first of the phases is multiplied by: less, once the whole run has passed its weight on.
+    let of_phases = if corrected[0] < stats::ALPHA { others as f64 } else { sum };
+    for (i, ((row, p), (_, weight))) in all.iter_mut().zip(corrected).zip(&asks).enumerate() {
         row.p_holm = Some(p);
         row.verdict = match (&row.a, &row.b) {
-            (Some(a), Some(b)) => verdict(&a.values, &b.values, p, sum / weight),
+            (Some(a), Some(b)) => verdict(&a.values, &b.values, p, if i == 0 { sum / weight } else { of_phases }),
             _ => Verdict::Unclear,
         };
     }

@@ -75,6 +75,34 @@ fn what_cannot_be_supported_is_not_called() {
 }
 
 #[test]
+fn the_runs_that_are_needed_depend_on_what_the_whole_run_said() {
+    // Ten runs of 20 phases, of which six are left on each side.
+    let mut random = stats::bootstrap::Random::new(3);
+    let mut six = |slower: f64, first| {
+        let mut runs = drawn(&mut random, &[1.0], slower, first);
+        runs.truncate(6);
+        runs
+    };
+    let (a, b, c) = (six(1.0, 1), six(1.0, 100), six(3.0, 200));
+    // The whole run passes its weight on: of 20 questions the clearest difference of six and six is certain.
+    let certain = compare(("a", &a), ("c", &c)).unwrap();
+    assert!(certain.phases.iter().all(|p| p.verdict == Verdict::Slower), "{:?}", certain.phases);
+    // If it doesn't, each phase has a two-hundredth of 5 %.
+    let unclear = compare(("a", &a), ("b", &b)).unwrap();
+    assert_eq!(unclear.total.verdict, Verdict::Unclear);
+    assert!(unclear.phases.iter().all(|p| p.verdict == Verdict::TooFew { needed: 8 }), "{:?}", unclear.phases);
+    // A phase that did not change among others that did is unclear, and not for want of runs.
+    let mut c = c;
+    for (run, like) in c.iter_mut().zip(&b) {
+        run.phases[7] = like.phases[7].clone();
+    }
+    let one = compare(("a", &a), ("c", &c)).unwrap();
+    let verdicts: Vec<Verdict> = one.phases.iter().map(|p| p.verdict).collect();
+    assert_eq!(verdicts.iter().filter(|v| **v == Verdict::Slower).count(), 19, "{verdicts:?}");
+    assert_eq!(verdicts.iter().filter(|v| **v == Verdict::Unclear).count(), 1, "{verdicts:?}");
+}
+
+#[test]
 fn failed_runs_are_left_out_and_counted() {
     let cold = copies(&samples::cold(1), 4);
     let mut warm = copies(&samples::warm(), 4);

@@ -2,7 +2,7 @@
 
 use super::bundle;
 use super::process::{Ended, Watch, last_line};
-use crate::analyze::bench::{OURS, Plan, Skipped};
+use crate::analyze::bench::{Bench, OURS, Plan, Skipped};
 use crate::cli::CliError;
 use crate::engine::{HubChoice, Wanted};
 use crate::error::Failure;
@@ -47,17 +47,34 @@ impl Ready {
     }
 }
 
+/// What an engine says when it refuses, and what its user can do about it where that is known.
+fn explained(name: &str, why: &str) -> String {
+    let why = why.trim_end_matches('.');
+    let advice = match name {
+        "docker" if why.contains("Cannot connect") => "start dockerd, or let DOCKER_HOST name its socket",
+        "crun" if why.contains("hybrid") => {
+            "it runs on hosts with cgroups of version 1 or of version 2, and this one has both; runc runs here"
+        }
+        "podman" | "crun" | "runc" if why.contains("cgroup") => {
+            "see `--cgroup-manager` of its manual; all of its ways were tried"
+        }
+        _ => return why.to_owned(),
+    };
+    format!("{why}: {advice}")
+}
+
 /// Whether it gets images by itself; else it has no cold runs.
 pub fn pulls(name: &str) -> bool {
     !matches!(name, "crun" | "runc")
 }
 
 /// Our engine first, then those asked for. `store` is one that nobody else uses: so cold is cold whatever other images have, and nobody loses theirs.
-pub fn prepare(store: &Store, plan: &Plan, bench: &str, watch: &mut Watch) -> Result<Ready, Box<dyn Failure>> {
+pub fn prepare(store: &Store, bench: &Bench, watch: &mut Watch) -> Result<Ready, Box<dyn Failure>> {
+    let plan = &bench.plan;
     let choice = HubChoice::parse(&plan.hub);
     let wanted = Wanted::new(&plan.image, &choice, Platform::host())?;
     // With others it has to be a registry that they reach too.
-    let hub = (!plan.vs.is_empty() && wanted.builtin).then(|| Hub::start(([127, 0, 0, 1], 0).into())).transpose()?;
+    let hub = (!plan.vs.is_empty() && wanted.builtin).then(|| start_hub(bench)).transpose()?;
     let wanted = match &hub {
         None => wanted,
         Some(hub) => {
@@ -68,7 +85,7 @@ pub fn prepare(store: &Store, plan: &Plan, bench: &str, watch: &mut Watch) -> Re
             Wanted::new(&plan.image, &HubChoice::Host(hub.addr().to_string()), Platform::host())?
         }
     };
-    let mut engines = vec![ours(store, plan, bench, &wanted.image.canonical(), hub.as_ref())?];
+    let mut engines = vec![ours(store, plan, &bench.id, &wanted.image.canonical(), hub.as_ref())?];
     let mut skipped = Vec::new();
     for name in &plan.vs {
         let image = wanted.image.canonical();
@@ -81,13 +98,21 @@ pub fn prepare(store: &Store, plan: &Plan, bench: &str, watch: &mut Watch) -> Re
         match made {
             Ok(engine) if engines.iter().all(|e| e.name != engine.name) => engines.push(engine),
             Ok(_) => {}
-            Err(why) => skipped.push(Skipped { name: name.clone(), why }),
+            Err(why) => skipped.push(Skipped { name: name.clone(), why: explained(name, &why) }),
         }
         if watch.asked() {
             break;
         }
     }
     Ok(Ready { engines, skipped, hub })
+}
+
+/// On any port; where a bench goes on, on the one that it had, if that is free: the image's name has it.
+fn start_hub(bench: &Bench) -> Result<Hub, crate::hub::HubError> {
+    let on = |port: u16| Hub::start(([127, 0, 0, 1], port).into());
+    let words = bench.engines.first().map(|e| e.command.as_slice()).unwrap_or_default();
+    let before = words.iter().find_map(|w| w.strip_prefix("127.0.0.1:")?.parse().ok());
+    before.and_then(|port| on(port).ok()).map_or_else(|| on(0), Ok)
 }
 
 fn ours(store: &Store, plan: &Plan, bench: &str, image: &str, hub: Option<&Hub>) -> Result<Engine, CliError> {

@@ -51,20 +51,22 @@ pub fn bench(args: &args::Bench) -> Done {
             ));
             bench
         }
-        None => state::new(plan.clone()),
+        None => state::new(plan),
     };
     let _lock = state::lock(&store, &bench.id)?;
     let own = store.tmp()?;
     let stores = Stores { own: Store::open(own.path())?, kept: &store };
-    let mut engines = ready(&stores.own, &plan, &mut bench, &mut watch)?;
+    let mut engines = ready(&stores.own, &mut bench, &mut watch)?;
+    // One that was interrupted before all engines were asked does not know what it lacks.
+    let complete = !watch.asked();
     let result = measure(&stores, &mut bench, &mut engines, &mut watch);
     engines.finish(&mut watch);
     drop(own);
-    bench.finished = result.is_ok() && !watch.asked() && bench.runs.len() >= asked_for(&bench);
+    bench.finished = result.is_ok() && complete && bench.runs.len() >= asked_for(&bench);
     state::save(&store, &bench)?;
     tell(args, &bench)?;
     result?;
-    Ok(if watch.asked() { 130 } else { 0 })
+    Ok(if bench.finished { 0 } else { 130 })
 }
 
 /// What clap cannot see.
@@ -72,6 +74,16 @@ fn check(args: &args::Bench) -> Result<(), CliError> {
     let usage = |text: String| Err(CliError::Usage(text));
     if args.cold + args.warm == 0 {
         return usage("nothing to do: expected at least one run by `--cold N` or `--warm N`".to_owned());
+    }
+    // As in `docker run` all that follows the image belongs to the container; here that is hardly ever meant.
+    const OURS: [&str; 9] =
+        ["--cold", "--warm", "--hub", "--vs", "--drop-caches", "--resume", "--output", "-o", "--json"];
+    let own = |word: &&String| OURS.contains(&word.split('=').next().unwrap_or_default());
+    if let Some(word) = args.image_and_command.get(1).filter(own) {
+        return usage(format!(
+            "`{word}` stands after the image, so it would be an argument of the container: expected it before `{}`",
+            args.image_and_command[0]
+        ));
     }
     if args.drop_caches && !rustix::process::geteuid().is_root() {
         return usage("`--drop-caches` needs root: only root may empty the kernel's page cache".to_owned());
@@ -99,13 +111,8 @@ fn ending(path: &Path) -> Option<&'static str> {
 }
 
 /// Our engine, and of the others those that can take part.
-fn ready(
-    store: &Store,
-    plan: &Plan,
-    bench: &mut Bench,
-    watch: &mut Watch,
-) -> Result<Ready, Box<dyn crate::error::Failure>> {
-    let mut ready = engines::prepare(store, plan, &bench.id, watch)?;
+fn ready(store: &Store, bench: &mut Bench, watch: &mut Watch) -> Result<Ready, Box<dyn crate::error::Failure>> {
+    let mut ready = engines::prepare(store, bench, watch)?;
     bench.skipped = std::mem::take(&mut ready.skipped);
     for Skipped { name, why } in &bench.skipped {
         say(&format!("{name} does not take part: {why}"));

@@ -22,101 +22,70 @@ pub enum Border {
     Hardened,
 }
 
-/// What the new process was doing when it failed; the parent words it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-#[allow(missing_docs)]
-pub enum Step {
-    None,
-    Session,
-    ParentDeath,
-    JoinCgroup,
-    CgroupNamespace,
-    HostName,
-    Loopback,
-    PrivateMounts,
-    AttachRoot,
-    MountPoint,
-    MountProc,
-    MountDev,
-    MountDevPts,
-    MountShm,
-    MountMqueue,
-    DeviceNode,
-    DevLink,
-    MountSys,
-    MountCgroup,
-    BindFile,
-    PivotRoot,
-    DetachOldRoot,
-    WorkingDir,
-    CheckNull,
-    Mask,
-    ReadOnly,
-    ReadOnlyRoot,
-    BoundingSet,
-    Groups,
-    Gid,
-    Uid,
-    Capabilities,
-    NoNewPrivileges,
-    Descriptors,
-    Stdio,
-    /// execve of one candidate; `detail` is its index.
-    Exec,
-    /// No candidate exists.
-    NotFound,
-    /// The program is a magic link into /proc, see `exec::leads_to_engine`.
-    ExecMagicLink,
+/// An enum of steps, and how one is had back from its number.
+macro_rules! steps {
+    ($(#[$about:meta])* pub enum $name:ident { $($(#[$note:meta])* $step:ident,)* }) => {
+        $(#[$about])*
+        pub enum $name {
+            $($(#[$note])* $step,)*
+        }
+
+        impl $name {
+            fn from_u32(n: u32) -> $name {
+                const ALL: &[$name] = &[$($name::$step,)*];
+                ALL.get(n as usize).copied().unwrap_or($name::None)
+            }
+        }
+    };
 }
 
-impl Step {
-    fn from_u32(n: u32) -> Step {
-        // In the order of declaration, which `repr(u32)` numbers from 0.
-        const ALL: [Step; 38] = {
-            use Step::*;
-            [
-                None,
-                Session,
-                ParentDeath,
-                JoinCgroup,
-                CgroupNamespace,
-                HostName,
-                Loopback,
-                PrivateMounts,
-                AttachRoot,
-                MountPoint,
-                MountProc,
-                MountDev,
-                MountDevPts,
-                MountShm,
-                MountMqueue,
-                DeviceNode,
-                DevLink,
-                MountSys,
-                MountCgroup,
-                BindFile,
-                PivotRoot,
-                DetachOldRoot,
-                WorkingDir,
-                CheckNull,
-                Mask,
-                ReadOnly,
-                ReadOnlyRoot,
-                BoundingSet,
-                Groups,
-                Gid,
-                Uid,
-                Capabilities,
-                NoNewPrivileges,
-                Descriptors,
-                Stdio,
-                Exec,
-                NotFound,
-                ExecMagicLink,
-            ]
-        };
-        ALL.get(n as usize).copied().unwrap_or(Step::None)
+steps! {
+    /// What the new process was doing when it failed; the parent words it.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[repr(u32)]
+    #[allow(missing_docs)]
+    pub enum Step {
+        None,
+        Session,
+        ParentDeath,
+        JoinCgroup,
+        CgroupNamespace,
+        HostName,
+        Loopback,
+        PrivateMounts,
+        AttachRoot,
+        MountPoint,
+        MountProc,
+        MountDev,
+        MountDevPts,
+        MountShm,
+        MountMqueue,
+        DeviceNode,
+        DevLink,
+        MountSys,
+        MountCgroup,
+        BindFile,
+        PivotRoot,
+        DetachOldRoot,
+        WorkingDir,
+        CheckNull,
+        Mask,
+        ReadOnly,
+        ReadOnlyRoot,
+        BoundingSet,
+        Groups,
+        Gid,
+        Uid,
+        Capabilities,
+        NoNewPrivileges,
+        Descriptors,
+        Stdio,
+        /// execve of one candidate; `detail` is its index.
+        Exec,
+        /// No candidate exists.
+        NotFound,
+        /// The program is a magic link into /proc, see `exec::leads_to_engine`.
+        ExecMagicLink,
     }
 }
 

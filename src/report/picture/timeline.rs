@@ -3,8 +3,11 @@
 //! What is on the critical path has an outline, and its row a ◆; a row that failed has a ✗ and its message. Every cut text is
 //! there in full in the title of its group.
 
+mod strips;
+
+use self::strips::{one_strip, strips};
 use super::palette::Work;
-use super::{Anchor, Ink, Pen, Rect, Scene, Shape, WIDTH, font, strip, ticks};
+use super::{Anchor, Ink, Pen, Rect, Scene, Shape, WIDTH, font, ticks};
 use crate::analyze::Analysis;
 use crate::analyze::facts::facts;
 use crate::names::attr;
@@ -22,8 +25,6 @@ const BAR: f64 = 12.0;
 const INDENT: f64 = 13.0;
 const MARK: f64 = 16.0;
 const STRIP: f64 = 44.0;
-/// Heights that differ by less are one in two decimals.
-const LEVEL: f64 = 0.005;
 /// Pieces of the critical path closer than this are drawn as one.
 const GAP: f64 = 1.0;
 
@@ -307,64 +308,6 @@ fn busy(analysis: &Analysis<'_>, nodes: &[usize], place: impl Fn(u64, u64) -> (f
         match out.last_mut() {
             Some(last) if x <= last.0 + last.1 + GAP => last.1 = (x + w - last.0).max(last.1),
             _ => out.push((x, w)),
-        }
-    }
-    out
-}
-
-/// A quantity over time, one value for each pixel of the lane.
-struct Strip {
-    name: &'static str,
-    most: String,
-    work: Work,
-    values: Vec<f64>,
-}
-
-fn strips(analysis: &Analysis<'_>, columns: &Columns) -> Vec<Strip> {
-    let pixels = (columns.lane.1 - columns.lane.0) as usize;
-    let peak = |values: &[f64]| values.iter().copied().fold(0.0, f64::max);
-    let rate = strip::means(&strip::wire_rate(analysis), analysis.wall(), pixels);
-    let layers = strip::greatest(&strip::active_layers(analysis), analysis.wall(), pixels);
-    let rate = Strip { name: "on the wire", most: units::rate(peak(&rate)), work: Work::Network, values: rate };
-    let most = units::count(peak(&layers) as u64, "layer");
-    let layers = Strip { name: "layers at work", most, work: Work::Pull, values: layers };
-    [rate, layers].into_iter().filter(|s| peak(&s.values) > 0.0).collect()
-}
-
-fn one_strip(pen: &mut Pen, strip: &Strip, columns: &Columns, y: f64) {
-    let (left, right) = columns.lane;
-    let peak = strip.values.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
-    let most = format!("at most {}", strip.most);
-    pen.group(format!("{}: {most}", strip.name), |pen| {
-        let height = |value: f64| y + STRIP - (STRIP - 4.0) * value / peak;
-        let width = (right - left) / strip.values.len().max(1) as f64;
-        let mut line = vec![(left, y + STRIP)];
-        for (i, value) in strip.values.iter().enumerate() {
-            let x = left + i as f64 * width;
-            line.extend([(x, height(*value)), (x + width, height(*value))]);
-        }
-        line.push((right, y + STRIP));
-        pen.0.push(Shape::Area(corners(line), Ink::Work(strip.work)));
-        pen.line((left, y + STRIP), (right, y + STRIP), Ink::Muted, 1.0);
-        let x = left - 12.0;
-        pen.text((x, y + STRIP / 2.0 + 4.0), Anchor::End, BODY, Ink::Text, strip.name, x - MARGIN);
-        let x = right + 10.0;
-        pen.text((x, y + 12.0), Anchor::Start, SMALL, Ink::Muted, &most, WIDTH - MARGIN - x);
-        pen.text((x, y + STRIP), Anchor::Start, SMALL, Ink::Muted, "0", 60.0);
-    });
-}
-
-/// Without the points in the middle of a level stretch.
-fn corners(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
-    let mut out: Vec<(f64, f64)> = Vec::new();
-    for point in points {
-        if let [.., (_, y0), last] = out.as_mut_slice()
-            && (*y0 - point.1).abs() < LEVEL
-            && (last.1 - point.1).abs() < LEVEL
-        {
-            *last = point;
-        } else {
-            out.push(point);
         }
     }
     out
