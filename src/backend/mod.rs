@@ -1,0 +1,4 @@
+//! Everything that talks to a tracing back end over the network. Nothing here starts unless the user asks for it, and for a
+//! run never before its container has gone.
+
+pub mod http;
