@@ -97,6 +97,10 @@ pub struct Run {
     /// Write the trace (one line of OTLP JSON) to FILE too
     #[arg(long, value_name = "FILE")]
     pub trace_out: Option<std::path::PathBuf>,
+    /// Send the trace to an OpenTelemetry receiver after the container has gone; port 4317 or grpc:// is gRPC, else
+    /// HTTP; in place of $OTEL_EXPORTER_OTLP_ENDPOINT
+    #[arg(long, value_name = "URL")]
+    pub otlp: Option<String>,
     /// Record the command line in the trace
     #[arg(long)]
     pub record_args: bool,
@@ -284,6 +288,10 @@ pub struct Pull {
     /// Write the trace (one line of OTLP JSON) to FILE too
     #[arg(long, value_name = "FILE")]
     pub trace_out: Option<std::path::PathBuf>,
+    /// Send the trace to an OpenTelemetry receiver; port 4317 or grpc:// is gRPC, else
+    /// HTTP; in place of $OTEL_EXPORTER_OTLP_ENDPOINT
+    #[arg(long, value_name = "URL")]
+    pub otlp: Option<String>,
     /// Remove recorded runs beyond LIMITS (a number, a size, an age, or several by comma; all keeps all) now; by
     /// itself that happens now and then, by $TRACE_KEEP_TRACES, else 10000,1GiB
     #[arg(long, value_name = "LIMITS", value_parser = crate::store::retention::Keep::parse)]
@@ -404,7 +412,6 @@ const NOT_YET: &[&str] = &[
     "--link",
     "--runtime",
     "--engine",
-    "--otlp",
     "--propagate",
     "--fault",
 ];

@@ -14,6 +14,7 @@ mod progress;
 mod recording;
 mod run;
 mod select;
+mod sending;
 mod show;
 
 use self::args::{Cli, Command, Hub, Image};

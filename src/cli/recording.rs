@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use super::CliError;
-use super::output::{To, say, say_text, style};
+use super::output::{To, clean, say, say_text, style};
 use crate::analyze::{self, Analysis};
+use crate::backend::settings;
 use crate::names::attr;
 use crate::record::file;
 use crate::record::model::{Attributes, Trace};
@@ -35,14 +36,12 @@ fn resource() -> Attributes {
         .with(attr::OS_TYPE, "linux")
         .with(attr::OS_VERSION, text(uname.release()))
         .with(attr::PROCESS_PID, std::process::id());
-    // OpenTelemetry specification, "General SDK Configuration": percent-encoded pairs; the name has its own variable.
-    for pair in std::env::var("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default().split(',') {
-        if let Some((key, value)) = pair.split_once('=') {
-            resource.set(key.trim().to_owned(), percent_decode(value.trim()));
-        }
+    let (own, wrong) = settings::resource_attributes(&settings::environment);
+    if let Some(wrong) = wrong {
+        say(&clean(&format!("Note: {wrong}")));
     }
-    if let Some(name) = std::env::var("OTEL_SERVICE_NAME").ok().filter(|n| !n.is_empty()) {
-        resource.set(attr::SERVICE_NAME, name);
+    for (key, value) in own {
+        resource.set(key, value);
     }
     resource
 }
@@ -54,26 +53,6 @@ pub fn host_arch() -> &'static str {
         "aarch64" => "arm64",
         other => other,
     }
-}
-
-fn percent_decode(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let bytes = text.as_bytes();
-    let mut i = 0;
-    while i < bytes.len() {
-        let hex = bytes.get(i + 1..i + 3).and_then(|h| std::str::from_utf8(h).ok());
-        match (bytes[i], hex.and_then(|h| u8::from_str_radix(h, 16).ok())) {
-            (b'%', Some(byte)) => {
-                out.push(byte);
-                i += 3;
-            }
-            (byte, _) => {
-                out.push(byte);
-                i += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// How much to print at the end.
@@ -117,14 +96,14 @@ pub struct Files<'a> {
     pub report: Option<&'a Path>,
 }
 
-/// Writes the trace, then prints the report.
+/// Writes the trace, then prints the report. Gives the trace, and whether the store has it.
 pub fn end(
     recorder: &Recorder,
     store: Option<&Store>,
     files: Files<'_>,
     report: Report,
     compared: Option<&Compared<'_>>,
-) {
+) -> (Trace, bool) {
     let trace = recorder.finish(resource());
     let mut kept = false;
     if let Some(store) = store {
@@ -144,13 +123,14 @@ pub fn end(
         say(&format!("trace: {e}"));
     }
     print(&trace, report, kept);
-    let (Some(store), true, Some(compared)) = (store, kept, compared) else { return };
+    let (Some(store), true, Some(compared)) = (store, kept, compared) else { return (trace, kept) };
     if report != Report::None {
         print_comparison(&trace, store, compared);
     }
     if compared.succeeded && !compared.kind.is_empty() {
         let _ = store.set_latest(compared.image, compared.kind, trace.id);
     }
+    (trace, kept)
 }
 
 /// Writes a report to a file: text as wide as the terminal, without colours.

@@ -1,0 +1,6 @@
+//! Tests of what goes to tracing back ends: a real Jaeger, a second receiver, and servers that misbehave.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod jaeger;
