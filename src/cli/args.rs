@@ -56,6 +56,8 @@ pub enum Command {
     Bench(Box<Bench>),
     /// Hand recorded runs to other tools
     Export(Export),
+    /// Take in traces that other programs recorded
+    Import(Import),
     /// Pull an image
     Pull(Pull),
     /// List images
@@ -173,6 +175,18 @@ pub struct Export {
     /// Write to FILE in place of standard output
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<std::path::PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: trace import dockerd.otlp.jsonl\n\n\
+    Takes OTLP (JSON, Protobuf) and Jaeger JSON, also in gzip or zstd. A trace that is there already gets the spans it lacks.")]
+pub struct Import {
+    /// Files; `-` is standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<std::path::PathBuf>,
+    /// One JSON object a trace
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::CliError;
 use crate::analyze::groups::{Comparison, Run};
 use crate::error::Failure;
+use crate::formats;
 use crate::record::file::{self, Header};
 use crate::record::model::{Trace, TraceId};
 use crate::registry::ImageRef;
@@ -183,10 +184,8 @@ impl Recorded {
                 files.push(path.to_owned());
             }
         }
-        let has = |path: &PathBuf| file::read_headers(path).is_ok_and(|all| all.iter().any(|h| h.id == id));
-        let path = files.into_iter().find(has).ok_or_else(|| CliError::NoTrace(id.to_string()))?;
-        let trace = file::read(&path)?.into_iter().find(|t| t.id == id);
-        Ok(trace.ok_or_else(|| CliError::NoTrace(id.to_string()))?)
+        let find = |path: PathBuf| formats::read::read(&path).ok()?.into_iter().find(|t| t.id == id);
+        Ok(files.into_iter().find_map(find).ok_or_else(|| CliError::NoTrace(id.to_string()))?)
     }
 
     /// The runs that a word means; words joined by commas mean all of theirs.
@@ -259,7 +258,7 @@ impl Recorded {
     fn path(&mut self, word: &str) -> Found<Picked> {
         let path = Path::new(word);
         if !path.is_dir() {
-            let mut runs: Vec<Run> = file::read(path)?.iter().filter_map(Run::of).collect();
+            let mut runs: Vec<Run> = formats::read::read(path)?.iter().filter_map(Run::of).collect();
             return Ok(if runs.len() == 1 {
                 single(runs.remove(0))
             } else {
@@ -290,7 +289,8 @@ fn trace_files(dir: &Path) -> Found<Vec<PathBuf>> {
 
 /// Reads files and keeps of each trace only what a comparison needs; also how many could not be read.
 fn read(paths: &[PathBuf]) -> (Vec<Run>, usize) {
-    let runs = in_parallel(paths, |path| Some(file::read(path).ok()?.iter().filter_map(Run::of).collect::<Vec<_>>()));
+    let runs =
+        in_parallel(paths, |path| Some(formats::read::read(path).ok()?.iter().filter_map(Run::of).collect::<Vec<_>>()));
     let unreadable = runs.iter().filter(|r| r.is_none()).count();
     (runs.into_iter().flatten().flatten().collect(), unreadable)
 }

@@ -7,8 +7,9 @@ use super::args;
 use super::output::{To, clean, print, say, style};
 use super::recording::write_report;
 use super::{CliError, Done, select};
+use crate::formats;
 use crate::names::attr;
-use crate::record::file::{self, Header};
+use crate::record::file::Header;
 use crate::record::model::Trace;
 use crate::registry::ImageRef;
 use crate::report::{self, Format};
@@ -101,7 +102,7 @@ pub(super) fn find(what: &str) -> Result<Trace, Box<dyn crate::error::Failure>> 
 
 /// The first trace of a file, as far as it can be read; what is odd about the file is said.
 fn first(path: &Path, what: &str) -> Result<Trace, Box<dyn crate::error::Failure>> {
-    let (traces, cut) = file::salvage(path)?;
+    let (traces, cut) = formats::read::salvage(path)?;
     if let Some(cut) = cut {
         say(&format!(
             "Note: `{}` ends in the middle of line {}: shown is what stands before that, {} of the broken line; spans and times are missing",

@@ -23,16 +23,21 @@ pub fn read(path: &Path) -> Result<Vec<Trace>, FileError> {
 
 /// The same for text that is already in memory; `path` is only named in errors.
 pub fn parse(text: &[u8], path: &Path) -> Result<Vec<Trace>, FileError> {
-    let mut collect = Collect::new();
-    each_value(text, path, |request| take(request, &mut collect))?;
-    if collect.spans() == 0 {
+    let mut all = Collect::new();
+    collect(text, path, &mut all)?;
+    if all.spans() == 0 {
         return Err(FileError::NoSpans { path: path.to_owned() });
     }
-    Ok(collect.finish())
+    Ok(all.finish())
+}
+
+/// Adds the spans of `text` to those collected before.
+pub fn collect(text: &[u8], path: &Path, collect: &mut Collect) -> Result<(), FileError> {
+    each_value(text, path, |request| take(request, collect))
 }
 
 pub(super) fn take(request: Request<SpanIn<'_>>, collect: &mut Collect) -> Result<(), String> {
-    for resource_spans in request.resource_spans {
+    for resource_spans in request.resource_spans() {
         let resource = attributes(resource_spans.resource.attributes);
         for scope_spans in resource_spans.scope_spans {
             let source = collect.source(Origin { resource: resource.clone(), scope: scope_spans.scope.into() });
@@ -46,7 +51,7 @@ pub(super) fn take(request: Request<SpanIn<'_>>, collect: &mut Collect) -> Resul
 }
 
 /// The bytes of a file, at most [`MAX_FILE`]; also from a pipe or a device that has no size.
-pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, FileError> {
+pub fn bytes(path: &Path) -> Result<Vec<u8>, FileError> {
     let fail = |source| FileError::Read { path: path.to_owned(), source };
     let file = std::fs::File::open(path).map_err(fail)?;
     let size = file.metadata().map_err(fail)?.len();
@@ -57,8 +62,8 @@ pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, FileError> {
     Ok(out)
 }
 
-/// Calls `take` with each JSON value of a file: one a line, or one over many lines. serde_json itself refuses what is
-/// nested deeper than 128.
+/// Calls `take` with each JSON value of a file: one a line, one over many lines, or those of one array. serde_json itself
+/// refuses what is nested deeper than 128.
 pub(super) fn each_value<'a, T: Deserialize<'a>>(
     text: &'a [u8],
     path: &Path,
@@ -68,14 +73,19 @@ pub(super) fn each_value<'a, T: Deserialize<'a>>(
     if text.iter().all(u8::is_ascii_whitespace) {
         return Err(FileError::Empty { path: path.to_owned() });
     }
+    let wrong = |at: usize, reason| FileError::NotOtlp {
+        path: path.to_owned(),
+        line: 1 + text[..at].iter().filter(|b| **b == b'\n').count(),
+        reason,
+    };
+    if text.trim_ascii_start().first() == Some(&b'[') {
+        let all: Vec<T> = serde_json::from_slice(text).map_err(|e| because(&e, path))?;
+        return all.into_iter().try_for_each(take).map_err(|reason| wrong(0, reason));
+    }
     let mut values = serde_json::Deserializer::from_slice(text).into_iter::<T>();
     while let Some(value) = values.next() {
         match value {
-            Ok(value) => take(value).map_err(|reason| FileError::NotOtlp {
-                path: path.to_owned(),
-                line: 1 + text[..values.byte_offset()].iter().filter(|b| **b == b'\n').count(),
-                reason,
-            })?,
+            Ok(value) => take(value).map_err(|reason| wrong(values.byte_offset(), reason))?,
             Err(e) => return Err(because(&e, path)),
         }
     }
@@ -165,8 +175,25 @@ fn shown(name: &str) -> String {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", default, bound(deserialize = "S: Deserialize<'de>"))]
 pub(super) struct Request<S> {
-    #[serde(alias = "resource_spans", deserialize_with = "nullable")]
-    pub(super) resource_spans: Vec<ResourceSpans<S>>,
+    // Tempo's answers say `batches`.
+    #[serde(alias = "resource_spans", alias = "batches", deserialize_with = "nullable")]
+    resource_spans: Vec<ResourceSpans<S>>,
+    /// The same once more: `{"result":…}` is what Jaeger's query API answers, `{"trace":…}` Tempo's second.
+    #[serde(alias = "trace", deserialize_with = "nullable")]
+    result: Option<Box<Request<S>>>,
+}
+
+impl<S> Request<S> {
+    /// Of all layers of wrapping.
+    pub(super) fn resource_spans(self) -> impl Iterator<Item = ResourceSpans<S>> {
+        let mut next = Some(self);
+        std::iter::from_fn(move || {
+            let layer = next.take()?;
+            next = layer.result.map(|b| *b);
+            Some(layer.resource_spans)
+        })
+        .flatten()
+    }
 }
 
 #[derive(Deserialize)]
@@ -191,7 +218,7 @@ pub(super) struct ScopeSpans<S> {
 // Derived, these would ask for `S: Default`.
 impl<S> Default for Request<S> {
     fn default() -> Self {
-        Request { resource_spans: Vec::new() }
+        Request { resource_spans: Vec::new(), result: None }
     }
 }
 
