@@ -7,6 +7,7 @@
 //! the modules to the order in which they may use each other.
 
 pub mod analyze;
+pub mod backend;
 pub mod cli;
 pub mod container;
 pub mod digest;

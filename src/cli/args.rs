@@ -56,6 +56,8 @@ pub enum Command {
     Bench(Box<Bench>),
     /// Hand recorded runs to other tools
     Export(Export),
+    /// Take in traces from files or from Jaeger
+    Import(Import),
     /// Pull an image
     Pull(Pull),
     /// List images
@@ -169,6 +171,25 @@ pub struct Export {
     /// Write to FILE in place of standard output
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<std::path::PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: trace import run.otlp.jsonl\n         \
+    trace import --jaeger http://localhost:16686 --service trace --since 1h\n\n\
+    With --jaeger the words are trace ids; without any it is all traces of the service in that time, the newest\n\
+    first. What was interrupted goes on where it was when the same command is given again.")]
+pub struct Import {
+    /// Files, or with --jaeger ids of traces
+    #[arg(value_name = "FILE")]
+    pub files: Vec<String>,
+    #[command(flatten)]
+    pub live: super::live::Live,
+    /// Don't go on where the same import was interrupted
+    #[arg(long)]
+    pub restart: bool,
+    /// What was taken in as JSON to stdout
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -411,7 +432,6 @@ const NOT_YET: &[&str] = &[
 
 /// Commands of the contract that are not built yet.
 const COMMANDS_NOT_YET: &[&str] = &[
-    "import",
     "simulate",
     "push",
     "load",

@@ -9,6 +9,8 @@ mod containers;
 mod export;
 mod hub;
 mod images;
+mod import;
+mod live;
 mod output;
 mod progress;
 mod recording;
@@ -44,6 +46,7 @@ pub fn main(started: Mono) -> u8 {
         Command::Compare(args) => compare::compare(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::Export(args) => export::export(&args),
+        Command::Import(args) => import::import(&args),
         Command::Images(args) => images::list(&args),
         Command::Image(Image::Rm { images, force }) => images::remove(&images, force),
         Command::Ps(args) => containers::list(&args),

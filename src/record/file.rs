@@ -16,7 +16,7 @@ mod write;
 use std::path::PathBuf;
 
 pub use header::{Header, read_headers};
-pub use read::{parse, read, sane_times};
+pub use read::{parse, parse_into, read, sane_times};
 pub use salvage::{Cut, salvage};
 pub use write::{to_line, write};
 

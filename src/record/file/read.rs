@@ -24,15 +24,20 @@ pub fn read(path: &Path) -> Result<Vec<Trace>, FileError> {
 /// The same for text that is already in memory; `path` is only named in errors.
 pub fn parse(text: &[u8], path: &Path) -> Result<Vec<Trace>, FileError> {
     let mut collect = Collect::new();
-    each_value(text, path, |request| take(request, &mut collect))?;
+    parse_into(text, path, &mut collect)?;
     if collect.spans() == 0 {
         return Err(FileError::NoSpans { path: path.to_owned() });
     }
     Ok(collect.finish())
 }
 
+/// The same for one of several texts whose spans belong together; without spans is no error here.
+pub fn parse_into(text: &[u8], path: &Path, collect: &mut Collect) -> Result<(), FileError> {
+    each_value(text, path, |request| take(request, collect))
+}
+
 pub(super) fn take(request: Request<SpanIn<'_>>, collect: &mut Collect) -> Result<(), String> {
-    for resource_spans in request.resource_spans {
+    for resource_spans in request.resource_spans() {
         let resource = attributes(resource_spans.resource.attributes);
         for scope_spans in resource_spans.scope_spans {
             let source = collect.source(Origin { resource: resource.clone(), scope: scope_spans.scope.into() });
@@ -165,8 +170,25 @@ fn shown(name: &str) -> String {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", default, bound(deserialize = "S: Deserialize<'de>"))]
 pub(super) struct Request<S> {
-    #[serde(alias = "resource_spans", deserialize_with = "nullable")]
-    pub(super) resource_spans: Vec<ResourceSpans<S>>,
+    // `batches` is what Tempo's API says.
+    #[serde(alias = "resource_spans", alias = "batches", deserialize_with = "nullable")]
+    resource_spans: Vec<ResourceSpans<S>>,
+    // What query APIs wrap around it: Jaeger's `{"result":…}`, the second version of Tempo's `{"trace":…}`.
+    #[serde(alias = "trace")]
+    result: Option<Box<Request<S>>>,
+}
+
+impl<S> Request<S> {
+    /// All of them, also those that are wrapped.
+    pub(super) fn resource_spans(self) -> Vec<ResourceSpans<S>> {
+        let mut all = self.resource_spans;
+        let mut inner = self.result;
+        while let Some(request) = inner {
+            all.extend(request.resource_spans);
+            inner = request.result;
+        }
+        all
+    }
 }
 
 #[derive(Deserialize)]
@@ -191,7 +213,7 @@ pub(super) struct ScopeSpans<S> {
 // Derived, these would ask for `S: Default`.
 impl<S> Default for Request<S> {
     fn default() -> Self {
-        Request { resource_spans: Vec::new() }
+        Request { resource_spans: Vec::new(), result: None }
     }
 }
 

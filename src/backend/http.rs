@@ -1,0 +1,329 @@
+//! The one place that makes an HTTP client for tracing back ends: TLS, proxies, bounds, and what went wrong in words.
+
+use std::error::Error as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::{Client, Response, Url, redirect};
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
+
+use crate::error::Failure;
+
+/// Whom to trust, and who we are. The default: the authorities of `SSL_CERT_FILE` or of the system, and nobody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// A PEM file with authorities to trust in place of the system's (`OTEL_EXPORTER_OTLP_CERTIFICATE`).
+    pub authorities: Option<PathBuf>,
+    /// PEM files with our certificate and its key (`OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE`, `…_KEY`).
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// What can go wrong between us and a back end. Messages never hold headers, nor the user and password of a URL.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum HttpError {
+    #[error("`{url}` is no address of a tracing back end: {why}")]
+    Address { url: String, why: String },
+    #[error("cannot use the {what} `{}`: {why}", path.display())]
+    Pem { what: &'static str, path: PathBuf, why: String },
+    #[error("cannot set up TLS: {0}")]
+    Tls(String),
+    #[error("cannot start an HTTP client: {0}")]
+    Start(String),
+    #[error("cannot reach `{host}`: {why}")]
+    Connect { host: String, why: String },
+    #[error("`{host}` did not answer within {seconds} s")]
+    Timeout { host: String, seconds: f64 },
+    #[error("`{host}` gave no usable answer: {why}")]
+    Broken { host: String, why: String },
+    #[error("the answer of `{host}` is larger than {limit} bytes")]
+    TooLarge { host: String, limit: usize },
+    #[error("`{host}` answered {status}{}", said(body))]
+    Status { host: String, status: u16, body: String },
+}
+
+/// The begin of what a server said, in quotes.
+fn said(body: &str) -> String {
+    let words: String = body.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(200).collect();
+    let words: String = words.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
+    if words.is_empty() { String::new() } else { format!(": `{words}`") }
+}
+
+impl Failure for HttpError {
+    fn kind(&self) -> &'static str {
+        match self {
+            HttpError::Address { .. } => "backend_address",
+            HttpError::Pem { .. } | HttpError::Tls(_) => "backend_tls",
+            HttpError::Start(_) => "backend_client",
+            HttpError::Connect { .. } => "backend_connect",
+            HttpError::Timeout { .. } => "backend_timeout",
+            HttpError::Broken { .. } | HttpError::TooLarge { .. } => "backend_answer",
+            HttpError::Status { .. } => "backend_status",
+        }
+    }
+}
+
+impl HttpError {
+    /// From what `reqwest` says about a request to `url` that had `bound` to complete.
+    pub fn of(error: &reqwest::Error, url: &Url, bound: Duration) -> Self {
+        let host = host(url);
+        if error.is_timeout() {
+            return HttpError::Timeout { host, seconds: bound.as_secs_f64() };
+        }
+        let why = cause(error);
+        if error.is_connect() { HttpError::Connect { host, why } } else { HttpError::Broken { host, why } }
+    }
+}
+
+/// The innermost cause that says something, in words.
+fn cause(error: &reqwest::Error) -> String {
+    let mut at: Option<&(dyn std::error::Error + 'static)> = error.source();
+    let mut innermost = None;
+    while let Some(e) = at {
+        if let Some(words) = e.downcast_ref::<std::io::Error>().and_then(tls_words) {
+            return words;
+        }
+        innermost = Some(e);
+        at = e.source();
+    }
+    if error.is_redirect() {
+        return "it redirects elsewhere, which is not followed".into();
+    }
+    innermost.map_or_else(|| "the request could not be sent".into(), |e| io_words(&e.to_string()))
+}
+
+/// What failed in a handshake.
+pub(super) fn tls_words(error: &std::io::Error) -> Option<String> {
+    use rustls::{CertificateError as C, Error as E};
+    Some(match error.get_ref()?.downcast_ref::<E>()? {
+        E::InvalidCertificate(C::UnknownIssuer) => {
+            "its certificate is signed by an authority that this machine does not know".into()
+        }
+        E::InvalidCertificate(C::NotValidForName | C::NotValidForNameContext { .. }) => {
+            "its certificate is for another name".into()
+        }
+        E::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => "its certificate has expired".into(),
+        E::InvalidCertificate(other) => format!("its certificate is not accepted ({other})"),
+        E::InvalidMessage(_) => "what answers there does not speak TLS".into(),
+        other => format!("the TLS handshake failed ({other})"),
+    })
+}
+
+/// Without the number that the standard library adds.
+pub(super) fn io_words(text: &str) -> String {
+    let text = text.split(" (os error").next().unwrap_or(text);
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+}
+
+/// `host:port` as it is shown.
+pub fn host(url: &Url) -> String {
+    let name = url.host_str().unwrap_or_default();
+    url.port_or_known_default().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"))
+}
+
+/// Parses an `http` or `https` URL and takes user and password out of it; they come back as the value of an
+/// `Authorization` header that is never printed. Errors don't repeat what could be a password.
+pub fn address(text: &str) -> Result<(Url, Option<HeaderValue>), HttpError> {
+    let shown = || text.rsplit('@').next().unwrap_or_default().chars().take(200).collect();
+    let fail = |why: &str| HttpError::Address { url: shown(), why: why.to_owned() };
+    let mut url = Url::parse(text.trim()).map_err(|e| fail(&format!("{e}, expected `http://HOST:PORT`")))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
+        return Err(fail("expected `http://HOST:PORT` or `https://HOST:PORT`"));
+    }
+    let secret = (!url.username().is_empty() || url.password().is_some()).then(|| {
+        let decode = |part: &str| percent_encoding_decode(part);
+        let pair = [decode(url.username()), decode(url.password().unwrap_or_default())].join(&b':');
+        let mut value = HeaderValue::from_str(&format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(pair)))
+            .expect("base64 is fit for a header");
+        value.set_sensitive(true);
+        value
+    });
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    Ok((url, secret))
+}
+
+/// `%41` is `A`; anything that is no such sequence stays as it is.
+pub(super) fn percent_encoding_decode(text: &str) -> Vec<u8> {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut i = 0;
+    while i < bytes.len() {
+        let digit = |at: usize| bytes.get(at).and_then(|b| (*b as char).to_digit(16));
+        match (bytes[i], digit(i + 1), digit(i + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push(u8::try_from(high * 16 + low).unwrap_or_default());
+                i += 3;
+            }
+            (byte, ..) => {
+                out.push(byte);
+                i += 1;
+            }
+        }
+    }
+    out
+}
+
+/// A client for requests to `url`, each within `bound` from name resolution to the last byte of the answer. Proxies come from the
+/// environment (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`), but are not asked for this machine itself. A redirect is
+/// followed only on the same host and port: headers can hold secrets. `headers` go with every request. To be called where
+/// time may be spent: for `https` it reads the certificate authorities.
+pub fn client(url: &Url, tls: &Tls, headers: HeaderMap, bound: Duration) -> Result<Client, HttpError> {
+    let config = if url.scheme() == "https" { tls_config(tls)? } else { without_authorities()? };
+    let origin = url.origin();
+    let mut builder = Client::builder()
+        .tls_backend_preconfigured(config)
+        .user_agent(concat!("trace/", env!("CARGO_PKG_VERSION")))
+        .default_headers(headers)
+        .timeout(bound)
+        .redirect(redirect::Policy::custom(move |attempt| {
+            if attempt.previous().len() < 5 && attempt.url().origin() == origin {
+                attempt.follow()
+            } else {
+                attempt.error("it redirects elsewhere, which is not followed")
+            }
+        }));
+    if is_this_machine(url) {
+        builder = builder.no_proxy();
+    }
+    builder.build().map_err(|e| HttpError::Start(cause(&e)))
+}
+
+/// Headers with `authorization`, as [`address`] gives it.
+pub fn authorized(authorization: Option<HeaderValue>) -> HeaderMap {
+    authorization.into_iter().map(|value| (AUTHORIZATION, value)).collect()
+}
+
+/// Whether a URL points at this machine.
+pub fn is_this_machine(url: &Url) -> bool {
+    let name = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// The body of an answer if it has at most `limit` bytes, after decompression.
+pub async fn body(mut answer: Response, limit: usize, bound: Duration) -> Result<Vec<u8>, HttpError> {
+    let url = answer.url().clone();
+    let mut all = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(|e| HttpError::of(&e, &url, bound))? {
+        if all.len() + chunk.len() > limit {
+            return Err(HttpError::TooLarge { host: host(&url), limit });
+        }
+        all.extend_from_slice(&chunk);
+    }
+    Ok(all)
+}
+
+/// Runs `work` on a runtime of its own and gives its result, or `None` if it took longer than `bound`. Does not wait for what
+/// it leaves behind, e.g. a name server that doesn't answer.
+pub fn within<T>(bound: Duration, work: impl Future<Output = T>) -> Result<Option<T>, HttpError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| HttpError::Start(e.to_string()))?;
+    let done = runtime.block_on(async { tokio::time::timeout(bound, work).await.ok() });
+    runtime.shutdown_background();
+    Ok(done)
+}
+
+/// For plain HTTP: nothing to read, nobody trusted.
+fn without_authorities() -> Result<ClientConfig, HttpError> {
+    Ok(builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
+/// The TLS settings: reads the authorities, and our own certificate if there is one.
+pub(super) fn tls_config(tls: &Tls) -> Result<ClientConfig, HttpError> {
+    let mut roots = RootCertStore::empty();
+    match &tls.authorities {
+        Some(path) => {
+            let what = "certificate authorities";
+            let certificates = certificates(path, what)?;
+            if roots.add_parsable_certificates(certificates).0 == 0 {
+                return Err(pem(what, path, "none of its certificates can be used"));
+            }
+        }
+        None => {
+            let found = rustls_native_certs::load_native_certs();
+            if roots.add_parsable_certificates(found.certs).0 == 0 {
+                let why = found.errors.first().map_or(String::new(), |e| format!(" ({e})"));
+                return Err(HttpError::Tls(format!(
+                    "this machine has no certificate authorities{why}; install `ca-certificates` or set `SSL_CERT_FILE`"
+                )));
+            }
+        }
+    }
+    let builder = builder()?.with_root_certificates(roots);
+    let Some((chain, key)) = &tls.identity else { return Ok(builder.with_no_client_auth()) };
+    let certificates = certificates(chain, "client certificate")?;
+    let secret = PrivateKeyDer::from_pem_file(key).map_err(|e| pem("client key", key, &pem_words(&e)))?;
+    builder
+        .with_client_auth_cert(certificates, secret)
+        .map_err(|e| pem("client key", key, &format!("it does not fit the certificate ({e})")))
+}
+
+fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, HttpError> {
+    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|e| HttpError::Tls(e.to_string()))
+}
+
+fn certificates(path: &Path, what: &'static str) -> Result<Vec<CertificateDer<'static>>, HttpError> {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    let all = all.map_err(|e| pem(what, path, &pem_words(&e)))?;
+    if all.is_empty() { Err(pem(what, path, "it has no certificate in PEM form")) } else { Ok(all) }
+}
+
+fn pem(what: &'static str, path: &Path, why: &str) -> HttpError {
+    HttpError::Pem { what, path: path.to_owned(), why: why.to_owned() }
+}
+
+fn pem_words(error: &rustls::pki_types::pem::Error) -> String {
+    match error {
+        rustls::pki_types::pem::Error::Io(e) => io_words(&e.to_string()),
+        rustls::pki_types::pem::Error::NoItemsFound => "it has nothing of that kind in PEM form".into(),
+        other => format!("it is no PEM file ({other})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_and_password_leave_the_address() {
+        let (url, secret) = address("https://me%40x:p%C3%A4ss@host/base").unwrap();
+        assert_eq!((url.as_str(), host(&url).as_str()), ("https://host/base", "host:443"));
+        let secret = secret.unwrap();
+        assert_eq!(secret.to_str().unwrap(), "Basic bWVAeDpww6Rzcw==");
+        assert!(secret.is_sensitive() && !format!("{secret:?}").contains("Basic"));
+        assert!(address("http://h:1").unwrap().1.is_none());
+    }
+
+    #[test]
+    fn wrong_addresses_are_one_sentence_without_secrets() {
+        for bad in ["", "host:4318", "ftp://a:canary@host", "http://", "http://a:canary@host:x", "http://[::1"] {
+            let why = address(bad).unwrap_err().to_string();
+            assert!(why.contains("expected `http://HOST:PORT`") && !why.contains("canary"), "{bad}: {why}");
+        }
+    }
+
+    #[test]
+    fn this_machine() {
+        for (text, yes) in [("http://localhost:1", true), ("http://[::1]", true), ("http://127.9.0.1", true)] {
+            assert_eq!(is_this_machine(&Url::parse(text).unwrap()), yes, "{text}");
+        }
+        assert!(!is_this_machine(&Url::parse("http://localhost.example").unwrap()));
+    }
+
+    #[test]
+    fn what_takes_too_long_is_left_behind() {
+        let begun = std::time::Instant::now();
+        let work = tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_secs(30)));
+        let _ = work;
+    }
+}
