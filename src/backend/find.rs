@@ -7,6 +7,7 @@ use super::ask::{Access, MAX_ANSWER};
 use super::http::HttpError;
 use super::jaeger::Jaeger;
 use super::query_error::QueryError;
+use super::tempo::Tempo;
 use crate::names::attr;
 use crate::record::model::{Attributes, Span, Trace, TraceId, Value};
 
@@ -22,15 +23,22 @@ const MAX_FOUND: usize = 1_000_000;
 /// How far a trace's time may lie outside of the stretch asked for, ns: back ends keep microseconds or milliseconds.
 const SLACK: u64 = 1_000_000;
 
+/// What a span has to be like for its trace to be wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selector {
+    /// `service.name`; `None` for all.
+    pub service: Option<String>,
+    /// Name of the span.
+    pub operation: Option<String>,
+    /// Attributes of the span, of its resource or its scope, as text; all of them.
+    pub tags: Vec<(String, String)>,
+}
+
 /// Which traces are wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
-    /// `service.name`; `None` for all.
-    pub service: Option<String>,
-    /// Name of a span.
-    pub operation: Option<String>,
-    /// Attributes of that span, of its resource or its scope, as text; all of them.
-    pub tags: Vec<(String, String)>,
+    /// With a span like this.
+    pub of: Selector,
     /// When one of these spans begins, ns since the Unix epoch, both included.
     pub time: Stretch,
     /// The newest so many.
@@ -46,7 +54,7 @@ pub struct Stretch {
     pub to: u64,
 }
 
-impl Query {
+impl Selector {
     /// Whether a trace has a span as asked for. Not every API can be asked about everything.
     pub fn wants(&self, trace: &Trace) -> bool {
         trace.spans.iter().any(|span| self.wants_span(trace, span))
@@ -84,6 +92,8 @@ fn text(value: &Value) -> String {
 pub enum Backend {
     /// Jaeger.
     Jaeger(Jaeger),
+    /// Grafana Tempo.
+    Tempo(Tempo),
 }
 
 /// What a back end found in a stretch of time.
@@ -101,10 +111,16 @@ impl Backend {
         Ok(Backend::Jaeger(Jaeger::new(access)?))
     }
 
+    /// Tempo at an address.
+    pub fn tempo(access: &Access) -> Result<Self, QueryError> {
+        Ok(Backend::Tempo(Tempo::new(access)?))
+    }
+
     /// `name:port`.
     pub fn host(&self) -> &str {
         match self {
             Backend::Jaeger(j) => j.host(),
+            Backend::Tempo(t) => t.host(),
         }
     }
 
@@ -112,12 +128,14 @@ impl Backend {
     fn grain(&self) -> u64 {
         match self {
             Backend::Jaeger(_) => 1_000,
+            Backend::Tempo(_) => 1_000_000_000,
         }
     }
 
     async fn page(&mut self, query: &Query, time: Stretch, limit: usize) -> Result<Page, QueryError> {
         match self {
             Backend::Jaeger(j) => j.page(query, time, limit).await,
+            Backend::Tempo(t) => t.page(query, time, limit).await,
         }
     }
 
@@ -125,6 +143,7 @@ impl Backend {
     pub async fn trace(&mut self, id: TraceId) -> Result<Trace, QueryError> {
         match self {
             Backend::Jaeger(j) => j.trace(id).await,
+            Backend::Tempo(t) => t.trace(id).await,
         }
     }
 }
@@ -194,7 +213,7 @@ impl<'a> Walk<'a> {
         for trace in page.traces {
             if self.matched < self.query.limit.unwrap_or(usize::MAX)
                 && self.seen.insert(trace.id)
-                && self.query.wants(&trace)
+                && self.query.of.wants(&trace)
             {
                 self.matched += 1;
                 step.traces.push(trace);
@@ -223,7 +242,7 @@ impl<'a> Walk<'a> {
             // Gone since it was found: the back end forgets, too.
             Err(QueryError::NotThere { .. }) => {}
             Err(e) => return Err(e),
-            Ok(trace) if self.query.wants(&trace) => {
+            Ok(trace) if self.query.of.wants(&trace) => {
                 self.matched += 1;
                 step.traces.push(trace);
             }
@@ -247,6 +266,15 @@ impl<'a> Walk<'a> {
             Err(QueryError::Http(HttpError::TooLarge { .. })) => {
                 self.page = self.page.div_ceil(4);
                 self.todo.push(time);
+                Ok(None)
+            }
+            Err(QueryError::TooLong { host }) => {
+                let half = aligned(time.from + (time.to - time.from) / 2 + 1, self.backend.grain());
+                if half <= time.from || half > time.to {
+                    return Err(QueryError::TooLong { host });
+                }
+                self.todo.push(Stretch { from: time.from, to: half - 1 });
+                self.todo.push(Stretch { from: half, to: time.to });
                 Ok(None)
             }
             Err(e) => Err(e),
@@ -278,12 +306,16 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// The last whole step of the API's time before or at `t`.
+fn aligned(t: u64, grain: u64) -> u64 {
+    t / grain * grain
+}
+
 /// Where to cut a stretch: so that three quarters of what was found lie in the later part, whatever the back end's order; that part then is
 /// not full if these were the newest. `None` if it is too short to be cut.
 fn cut(time: Stretch, starts: &mut [u64], grain: u64) -> Option<u64> {
     starts.sort_unstable();
-    let aligned = |t: u64| t / grain * grain;
     let inside = |t: &u64| *t > time.from && *t <= time.to;
-    let quarter = Some(aligned(starts[starts.len() / 4])).filter(inside);
-    quarter.or_else(|| Some(aligned(time.from + (time.to - time.from) / 2 + 1)).filter(inside))
+    let quarter = Some(aligned(starts[starts.len() / 4], grain)).filter(inside);
+    quarter.or_else(|| Some(aligned(time.from + (time.to - time.from) / 2 + 1, grain)).filter(inside))
 }

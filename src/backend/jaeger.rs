@@ -39,10 +39,10 @@ impl Jaeger {
             ask.push((snake, value.clone()));
             ask.push((camel, value));
         };
-        if let Some(service) = &query.service {
+        if let Some(service) = &query.of.service {
             both("query.service_name", "query.serviceName", service.clone());
         }
-        if let Some(operation) = &query.operation {
+        if let Some(operation) = &query.of.operation {
             both("query.operation_name", "query.operationName", operation.clone());
         }
         both("query.start_time_min", "query.startTimeMin", rfc3339(time.from));
@@ -51,8 +51,9 @@ impl Jaeger {
         both("query.search_depth", "query.searchDepth", limit.to_string());
         // As they were sent, not with clocks adjusted for display.
         both("query.raw_traces", "query.rawTraces", "true".to_owned());
-        if !query.tags.is_empty() {
-            let tags: serde_json::Map<_, _> = query.tags.iter().map(|(k, v)| (k.clone(), v.as_str().into())).collect();
+        if !query.of.tags.is_empty() {
+            let tags: serde_json::Map<_, _> =
+                query.of.tags.iter().map(|(k, v)| (k.clone(), v.as_str().into())).collect();
             ask.push(("query.attributes", serde_json::Value::Object(tags).to_string()));
         }
         let answer = self.asker.get(&["api", "v3", "traces"], &ask, "application/json").await?;

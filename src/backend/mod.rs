@@ -6,4 +6,5 @@ pub mod find;
 pub mod http;
 pub mod jaeger;
 pub mod query_error;
+pub mod tempo;
 pub mod time;

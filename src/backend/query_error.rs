@@ -18,6 +18,8 @@ pub enum QueryError {
     TraceTooLarge { host: String, limit: usize },
     #[error("`{host}` has more than {limit} traces of one moment, and its API has no way to ask for the rest")]
     Crowded { host: String, limit: usize },
+    #[error("`{host}` does not search through so long a time at once")]
+    TooLong { host: String },
     #[error("`{host}` answers with traces of other times than those asked for")]
     Outside { host: String },
     #[error(
@@ -37,7 +39,7 @@ impl Failure for QueryError {
             QueryError::Answer { .. } | QueryError::Outside { .. } => "backend_answer",
             QueryError::NoApi { .. } => "backend_no_api",
             QueryError::TraceTooLarge { .. } => "backend_trace_too_large",
-            QueryError::Crowded { .. } | QueryError::TooMany { .. } => "backend_too_many",
+            QueryError::Crowded { .. } | QueryError::TooMany { .. } | QueryError::TooLong { .. } => "backend_too_many",
             QueryError::NotThere { .. } => "backend_no_trace",
             QueryError::Header { .. } => "backend_header",
         }

@@ -234,8 +234,10 @@ pub struct Show {
     after_help = "Example: trace compare cold:debian warm:debian\n         trace compare last~1 last -o change.md\n\n\
     A group is cold or warm (of the image that ran last), cold:IMAGE, warm:IMAGE, an id or the begin of one,\n\
     last, last~N, bench:ID:cold, bench:ID:warm, a file, a directory of files, or several of these joined by\n\
-    commas. Without B it is the other kind of the same image; without both, all cold runs are compared with all\n\
-    warm ones."
+    commas; or attributes that all its runs have, KEY=VALUE joined by commas, where `service` and `operation` name\n\
+    the service and a span. Without B it is the other kind of the same image; without both, all cold runs are\n\
+    compared with all warm ones. With --jaeger or --tempo the runs are read from there and not kept:\n\
+    trace compare --jaeger http://localhost:16686 --since 1d host.name=a,trace.run.kind=cold host.name=b,trace.run.kind=cold"
 )]
 pub struct Compare {
     /// What to compare with
@@ -248,6 +250,8 @@ pub struct Compare {
     /// Write to FILE: .txt, .md, .json, .svg, .png or .html
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    pub live: super::live::Live,
 }
 
 #[derive(Debug, Args)]

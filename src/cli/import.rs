@@ -13,6 +13,7 @@ pub fn import(args: &args::Import) -> Done {
     if args.live.is_given() {
         return live::import(args);
     }
+    args.live.unused()?;
     if args.files.is_empty() {
         return Err(CliError::Usage("what to import is missing: `trace import FILE` or `--jaeger URL`".into()).into());
     }

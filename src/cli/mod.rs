@@ -77,6 +77,8 @@ pub enum CliError {
     Usage(String),
     #[error("cannot {action} `{path}`: {source}")]
     File { action: &'static str, path: String, source: std::io::Error },
+    #[error("interrupted")]
+    Interrupted,
     #[error("no recorded run is `{0}`")]
     NoTrace(String),
     #[error("`{0}` is the begin of more than one recorded run's id")]
@@ -98,6 +100,7 @@ impl Failure for CliError {
     fn exit_code(&self) -> u8 {
         match self {
             CliError::Usage(_) => 2,
+            CliError::Interrupted => 130,
             _ => 125,
         }
     }

@@ -78,6 +78,10 @@ fn together(first: &Trace, second: &Trace) -> Trace {
 }
 
 impl Tally {
+    pub fn is_nothing(&self) -> bool {
+        self.imported + self.completed + self.known == 0
+    }
+
     /// `imported 3 traces (96 spans), completed 1, 2 were here already`.
     pub fn words(&self) -> String {
         let mut words = format!("imported {} ({})", count(self.imported, "trace"), count(self.spans, "span"));

@@ -1,5 +1,6 @@
 //! What commands have in common that read from a tracing back end: their flags, and the way from those to traces.
 
+mod groups;
 mod keep;
 mod resume;
 
@@ -12,7 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::output::{print, say};
 use super::{CliError, Done, args};
 use crate::backend::ask::Access;
-use crate::backend::find::{Backend, Query, Step, Stretch, Walk};
+use crate::backend::find::{Backend, Query, Selector, Step, Stretch, Walk};
 use crate::backend::{http, time};
 use crate::container::signals::Signals;
 use crate::error::Failure;
@@ -21,6 +22,7 @@ use crate::report::units::count;
 use crate::store::Store;
 use crate::store::containers::now;
 
+pub use groups::Groups;
 use keep::Keeping;
 use resume::Resume;
 
@@ -30,6 +32,9 @@ pub struct Live {
     /// Read from Jaeger's query service, e.g. http://localhost:16686
     #[arg(long, value_name = "URL", help_heading = "From a tracing back end")]
     pub jaeger: Option<String>,
+    /// Read from Grafana Tempo, e.g. http://localhost:3200
+    #[arg(long, value_name = "URL", conflicts_with = "jaeger", help_heading = "From a tracing back end")]
+    pub tempo: Option<String>,
     /// Only traces of this service; `*` for all [default: $OTEL_SERVICE_NAME, else trace]
     #[arg(long, value_name = "NAME", help_heading = "From a tracing back end")]
     pub service: Option<String>,
@@ -68,15 +73,35 @@ fn tag(text: &str) -> Result<(String, String), String> {
 impl Live {
     /// Whether a back end is named.
     pub fn is_given(&self) -> bool {
-        self.jaeger.is_some()
+        self.jaeger.is_some() || self.tempo.is_some()
+    }
+
+    /// Refuses flags that mean nothing without a back end.
+    pub fn unused(&self) -> Result<(), CliError> {
+        let given = [
+            ("--service", self.service.is_some()),
+            ("--operation", self.operation.is_some()),
+            ("--tag", !self.tag.is_empty()),
+            ("--since", self.since.is_some()),
+            ("--from", self.from.is_some()),
+            ("--to", self.to.is_some()),
+            ("--limit", self.limit.is_some()),
+            ("--header", !self.header.is_empty()),
+        ];
+        match given.into_iter().find(|(_, given)| *given) {
+            Some((flag, _)) => Err(CliError::Usage(format!("`{flag}` needs `--jaeger URL` or `--tempo URL`"))),
+            None => Ok(()),
+        }
     }
 
     /// The back end; nothing is sent yet.
     pub fn backend(&self) -> Result<Backend, Box<dyn Failure>> {
         let headers = self.header.iter().map(|h| Access::header(h)).collect::<Result<_, _>>()?;
-        let url = self.jaeger.clone().unwrap_or_default();
-        let access = Access { url, headers, bound: self.timeout };
-        Ok(Backend::jaeger(&access)?)
+        let access = |url: &str| Access { url: url.to_owned(), headers, bound: self.timeout };
+        Ok(match &self.tempo {
+            Some(url) => Backend::tempo(&access(url))?,
+            None => Backend::jaeger(&access(self.jaeger.as_deref().unwrap_or_default()))?,
+        })
     }
 
     /// What is asked for.
@@ -90,10 +115,9 @@ impl Live {
         let service = self.service.clone().unwrap_or_else(|| {
             std::env::var("OTEL_SERVICE_NAME").ok().filter(|n| !n.is_empty()).unwrap_or_else(|| "trace".into())
         });
+        let service = (service != "*").then_some(service);
         Ok(Query {
-            service: (service != "*").then_some(service),
-            operation: self.operation.clone(),
-            tags: self.tag.clone(),
+            of: Selector { service, operation: self.operation.clone(), tags: self.tag.clone() },
             time: Stretch { from, to },
             limit: self.limit,
         })
@@ -197,7 +221,8 @@ pub fn import(args: &args::Import) -> Done {
     if args.json {
         print(format!("{}\n", tally.json(&host, time, begun.elapsed(), &ended)));
     }
-    if !args.json || ended.interrupted || ended.error.is_some() {
+    let failed_at_once = ended.error.is_some() && tally.is_nothing();
+    if (!args.json || ended.interrupted || ended.error.is_some()) && !failed_at_once {
         let words = if ended.interrupted { "interrupted: " } else { "" };
         say(&format!("{words}{} from `{host}` in {:.1} s", tally.words(), begun.elapsed().as_secs_f64()));
     }

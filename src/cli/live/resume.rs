@@ -37,7 +37,7 @@ pub struct Resume<'a> {
 impl<'a> Resume<'a> {
     /// Reads what there is for the same question. `never` for imports that cannot go on.
     pub fn new(store: &'a Store, host: &str, query: &Query, never: bool) -> Self {
-        let question = format!("{host}\n{:?}\n{:?}\n{:?}", query.service, query.operation, query.tags);
+        let question = format!("{host}\n{:?}\n{:?}\n{:?}", query.of.service, query.of.operation, query.of.tags);
         let path = store.path("imports").join(format!("{}.json", Digest::of(question.as_bytes()).short()));
         let read = || serde_json::from_slice::<Done>(&std::fs::read(&path).ok()?).ok();
         let before = if never { None } else { read().filter(|d| d.from <= d.to) };
