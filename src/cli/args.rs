@@ -56,7 +56,7 @@ pub enum Command {
     Bench(Box<Bench>),
     /// Hand recorded runs to other tools
     Export(Export),
-    /// Take in traces that other programs recorded
+    /// Take in traces from files, Jaeger or Tempo
     Import(Import),
     /// Pull an image
     Pull(Pull),
@@ -178,12 +178,20 @@ pub struct Export {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: trace import dockerd.otlp.jsonl\n\n\
-    Takes OTLP (JSON, Protobuf) and Jaeger JSON, also in gzip or zstd. A trace that is there already gets the spans it lacks.")]
+#[command(after_help = "Example: trace import dockerd.otlp.jsonl\n         \
+    trace import --jaeger http://localhost:16686 --service trace --since 1h\n\n\
+    Takes OTLP (JSON, Protobuf) and Jaeger JSON, also in gzip or zstd. A trace that is there already gets the spans it lacks.\n\
+    With --jaeger or --tempo the words are trace ids; without any it is all traces of the service in that time, the newest\n\
+    first. What was interrupted goes on where it was when the same command is given again.")]
 pub struct Import {
-    /// Files; `-` is standard input
-    #[arg(value_name = "FILE", required = true)]
-    pub files: Vec<std::path::PathBuf>,
+    /// Files (`-` is standard input), or with --jaeger and --tempo ids of traces
+    #[arg(value_name = "FILE")]
+    pub files: Vec<String>,
+    #[command(flatten)]
+    pub live: super::live::Live,
+    /// Don't go on where the same import was interrupted
+    #[arg(long)]
+    pub restart: bool,
     /// One JSON object a trace
     #[arg(long)]
     pub json: bool,
@@ -231,8 +239,10 @@ pub struct Show {
     after_help = "Example: trace compare cold:debian warm:debian\n         trace compare last~1 last -o change.md\n\n\
     A group is cold or warm (of the image that ran last), cold:IMAGE, warm:IMAGE, an id or the begin of one,\n\
     last, last~N, bench:ID:cold, bench:ID:warm, a file, a directory of files, or several of these joined by\n\
-    commas. Without B it is the other kind of the same image; without both, all cold runs are compared with all\n\
-    warm ones."
+    commas; or attributes that all its runs have, KEY=VALUE joined by commas, where `service` and `operation` name\n\
+    the service and a span. Without B it is the other kind of the same image; without both, all cold runs are\n\
+    compared with all warm ones. With --jaeger or --tempo the runs are read from there and not kept:\n\
+    trace compare --jaeger http://localhost:16686 --since 1d host.name=a,trace.run.kind=cold host.name=b,trace.run.kind=cold"
 )]
 pub struct Compare {
     /// What to compare with
@@ -245,6 +255,8 @@ pub struct Compare {
     /// Write to FILE: .txt, .md, .json, .svg, .png or .html
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    pub live: super::live::Live,
 }
 
 #[derive(Debug, Args)]
@@ -432,7 +444,6 @@ const NOT_YET: &[&str] = &[
 
 /// Commands of the contract that are not built yet.
 const COMMANDS_NOT_YET: &[&str] = &[
-    "import",
     "simulate",
     "push",
     "load",

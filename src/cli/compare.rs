@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 use std::path::Path;
 
+use super::live::Groups;
 use super::output::{To, print, say, style};
 use super::select::Recorded;
 use super::{CliError, Done, args};
@@ -14,7 +15,12 @@ use crate::report::comparison::{self, Format};
 pub fn compare(args: &args::Compare) -> Done {
     // Before anything is read: a wrong ending should not cost a minute.
     let format = format(args)?;
-    let mut recorded = Recorded::open()?;
+    let mut recorded = if args.live.is_given() {
+        Recorded::live(Groups::read(&args.live, [args.a.as_deref(), args.b.as_deref()])?)?
+    } else {
+        args.live.unused()?;
+        Recorded::open()?
+    };
     let (a, b) = recorded.pair(args.a.as_deref(), args.b.as_deref())?;
     if recorded.unreadable > 0 {
         say(&format!(

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use super::output::{fail, print, say};
-use super::{CliError, Done, args};
+use super::{CliError, Done, args, live};
 use crate::error::Failure;
 use crate::formats::read;
 use crate::names::attr;
@@ -17,9 +17,19 @@ use crate::store::Store;
 
 /// `trace import`. Files that can be read are taken in also if another one cannot.
 pub fn import(args: &args::Import) -> Done {
+    if args.live.is_given() {
+        return live::import(args);
+    }
+    args.live.unused()?;
+    if args.files.is_empty() {
+        return Err(CliError::Usage(
+            "what to import is missing: expected files, `--jaeger URL` or `--tempo URL`".into(),
+        )
+        .into());
+    }
     let store = Store::open(&Store::default_root()?)?;
     let mut code = 0;
-    for path in &args.files {
+    for path in args.files.iter().map(Path::new) {
         match traces(path) {
             Ok(traces) => {
                 let mut all = Tally::default();

@@ -10,6 +10,7 @@ mod export;
 mod hub;
 mod images;
 mod import;
+mod live;
 mod output;
 mod progress;
 mod recording;
@@ -77,6 +78,8 @@ pub enum CliError {
     Usage(String),
     #[error("cannot {action} `{path}`: {source}")]
     File { action: &'static str, path: String, source: std::io::Error },
+    #[error("interrupted")]
+    Interrupted,
     #[error("no recorded run is `{0}`")]
     NoTrace(String),
     #[error("`{0}` is the begin of more than one recorded run's id")]
@@ -98,6 +101,7 @@ impl Failure for CliError {
     fn exit_code(&self) -> u8 {
         match self {
             CliError::Usage(_) => 2,
+            CliError::Interrupted => 130,
             _ => 125,
         }
     }

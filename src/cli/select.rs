@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::CliError;
+use super::live::Groups;
 use crate::analyze::groups::{Comparison, Run};
+use crate::backend::find::Selector;
 use crate::error::Failure;
 use crate::formats;
+use crate::names::attr;
 use crate::record::file::{self, Header};
 use crate::record::model::{Trace, TraceId};
 use crate::registry::ImageRef;
@@ -87,6 +90,31 @@ pub fn by_id(store: &Store, what: &str) -> Found<PathBuf> {
     }
 }
 
+/// `service=a,trace.run.kind=cold`: runs by attributes, all of which a span must have; `service` and `operation` are the names of the service
+/// and of the span. `None` for words of another sort.
+pub fn selector(words: &str) -> Found<Option<Selector>> {
+    let all = || words.split(',').map(str::trim).filter(|w| !w.is_empty());
+    let pair = |w: &str| w.split_once('=').filter(|(k, _)| !k.is_empty() && !k.contains('/')).is_some();
+    if !all().any(pair) || Path::new(words).exists() {
+        return Ok(None);
+    }
+    let mut out = Selector::default();
+    for word in all() {
+        let Some((key, value)) = word.split_once('=').filter(|_| pair(word)) else {
+            return Err(CliError::Usage(format!(
+                "`{words}` mixes attributes and names of runs: expected `KEY=VALUE,…` or, with a comma between, what else a group can be"
+            ))
+            .into());
+        };
+        match key {
+            "service" | attr::SERVICE_NAME => out.service = Some(value.to_owned()),
+            "operation" => out.operation = Some(value.to_owned()),
+            _ => out.tags.push((key.to_owned(), value.to_owned())),
+        }
+    }
+    Ok(Some(out))
+}
+
 /// A group of runs and what to call it.
 #[derive(Debug)]
 pub struct Picked {
@@ -94,9 +122,10 @@ pub struct Picked {
     pub runs: Vec<Run>,
 }
 
-/// All recorded runs, read once and only if somebody asks.
+/// All recorded runs, read once and only if somebody asks; or those of a tracing back end in their place.
 pub struct Recorded {
     store: Store,
+    live: Option<Groups>,
     runs: Option<Vec<Run>>,
     /// Files that could not be read.
     pub unreadable: usize,
@@ -104,7 +133,14 @@ pub struct Recorded {
 
 impl Recorded {
     pub fn open() -> Found<Self> {
-        Ok(Recorded { store: Store::open(&Store::default_root()?)?, runs: None, unreadable: 0 })
+        Ok(Recorded { store: Store::open(&Store::default_root()?)?, live: None, runs: None, unreadable: 0 })
+    }
+
+    /// What a back end has, in place of the store.
+    pub fn live(mut groups: Groups) -> Found<Self> {
+        let mut runs = std::mem::take(&mut groups.runs);
+        runs.sort_by_key(|r| std::cmp::Reverse((r.start, r.id)));
+        Ok(Recorded { live: Some(groups), runs: Some(runs), ..Self::open()? })
     }
 
     /// Newest first.
@@ -168,13 +204,16 @@ impl Recorded {
     }
 
     /// A typical run of each group, whole; `words` are what the user called the groups.
-    pub fn typical(&self, comparison: &Comparison, words: &[Option<&str>]) -> Found<Vec<Trace>> {
+    pub fn typical(&mut self, comparison: &Comparison, words: &[Option<&str>]) -> Found<Vec<Trace>> {
         let ids = [&comparison.a, &comparison.b].map(typical);
         ids.into_iter().flatten().map(|id| self.whole(id, words)).collect()
     }
 
-    /// The trace of an id: in the store, or in a file or directory that the user named.
-    fn whole(&self, id: TraceId, words: &[Option<&str>]) -> Found<Trace> {
+    /// The trace of an id: at the back end, in the store, or in a file or directory that the user named.
+    fn whole(&mut self, id: TraceId, words: &[Option<&str>]) -> Found<Trace> {
+        if let Some(groups) = self.live.as_mut().filter(|g| g.has(id)) {
+            return groups.trace(id);
+        }
         let named = words.iter().flatten().flat_map(|w| w.split(',')).map(str::trim).filter(|w| looks_like_a_file(w));
         let mut files = vec![self.store.trace_path(id)];
         for path in named.map(Path::new) {
@@ -190,6 +229,13 @@ impl Recorded {
 
     /// The runs that a word means; words joined by commas mean all of theirs.
     pub fn group(&mut self, words: &str) -> Found<Picked> {
+        if let Some(selector) = selector(words)? {
+            let runs = self.selected(&selector, words)?;
+            if runs.is_empty() {
+                return Err(CliError::NoTrace(words.to_owned()).into());
+            }
+            return Ok(Picked { label: words.to_owned(), runs });
+        }
         let mut out = Picked { label: String::new(), runs: Vec::new() };
         for word in words.split(',').map(str::trim).filter(|w| !w.is_empty()) {
             let Picked { label, runs } = self.one(word)?;
@@ -207,6 +253,20 @@ impl Recorded {
             return Err(CliError::NoTrace(words.to_owned()).into());
         }
         Ok(out)
+    }
+
+    /// The runs that have all these attributes.
+    fn selected(&mut self, selector: &Selector, words: &str) -> Found<Vec<Run>> {
+        if let Some(groups) = &self.live {
+            let ids = groups.chosen(words);
+            return Ok(self.all()?.iter().filter(|r| ids.contains(&r.id)).cloned().collect());
+        }
+        let of = |trace: &Trace| selector.wants(trace).then(|| Run::of(trace)).flatten();
+        let runs = in_parallel(&self.store.traces()?, |path| {
+            Some(file::read(path).ok()?.iter().filter_map(of).collect::<Vec<_>>())
+        });
+        self.unreadable += runs.iter().filter(|r| r.is_none()).count();
+        Ok(runs.into_iter().flatten().flatten().collect())
     }
 
     fn one(&mut self, word: &str) -> Found<Picked> {
@@ -233,6 +293,14 @@ impl Recorded {
         }
         if looks_like_a_file(word) {
             return self.path(word);
+        }
+        if self.live.is_some() {
+            let mut found = self.all()?.iter().filter(|r| r.id.to_string().starts_with(word));
+            return match (found.next(), found.next()) {
+                (Some(run), None) => Ok(single(run.clone())),
+                (Some(_), Some(_)) => Err(CliError::Ambiguous(word.to_owned()).into()),
+                (None, _) => Err(no_trace().into()),
+            };
         }
         let mut runs: Vec<Run> = file::read(&by_id(&self.store, word)?)?.iter().filter_map(Run::of).collect();
         match runs.len() {

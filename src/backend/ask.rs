@@ -1,0 +1,177 @@
+//! Questions to a query API: bounded in size and time, and asked again where that can help.
+
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, Url};
+
+use super::http::{self, HttpError, Tls};
+use super::query_error::QueryError;
+
+/// The largest answer that is read, bytes after decompression: as large as a trace file may be.
+pub const MAX_ANSWER: usize = 64 << 20;
+
+/// So many JSON objects may be in an answer. An object takes up to 400 bytes once it is read, and three bytes can be one.
+const MAX_OBJECTS: usize = 1 << 20;
+
+/// Where a back end is and how to be let in.
+#[derive(Clone)]
+pub struct Access {
+    /// `http://HOST:PORT/BASE`, with user and password if need be.
+    pub url: String,
+    /// Further headers, e.g. `Authorization`.
+    pub headers: Vec<(String, String)>,
+    /// How long one question may take, from name resolution to the last byte.
+    pub bound: Duration,
+}
+
+impl Access {
+    /// How long a question may take unless the user says otherwise.
+    pub const BOUND: Duration = Duration::from_secs(30);
+
+    /// `NAME: VALUE` or `NAME=VALUE`, as written on the command line. The error names no value: it may be a secret.
+    pub fn header(text: &str) -> Result<(String, String), QueryError> {
+        let wrong = |name: &str| QueryError::Header { name: name.chars().take(60).collect() };
+        let (name, value) = text.split_once([':', '=']).ok_or_else(|| wrong("…"))?;
+        let (name, value) = (name.trim(), value.trim());
+        if HeaderName::from_bytes(name.as_bytes()).is_err() || HeaderValue::from_str(value).is_err() {
+            return Err(wrong(name));
+        }
+        Ok((name.to_owned(), value.to_owned()))
+    }
+}
+
+/// A back end that can be asked.
+#[derive(Debug)]
+pub struct Asker {
+    client: Client,
+    base: Url,
+    bound: Duration,
+    /// `name:port`, for messages.
+    pub host: String,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// The path that was asked for, for messages.
+    pub path: String,
+    /// `Content-Type`, in lower case, without parameters.
+    pub content_type: String,
+    /// At most [`MAX_ANSWER`] bytes.
+    pub body: Vec<u8>,
+}
+
+impl Asker {
+    /// Nothing is sent yet.
+    pub fn new(access: &Access) -> Result<Self, QueryError> {
+        let (base, authorization) = http::address(&access.url)?;
+        let mut headers: HeaderMap = http::authorized(authorization);
+        for (name, value) in &access.headers {
+            let wrong = || QueryError::Header { name: name.clone() };
+            let mut value = HeaderValue::from_str(value).map_err(|_| wrong())?;
+            value.set_sensitive(true);
+            headers.insert(HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?, value);
+        }
+        let client = http::client(&base, &Tls::default(), headers, access.bound)?;
+        Ok(Asker { client, host: http::host(&base), base, bound: access.bound })
+    }
+
+    /// Asks for `path` below the base. What may go better next time is tried again, at most three times. Any status of HTTP is an
+    /// answer, except those that stand for a server that cannot answer now.
+    pub async fn get(
+        &self,
+        path: &[&str],
+        query: &[(&str, String)],
+        accept: &'static str,
+    ) -> Result<Answer, QueryError> {
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(path);
+        }
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query.iter().map(|(k, v)| (k, v)));
+        }
+        let mut tries = 0;
+        loop {
+            let (error, after) = match self.once(&url, accept).await {
+                Ok(answer) => return Ok(answer),
+                Err(failed) => failed,
+            };
+            tries += 1;
+            let Some(again) = after.filter(|_| tries <= most_tries(&error)) else { return Err(error.into()) };
+            // From a quarter of a second on, doubled; what the server asks for, within reason.
+            let pause = Duration::from_millis(125 << tries).max(again).min(Duration::from_secs(10));
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// One try. With the error stands how long to wait before the next one, if another makes sense.
+    async fn once(&self, url: &Url, accept: &'static str) -> Result<Answer, (HttpError, Option<Duration>)> {
+        let failed = |e: HttpError| {
+            let again = matches!(e, HttpError::Connect { .. } | HttpError::Timeout { .. } | HttpError::Broken { .. });
+            (e, again.then_some(Duration::ZERO))
+        };
+        let request = self.client.get(url.clone()).header(ACCEPT, accept);
+        let answer = request.send().await.map_err(|e| {
+            let redirected = e.is_redirect();
+            let (e, again) = failed(HttpError::of(&e, url, self.bound));
+            (e, again.filter(|_| !redirected))
+        })?;
+        let status = answer.status().as_u16();
+        let text = |name| answer.headers().get(name).and_then(|v: &HeaderValue| v.to_str().ok());
+        let content_type = text(CONTENT_TYPE).unwrap_or_default().split(';').next().unwrap_or_default();
+        let content_type = content_type.trim().to_ascii_lowercase();
+        let after = text(RETRY_AFTER).and_then(|v| v.trim().parse().ok()).map_or(Duration::ZERO, Duration::from_secs);
+        let refused = !(200..300).contains(&status);
+        let limit = if refused { 64 << 10 } else { MAX_ANSWER };
+        let body = http::body(answer, limit, self.bound).await.map_err(failed)?;
+        if matches!(status, 408 | 425 | 429 | 502 | 503 | 504) {
+            let body = String::from_utf8_lossy(&body[..body.len().min(1000)]).into_owned();
+            return Err((HttpError::Status { host: self.host.clone(), status, body }, Some(after)));
+        }
+        Ok(Answer { status, path: url.path().to_owned(), content_type, body })
+    }
+
+    /// The error for an answer that is none.
+    pub fn refused(&self, answer: &Answer) -> QueryError {
+        let body = String::from_utf8_lossy(&answer.body[..answer.body.len().min(1000)]);
+        HttpError::Status { host: self.host.clone(), status: answer.status, body: message(&body) }.into()
+    }
+
+    /// The error for an answer that says something else than it should.
+    pub fn unusable(&self, answer: &Answer, why: impl Into<String>) -> QueryError {
+        QueryError::Answer { host: self.host.clone(), path: answer.path.clone(), why: why.into() }
+    }
+}
+
+/// A server that takes the connection and then hangs costs the whole bound each time.
+fn most_tries(error: &HttpError) -> u32 {
+    if matches!(error, HttpError::Timeout { .. }) { 1 } else { 3 }
+}
+
+impl Answer {
+    /// Whether the body begins as a JSON object does.
+    pub fn is_object(&self) -> bool {
+        self.body.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{')
+    }
+
+    /// Whether there are more objects in it than are read.
+    pub fn is_crowded(&self) -> bool {
+        self.body.iter().filter(|b| **b == b'{').count() > MAX_OBJECTS
+    }
+}
+
+/// What a server says about an error: the message in its JSON, else the text.
+fn message(body: &str) -> String {
+    let json: Option<serde_json::Value> = serde_json::from_str(body.trim()).ok();
+    let found = json.as_ref().and_then(|j| {
+        [j.pointer("/error/message"), j.pointer("/errors/0/msg"), j.get("message"), j.get("error")]
+            .into_iter()
+            .flatten()
+            .find_map(serde_json::Value::as_str)
+    });
+    found.unwrap_or(body).to_owned()
+}

@@ -1,0 +1,321 @@
+//! From a question over a stretch of time to all traces that answer it. Query APIs give the newest so many and have no cursor: while an
+//! answer is full its stretch is cut in two. The newest come first, and what was handed over before is known by its id.
+
+use std::collections::{HashSet, VecDeque};
+
+use super::ask::{Access, MAX_ANSWER};
+use super::http::HttpError;
+use super::jaeger::Jaeger;
+use super::query_error::QueryError;
+use super::tempo::Tempo;
+use crate::names::attr;
+use crate::record::model::{Attributes, Span, Trace, TraceId, Value};
+
+/// So many traces are asked for at once.
+const PAGE: usize = 64;
+
+/// So many at most, where a moment has more than [`PAGE`].
+const MAX_PAGE: usize = 4096;
+
+/// So many are found at most: their ids are kept in memory.
+const MAX_FOUND: usize = 1_000_000;
+
+/// How far a trace's time may lie outside of the stretch asked for, ns: back ends keep microseconds or milliseconds.
+const SLACK: u64 = 1_000_000;
+
+/// What a span has to be like for its trace to be wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selector {
+    /// `service.name`; `None` for all.
+    pub service: Option<String>,
+    /// Name of the span.
+    pub operation: Option<String>,
+    /// Attributes of the span, of its resource or its scope, as text; all of them.
+    pub tags: Vec<(String, String)>,
+}
+
+/// Which traces are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// With a span like this.
+    pub of: Selector,
+    /// When one of these spans begins, ns since the Unix epoch, both included.
+    pub time: Stretch,
+    /// The newest so many.
+    pub limit: Option<usize>,
+}
+
+/// From when to when, ns since the Unix epoch, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// The first moment.
+    pub from: u64,
+    /// The last moment.
+    pub to: u64,
+}
+
+impl Selector {
+    /// Whether a trace has a span as asked for. Not every API can be asked about everything.
+    pub fn wants(&self, trace: &Trace) -> bool {
+        trace.spans.iter().any(|span| self.wants_span(trace, span))
+    }
+
+    fn wants_span(&self, trace: &Trace, span: &Span) -> bool {
+        let none = Attributes::new();
+        let origin = trace.origin(span);
+        let resource = origin.map_or(&none, |o| &o.resource);
+        let scope = origin.map_or(&none, |o| &o.scope.attributes);
+        let is = |key: &str, wanted: &str| {
+            let places =
+                [&span.attributes, resource, scope].into_iter().chain(span.events.iter().map(|e| &e.attributes));
+            places.into_iter().filter_map(|a| a.get(key)).any(|v| text(v) == wanted)
+        };
+        self.service.as_ref().is_none_or(|s| resource.str(attr::SERVICE_NAME) == Some(s))
+            && self.operation.as_ref().is_none_or(|o| span.name == o.as_str())
+            && self.tags.iter().all(|(k, v)| is(k, v))
+    }
+}
+
+/// A value as it is written in a query.
+fn text(value: &Value) -> String {
+    match value {
+        Value::Str(v) => v.clone(),
+        Value::Int(v) => v.to_string(),
+        Value::Double(v) => v.to_string(),
+        Value::Bool(v) => v.to_string(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// A tracing back end with a query API.
+#[derive(Debug)]
+pub enum Backend {
+    /// Jaeger.
+    Jaeger(Jaeger),
+    /// Grafana Tempo.
+    Tempo(Tempo),
+}
+
+/// What a back end found in a stretch of time.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// Each trace, and when it began as far as the stretch goes, ns since the Unix epoch; `None` if it lies outside.
+    pub found: Vec<(TraceId, Option<u64>)>,
+    /// The traces, where the API gives them whole.
+    pub traces: Vec<Trace>,
+}
+
+impl Backend {
+    /// Jaeger's query service at an address.
+    pub fn jaeger(access: &Access) -> Result<Self, QueryError> {
+        Ok(Backend::Jaeger(Jaeger::new(access)?))
+    }
+
+    /// Tempo at an address.
+    pub fn tempo(access: &Access) -> Result<Self, QueryError> {
+        Ok(Backend::Tempo(Tempo::new(access)?))
+    }
+
+    /// `name:port`.
+    pub fn host(&self) -> &str {
+        match self {
+            Backend::Jaeger(j) => j.host(),
+            Backend::Tempo(t) => t.host(),
+        }
+    }
+
+    /// The smallest step of time that the API can speak of, ns.
+    fn grain(&self) -> u64 {
+        match self {
+            Backend::Jaeger(_) => 1_000,
+            Backend::Tempo(_) => 1_000_000_000,
+        }
+    }
+
+    async fn page(&mut self, query: &Query, time: Stretch, limit: usize) -> Result<Page, QueryError> {
+        match self {
+            Backend::Jaeger(j) => j.page(query, time, limit).await,
+            Backend::Tempo(t) => t.page(query, time, limit).await,
+        }
+    }
+
+    /// The trace with this id.
+    pub async fn trace(&mut self, id: TraceId) -> Result<Trace, QueryError> {
+        match self {
+            Backend::Jaeger(j) => j.trace(id).await,
+            Backend::Tempo(t) => t.trace(id).await,
+        }
+    }
+}
+
+/// When the part of a trace that lies in a stretch begins.
+pub fn begin(trace: &Trace, time: Stretch) -> Option<u64> {
+    let inside = |t: &u64| (time.from.saturating_sub(SLACK)..=time.to.saturating_add(SLACK)).contains(t);
+    trace.spans.iter().map(|s| s.start).filter(inside).min()
+}
+
+/// All traces of a query, page by page, the newest stretch of time first.
+#[derive(Debug)]
+pub struct Walk<'a> {
+    backend: &'a mut Backend,
+    query: Query,
+    /// Stretches still to ask for; the newest is last.
+    todo: Vec<Stretch>,
+    seen: HashSet<TraceId>,
+    /// Found, but still to fetch one by one.
+    waiting: VecDeque<TraceId>,
+    /// Done once nothing is waiting any more.
+    finishing: Option<Stretch>,
+    page: usize,
+    matched: usize,
+}
+
+/// What one question brought.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// Traces not handed over before.
+    pub traces: Vec<Trace>,
+    /// Ids that were found and known already.
+    pub known: usize,
+    /// From here on everything up to the end of the query's time has been handed over, ns since the Unix epoch.
+    pub done_from: Option<u64>,
+}
+
+impl<'a> Walk<'a> {
+    /// Begins with the newest stretch. `stretches` are those of the query's time that are to be asked for, the newest last.
+    pub fn new(backend: &'a mut Backend, query: Query, stretches: Vec<Stretch>) -> Self {
+        let todo = stretches.into_iter().filter(|s| s.from <= s.to).collect();
+        Walk {
+            backend,
+            query,
+            todo,
+            seen: HashSet::new(),
+            waiting: VecDeque::new(),
+            finishing: None,
+            page: PAGE,
+            matched: 0,
+        }
+    }
+
+    /// The next traces; `None` at the end. Of a trace that `known` has nothing is fetched where the API allows that.
+    pub async fn next(&mut self, known: &dyn Fn(TraceId) -> bool) -> Result<Option<Step>, QueryError> {
+        let left = self.query.limit.map_or(usize::MAX, |l| l.saturating_sub(self.matched));
+        if left == 0 {
+            return Ok(None);
+        }
+        if let Some(id) = self.waiting.pop_front() {
+            return self.fetch(id).await.map(Some);
+        }
+        let Some(time) = self.todo.pop() else { return Ok(None) };
+        let Some(page) = self.ask(time).await? else { return Ok(Some(Step::default())) };
+        self.plan(time, &page)?;
+        let mut step = Step::default();
+        for trace in page.traces {
+            if self.matched < self.query.limit.unwrap_or(usize::MAX)
+                && self.seen.insert(trace.id)
+                && self.query.of.wants(&trace)
+            {
+                self.matched += 1;
+                step.traces.push(trace);
+            }
+        }
+        for (id, _) in page.found {
+            if self.seen.insert(id) {
+                if known(id) {
+                    step.known += 1;
+                    self.matched += 1;
+                } else {
+                    self.waiting.push_back(id);
+                }
+            }
+        }
+        if self.seen.len() > MAX_FOUND {
+            return Err(QueryError::TooMany { host: self.backend.host().to_owned(), limit: MAX_FOUND });
+        }
+        step.done_from = self.finished();
+        Ok(Some(step))
+    }
+
+    async fn fetch(&mut self, id: TraceId) -> Result<Step, QueryError> {
+        let mut step = Step::default();
+        match self.backend.trace(id).await {
+            // Gone since it was found: the back end forgets, too.
+            Err(QueryError::NotThere { .. }) => {}
+            Err(e) => return Err(e),
+            Ok(trace) if self.query.of.wants(&trace) => {
+                self.matched += 1;
+                step.traces.push(trace);
+            }
+            Ok(_) => {}
+        }
+        step.done_from = self.finished();
+        Ok(step)
+    }
+
+    fn finished(&mut self) -> Option<u64> {
+        if self.waiting.is_empty() { self.finishing.take().map(|s| s.from) } else { None }
+    }
+
+    /// Asks; `None` if it has to be asked for less at once.
+    async fn ask(&mut self, time: Stretch) -> Result<Option<Page>, QueryError> {
+        match self.backend.page(&self.query, time, self.page).await {
+            Ok(page) => Ok(Some(page)),
+            Err(QueryError::Http(HttpError::TooLarge { host, .. })) if self.page == 1 => {
+                Err(QueryError::TraceTooLarge { host, limit: MAX_ANSWER })
+            }
+            Err(QueryError::Http(HttpError::TooLarge { .. })) => {
+                self.page = self.page.div_ceil(4);
+                self.todo.push(time);
+                Ok(None)
+            }
+            Err(QueryError::TooLong { host }) => {
+                let half = aligned(time.from + (time.to - time.from) / 2 + 1, self.backend.grain());
+                if half <= time.from || half > time.to {
+                    return Err(QueryError::TooLong { host });
+                }
+                self.todo.push(Stretch { from: time.from, to: half - 1 });
+                self.todo.push(Stretch { from: half, to: time.to });
+                Ok(None)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// What is still to be asked about a stretch.
+    fn plan(&mut self, time: Stretch, page: &Page) -> Result<(), QueryError> {
+        if page.found.len() < self.page {
+            self.finishing = Some(time);
+            return Ok(());
+        }
+        let mut starts: Vec<u64> = page.found.iter().filter_map(|(_, start)| *start).collect();
+        if starts.is_empty() {
+            return Err(QueryError::Outside { host: self.backend.host().to_owned() });
+        }
+        let grain = self.backend.grain();
+        let Some(cut) = cut(time, &mut starts, grain) else {
+            if self.page >= MAX_PAGE {
+                return Err(QueryError::Crowded { host: self.backend.host().to_owned(), limit: self.page });
+            }
+            self.page = (self.page * 4).min(MAX_PAGE);
+            self.todo.push(time);
+            return Ok(());
+        };
+        self.todo.push(Stretch { from: time.from, to: cut - 1 });
+        self.todo.push(Stretch { from: cut, to: time.to });
+        Ok(())
+    }
+}
+
+/// The last whole step of the API's time before or at `t`.
+fn aligned(t: u64, grain: u64) -> u64 {
+    t / grain * grain
+}
+
+/// Where to cut a stretch: so that three quarters of what was found lie in the later part, whatever the back end's order; that part then is
+/// not full if these were the newest. `None` if it is too short to be cut.
+fn cut(time: Stretch, starts: &mut [u64], grain: u64) -> Option<u64> {
+    starts.sort_unstable();
+    let inside = |t: &u64| *t > time.from && *t <= time.to;
+    let quarter = Some(aligned(starts[starts.len() / 4], grain)).filter(inside);
+    quarter.or_else(|| Some(aligned(time.from + (time.to - time.from) / 2 + 1, grain)).filter(inside))
+}

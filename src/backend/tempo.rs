@@ -1,0 +1,193 @@
+//! Grafana Tempo's HTTP API: a search that gives ids, and each trace by its id.
+
+use std::path::Path;
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message as _;
+use serde::Deserialize;
+
+use super::ask::{Access, Answer, Asker};
+use super::find::{Page, Query, Selector, Stretch};
+use super::http::HttpError;
+use super::jaeger::words;
+use super::query_error::QueryError;
+use crate::formats::otlp;
+use crate::record::collect::Collect;
+use crate::record::file;
+use crate::record::model::{Trace, TraceId};
+
+const SECOND: u64 = 1_000_000_000;
+
+/// A Tempo, or what speaks like it.
+#[derive(Debug)]
+pub struct Tempo {
+    asker: Asker,
+    /// Whether there is no second version of the API for single traces.
+    old: bool,
+}
+
+/// What a search answers.
+#[derive(Deserialize)]
+struct Found {
+    #[serde(default)]
+    traces: Vec<Summary>,
+}
+
+#[derive(Deserialize)]
+struct Summary {
+    #[serde(rename = "traceID")]
+    id: String,
+    #[serde(rename = "startTimeUnixNano", default)]
+    start: String,
+}
+
+impl Tempo {
+    /// Nothing is asked yet.
+    pub fn new(access: &Access) -> Result<Self, QueryError> {
+        Ok(Tempo { asker: Asker::new(access)?, old: false })
+    }
+
+    /// `name:port`.
+    pub fn host(&self) -> &str {
+        &self.asker.host
+    }
+
+    /// At most `limit` ids of traces that match in this time, which the API knows to the second.
+    pub async fn page(&mut self, query: &Query, time: Stretch, limit: usize) -> Result<Page, QueryError> {
+        let ask = [
+            ("q", trace_ql(&query.of)),
+            ("start", (time.from / SECOND).to_string()),
+            ("end", time.to.div_ceil(SECOND).max(time.from / SECOND + 1).to_string()),
+            ("limit", limit.to_string()),
+        ];
+        let answer = self.asker.get(&["api", "search"], &ask, "application/json").await?;
+        match answer.status {
+            200..300 if answer.is_object() => {}
+            400 if too_long(&answer) => return Err(QueryError::TooLong { host: self.asker.host.clone() }),
+            200..300 | 404 => {
+                let tried = vec!["/api/search"];
+                return Err(QueryError::NoApi { host: self.asker.host.clone(), what: "Tempo", tried });
+            }
+            _ => return Err(self.asker.refused(&answer)),
+        }
+        if answer.is_crowded() {
+            return Err(HttpError::TooLarge { host: self.asker.host.clone(), limit: answer.body.len() }.into());
+        }
+        let found: Found = serde_json::from_slice(&answer.body).map_err(|e| {
+            let why: String = e.to_string().chars().take(200).collect();
+            self.asker.unusable(&answer, format!("expected `{{\"traces\":[…]}}`: {why}"))
+        })?;
+        let mut page = Page::default();
+        for Summary { id, start } in found.traces {
+            // Without leading zeros.
+            let number = u128::from_str_radix(&id, 16).ok().filter(|n| *n != 0 && id.len() <= 32);
+            let number = number.ok_or_else(|| {
+                let id: String = id.chars().take(64).flat_map(char::escape_debug).collect();
+                self.asker.unusable(&answer, format!("it has the trace id `{id}`: expected at most 32 hex digits"))
+            })?;
+            let start = start
+                .parse()
+                .ok()
+                .filter(|s| (time.from.saturating_sub(SECOND)..=time.to.saturating_add(SECOND)).contains(s));
+            page.found.push((TraceId(number), start));
+        }
+        Ok(page)
+    }
+
+    /// The trace with this id.
+    pub async fn trace(&mut self, id: TraceId) -> Result<Trace, QueryError> {
+        let text = id.to_string();
+        if !self.old {
+            let answer = self.asker.get(&["api", "v2", "traces", &text], &[], "application/protobuf").await?;
+            // Without a second version of the API that is the answer, too.
+            if answer.status != 404 {
+                return self.read(&answer, id, true);
+            }
+        }
+        let answer = self.asker.get(&["api", "traces", &text], &[], "application/protobuf").await?;
+        let trace = self.read(&answer, id, false)?;
+        self.old = true;
+        Ok(trace)
+    }
+
+    fn read(&self, answer: &Answer, id: TraceId, wrapped: bool) -> Result<Trace, QueryError> {
+        match answer.status {
+            200..300 => {}
+            404 => return Err(QueryError::NotThere { host: self.asker.host.clone(), id }),
+            _ => return Err(self.asker.refused(answer)),
+        }
+        let mut collect = Collect::new();
+        if matches!(answer.content_type.as_str(), "application/protobuf" | "application/x-protobuf") {
+            let wrong = |why: String| self.asker.unusable(answer, format!("expected OTLP Protobuf: {why}"));
+            let decoded = if wrapped {
+                Whole::decode(&answer.body[..]).map(|w| w.trace.unwrap_or_default())
+            } else {
+                ExportTraceServiceRequest::decode(&answer.body[..])
+            };
+            otlp::take(decoded.map_err(|e| wrong(e.to_string()))?, &mut collect).map_err(wrong)?;
+        } else {
+            if answer.is_crowded() {
+                return Err(HttpError::TooLarge { host: self.asker.host.clone(), limit: answer.body.len() }.into());
+            }
+            file::collect(&answer.body, Path::new(""), &mut collect)
+                .map_err(|e| self.asker.unusable(answer, words(&e)))?;
+        }
+        let found = collect.finish().into_iter().find(|t| t.id == id);
+        found.ok_or_else(|| QueryError::NotThere { host: self.asker.host.clone(), id })
+    }
+}
+
+/// `TraceByIDResponse` of Tempo's API; its trace looks like an export request.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Whole {
+    #[prost(message, optional, tag = "1")]
+    trace: Option<ExportTraceServiceRequest>,
+}
+
+/// Tempo searches through a limited time at once; it says so and how much.
+fn too_long(answer: &Answer) -> bool {
+    String::from_utf8_lossy(&answer.body[..answer.body.len().min(1000)]).contains("exceeds")
+}
+
+/// The question in TraceQL: one span has all that is asked for.
+fn trace_ql(of: &Selector) -> String {
+    let mut all = Vec::new();
+    if let Some(service) = &of.service {
+        all.push(format!("resource.service.name = {}", quoted(service)));
+    }
+    if let Some(operation) = &of.operation {
+        all.push(format!("name = {}", quoted(operation)));
+    }
+    for (key, value) in &of.tags {
+        let plain = key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
+        let key = if plain { format!(".{key}") } else { format!(".{}", quoted(key)) };
+        let text = format!("{key} = {}", quoted(value));
+        // It tells numbers from their text.
+        let typed = value.parse::<i64>().is_ok() || value.parse::<bool>().is_ok();
+        all.push(if typed { format!("({text} || {key} = {value})") } else { text });
+    }
+    format!("{{ {} }}", all.join(" && "))
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_cannot_leave_its_quotes() {
+        let query = Selector {
+            service: Some("a\"} || {\\".into()),
+            operation: Some("GET /".into()),
+            tags: vec![("http.status_code".into(), "200".into()), ("a b\"".into(), "x".into())],
+        };
+        assert_eq!(
+            trace_ql(&query),
+            r#"{ resource.service.name = "a\"} || {\\" && name = "GET /" && (.http.status_code = "200" || .http.status_code = 200) && ."a b\"" = "x" }"#
+        );
+        assert_eq!(trace_ql(&Selector::default()), "{  }");
+    }
+}
