@@ -34,6 +34,8 @@ pub enum Setting {
     Isolation,
     /// `trace.network.mode`.
     Network,
+    /// `trace.bench.cold`: how cold the cold runs of a bench were.
+    ColdLevel,
     /// `container.image.name`.
     Image,
     /// `oci.manifest.digest`.
@@ -42,11 +44,12 @@ pub enum Setting {
 
 impl Setting {
     /// All, the most telling first.
-    pub const ALL: [Setting; 11] = [
+    pub const ALL: [Setting; 12] = [
         Setting::Image,
         Setting::Manifest,
         Setting::Hub,
         Setting::Link,
+        Setting::ColdLevel,
         Setting::Machine,
         Setting::Architecture,
         Setting::Kernel,
@@ -61,6 +64,7 @@ impl Setting {
         match self {
             Setting::Hub => attr::HUB,
             Setting::Link => attr::LINK,
+            Setting::ColdLevel => attr::BENCH_COLD,
             Setting::Machine => attr::HOST_NAME,
             Setting::Architecture => attr::HOST_ARCH,
             Setting::Kernel => attr::OS_VERSION,

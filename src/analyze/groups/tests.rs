@@ -120,13 +120,17 @@ fn other_machines_and_hubs_are_said() {
     let mut warm = copies(&samples::warm(), 2);
     warm[1].origins[0].resource.set(crate::names::attr::HOST_ARCH, "arm64");
     warm[0].spans[0].attributes.set(crate::names::attr::HUB, "elsewhere");
+    warm[0].resource.set(crate::names::attr::BENCH_COLD, "store");
+    warm[1].resource.set(crate::names::attr::BENCH_COLD, "page-cache");
     let c = compare_traces(("cold", &cold), ("warm", &warm)).unwrap();
     let differs: Vec<Setting> = c
         .warnings
         .iter()
         .filter_map(|w| if let Warning::Differs { setting, .. } = w { Some(*setting) } else { None })
         .collect();
-    assert!(differs.contains(&Setting::Architecture) && differs.contains(&Setting::Hub), "{differs:?}");
+    for setting in [Setting::Architecture, Setting::Hub, Setting::ColdLevel] {
+        assert!(differs.contains(&setting), "{differs:?}");
+    }
 }
 
 /// Wall times in ms of 40 warm and 31 cold runs of hello-world, one after the other on one machine, processor time not shared. The spread (1.4826 · MAD / median)

@@ -168,6 +168,7 @@ fn warning(warning: &Warning, [name_a, name_b]: &[String; 2], style: &Style) -> 
             let what = match setting {
                 Setting::Hub => "The hubs differ, so what was pulled came different ways",
                 Setting::Link => "The links to the registry differ",
+                Setting::ColdLevel => "How cold a cold run was differs",
                 Setting::Machine => "The machines differ",
                 Setting::Architecture => "The architectures differ",
                 Setting::Kernel => "The kernels differ",
