@@ -47,6 +47,9 @@ pub enum HttpError {
     Status { host: String, status: u16, body: String },
     #[error("`{host}` answered {code}{}", said(message))]
     Grpc { host: String, code: &'static str, message: String },
+    /// The same as for another trace of the batch.
+    #[error("{0}")]
+    Said(String),
 }
 
 /// The begin of what a server said, in quotes.
@@ -65,7 +68,7 @@ impl Failure for HttpError {
             HttpError::Connect { .. } => "backend_connect",
             HttpError::Timeout { .. } => "backend_timeout",
             HttpError::Broken { .. } | HttpError::TooLarge { .. } => "backend_answer",
-            HttpError::Status { .. } | HttpError::Grpc { .. } => "backend_status",
+            HttpError::Status { .. } | HttpError::Grpc { .. } | HttpError::Said(_) => "backend_status",
         }
     }
 }
@@ -90,11 +93,18 @@ pub(super) fn words(error: &(dyn std::error::Error + 'static)) -> (String, bool)
     let mut at = Some(error);
     let mut innermost = error.to_string();
     while let Some(e) = at {
-        if let Some(words) = e.downcast_ref::<std::io::Error>().and_then(tls_words) {
-            return (words, true);
+        if let Some(tls) = e.downcast_ref::<rustls::Error>() {
+            return (tls_words(tls), true);
+        }
+        if e.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+            return ("what answers there does not speak HTTP/1; for gRPC write `grpc://HOST:PORT`".into(), true);
         }
         innermost = e.to_string();
-        at = e.source();
+        // The source of an I/O error is that of what it wraps, which would be left out.
+        at = match e.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => e.source(),
+        };
     }
     (io_words(&innermost), false)
 }
@@ -113,9 +123,9 @@ pub(super) fn seconds(time: Duration) -> f64 {
 }
 
 /// What failed in a handshake.
-pub(super) fn tls_words(error: &std::io::Error) -> Option<String> {
+fn tls_words(error: &rustls::Error) -> String {
     use rustls::{CertificateError as C, Error as E};
-    Some(match error.get_ref()?.downcast_ref::<E>()? {
+    match error {
         E::InvalidCertificate(C::UnknownIssuer) => {
             "its certificate is signed by an authority that this machine does not know".into()
         }
@@ -125,12 +135,13 @@ pub(super) fn tls_words(error: &std::io::Error) -> Option<String> {
         E::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => "its certificate has expired".into(),
         E::InvalidCertificate(other) => format!("its certificate is not accepted ({other})"),
         E::InvalidMessage(_) => "what answers there does not speak TLS".into(),
+        E::AlertReceived(alert) => format!("it ended the TLS handshake ({alert:?})"),
         other => format!("the TLS handshake failed ({other})"),
-    })
+    }
 }
 
 /// Without the number that the standard library adds.
-pub(super) fn io_words(text: &str) -> String {
+fn io_words(text: &str) -> String {
     let text = text.split(" (os error").next().unwrap_or(text);
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())

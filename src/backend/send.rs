@@ -63,6 +63,11 @@ impl SendError {
         SendError { why, fate, wait: None, again: fate != Fate::Refused }
     }
 
+    /// For the other traces of a batch that failed.
+    pub fn same(why: HttpError, fate: Fate) -> Self {
+        Self::new(why, fate)
+    }
+
     /// Another try would fail alike.
     pub(super) fn for_good(self) -> Self {
         SendError { again: false, ..self }

@@ -220,6 +220,27 @@ pub fn target(signal: Signal, url: Option<&str>, env: Variables) -> Result<Targe
     })
 }
 
+/// Where to send what could not be sent to `url` earlier, as [`Target::shown`] has it. Headers and certificate of the environment
+/// are meant for its own endpoint: where that is another one, they don't go along.
+pub fn later(signal: Signal, url: &str, env: Variables) -> Result<Target, SettingsError> {
+    let strangers = match either(env, signal, "ENDPOINT") {
+        Some(_) => {
+            let own = target(signal, None, env)?;
+            if own.shown() == url {
+                return Ok(own);
+            }
+            own.host() != target(signal, Some(url), &|_| None)?.host()
+        }
+        None => false,
+    };
+    // The scheme of `url` says how it is spoken to.
+    let hidden = |name: &str| {
+        (name.ends_with("_PROTOCOL") && env(name).as_deref().map(str::trim) != Some("http/json"))
+            || (strangers && (name.ends_with("_HEADERS") || name.contains("_CLIENT_")))
+    };
+    target(signal, Some(url), &|name| if hidden(name) { None } else { env(name) })
+}
+
 fn tls(signal: Signal, env: Variables) -> Result<Tls, SettingsError> {
     let [certificate, key] = ["CLIENT_CERTIFICATE", "CLIENT_KEY"].map(|name| either(env, signal, name));
     let identity = match (certificate, key) {
@@ -261,19 +282,20 @@ fn address(
         full = format!("{}://{full}", if insecure { "http" } else { "https" });
     }
     let (mut url, authorization) = http::address(&full).map_err(fail)?;
+    let path_of_http = url.path().trim_end_matches('/').ends_with(signal.path());
     let protocol = protocol.unwrap_or(match url.port() {
-        Some(4317) => Protocol::Grpc,
+        Some(4317) if !path_of_http => Protocol::Grpc,
         _ => Protocol::HttpProtobuf,
     });
     url.set_fragment(None);
     if protocol == Protocol::Grpc {
         url.set_path("");
         url.set_query(None);
-        // The specification's default port, where HTTP's own would be meaningless.
-        if url.port().is_none() && !full.trim_end_matches('/').ends_with(":80") && !full.ends_with(":443") {
-            let _ = url.set_port(Some(if url.scheme() == "https" && name != "the default" { 443 } else { 4317 }));
+        // Plain gRPC is never spoken on the port of plain HTTP; with TLS it often is on that of HTTPS.
+        if url.scheme() == "http" && url.port().is_none() {
+            let _ = url.set_port(Some(4317));
         }
-    } else if name != signal.variable("ENDPOINT") && !url.path().trim_end_matches('/').ends_with(signal.path()) {
+    } else if name != signal.variable("ENDPOINT") && !path_of_http {
         let path = format!("{}/{}", url.path().trim_end_matches('/'), signal.path());
         url.set_path(&path);
     }

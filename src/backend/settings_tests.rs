@@ -51,6 +51,8 @@ fn endpoints() {
         (None, vec![(TRACES_ENDPOINT, "http://h:1")], "http://h:1/"),
         (None, vec![(ENDPOINT, "http://h:4317")], "grpc://h:4317"),
         (None, vec![(ENDPOINT, "http://h:4317"), (PROTOCOL, "http/protobuf")], "http://h:4317/v1/traces"),
+        (None, vec![(ENDPOINT, "http://h:80"), (PROTOCOL, "grpc")], "grpc://h:4317"),
+        (None, vec![(ENDPOINT, "https://h"), (PROTOCOL, "grpc")], "grpcs://h"),
         (None, vec![(ENDPOINT, "https://h:9/path?x=1"), (PROTOCOL, "grpc")], "grpcs://h:9"),
         (None, vec![(ENDPOINT, "h:9"), (PROTOCOL, "grpc")], "grpcs://h:9"),
         (None, vec![(ENDPOINT, "h:9"), (PROTOCOL, "grpc"), ("OTEL_EXPORTER_OTLP_INSECURE", "true")], "grpc://h:9"),
@@ -75,6 +77,22 @@ fn endpoints() {
         let why = refused(Some(bad), &[]);
         assert!(why.starts_with("`--otlp`") && why.contains("expected `http://HOST:PORT`"), "{bad}: {why}");
     }
+}
+
+#[test]
+fn what_is_sent_later_goes_where_it_should_have_gone() {
+    let later = |url: &str, pairs: &[(&str, &str)]| super::later(Signal::Traces, url, &with(pairs)).unwrap();
+    let secret = ("OTEL_EXPORTER_OTLP_HEADERS", "k=canary");
+    for shown in ["http://h:4317/v1/traces", "grpc://h:4318", "grpcs://h", "https://h/x/v1/traces"] {
+        for protocol in ["grpc", "http/protobuf", "http/json"] {
+            let target = later(shown, &[secret, (PROTOCOL, protocol)]);
+            assert_eq!((target.shown().as_str(), target.headers.len()), (shown, 1), "{protocol}");
+        }
+    }
+    let own = "http://h:1/v1/traces";
+    assert_eq!(later(own, &[secret, (ENDPOINT, "http://h:1")]).headers.len(), 1);
+    let other = later(own, &[secret, (ENDPOINT, "http://other:1"), ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")]);
+    assert_eq!((other.shown().as_str(), other.headers.len(), other.gzip), (own, 0, true), "secrets stay at home");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod bench;
 
 mod compare;
 mod containers;
+mod deliver;
 mod export;
 mod hub;
 mod images;

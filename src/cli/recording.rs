@@ -4,8 +4,9 @@ use std::path::Path;
 
 use super::CliError;
 use super::output::{To, clean, say, say_text, style};
+use super::sending::Plan;
 use crate::analyze::{self, Analysis};
-use crate::backend::settings;
+use crate::backend::settings::{self, Target};
 use crate::names::attr;
 use crate::record::file;
 use crate::record::model::{Attributes, Trace};
@@ -96,20 +97,26 @@ pub struct Files<'a> {
     pub report: Option<&'a Path>,
 }
 
-/// Writes the trace, then prints the report. Gives the trace, and whether the store has it.
+/// Writes the trace, then prints the report, then sends the trace if that is asked for. Gives where it was sent.
 pub fn end(
     recorder: &Recorder,
     store: Option<&Store>,
     files: Files<'_>,
     report: Report,
     compared: Option<&Compared<'_>>,
-) -> (Trace, bool) {
+    otlp: Option<&str>,
+) -> Option<Target> {
     let trace = recorder.finish(resource());
+    let plan = Plan::of(otlp);
+    let mut mark = plan.mark(store, trace.id);
     let mut kept = false;
     if let Some(store) = store {
         match store.keep_trace(trace.id, &(file::to_line(&trace) + "\n")) {
             Ok(_) => kept = true,
-            Err(e) => say(&format!("trace: the run is not recorded: {e}")),
+            Err(e) => {
+                say(&format!("trace: the run is not recorded: {e}"));
+                mark = mark.and_then(|m| m.take_away().err().and(None));
+            }
         }
     }
     if let Some(path) = files.trace
@@ -123,14 +130,19 @@ pub fn end(
         say(&format!("trace: {e}"));
     }
     print(&trace, report, kept);
-    let (Some(store), true, Some(compared)) = (store, kept, compared) else { return (trace, kept) };
+    if let (Some(store), true, Some(compared)) = (store, kept, compared) {
+        hold_against_others(&trace, store, report, compared);
+    }
+    plan.carry_out(&trace, store, mark, report == Report::None)
+}
+
+fn hold_against_others(trace: &Trace, store: &Store, report: Report, compared: &Compared<'_>) {
     if report != Report::None {
-        print_comparison(&trace, store, compared);
+        print_comparison(trace, store, compared);
     }
     if compared.succeeded && !compared.kind.is_empty() {
         let _ = store.set_latest(compared.image, compared.kind, trace.id);
     }
-    (trace, kept)
 }
 
 /// Writes a report to a file: text as wide as the terminal, without colours.

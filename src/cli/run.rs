@@ -78,8 +78,7 @@ pub fn run(args: args::Run, started: Mono, verbose: bool) -> Done {
         _ => Report::Pointer,
     };
     let files = files(&args.trace_out, &args.output);
-    let (trace, kept) = recording::end(&recorder, store.as_ref(), files, report, compared.as_ref());
-    sending::after_run(&trace, store.as_ref(), kept, args.otlp.as_deref(), report == Report::None);
+    recording::end(&recorder, store.as_ref(), files, report, compared.as_ref(), args.otlp.as_deref());
     if let Some(store) = &store {
         recording::retain(store, args.keep_traces.as_ref());
     }
@@ -117,8 +116,7 @@ pub fn pull(args: args::Pull, started: Mono, verbose: bool) -> Done {
     drop(root);
     let report = if result.is_err() || args.quiet { Report::None } else { Report::named(&args.report) };
     let files = files(&args.trace_out, &args.output);
-    let (trace, kept) = recording::end(&recorder, Some(&store), files, report, None);
-    sending::after_run(&trace, Some(&store), kept, args.otlp.as_deref(), report == Report::None);
+    recording::end(&recorder, Some(&store), files, report, None, args.otlp.as_deref());
     recording::retain(&store, args.keep_traces.as_ref());
     Ok(code)
 }

@@ -10,6 +10,7 @@
 //!   mount-points/       what every container needs in its root, see [`Store::mount_points`]
 //!   traces/             recorded runs; latest/ points at the newest of each image and kind
 //!   pending/<trace id>  recorded runs that are still to be sent to a tracing back end
+//!   sent/<address>      what a tracing back end has had
 //!   tmp/  locks/
 //! ```
 //! Nothing is reachable before it is verified: it is made in `tmp/` and renamed. Whoever makes something holds a lock
@@ -23,6 +24,7 @@ pub mod layers;
 pub mod lock;
 pub mod pending;
 pub mod retention;
+pub mod sent;
 pub mod traces;
 
 use std::fs::{self, File};

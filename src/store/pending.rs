@@ -37,6 +37,18 @@ pub struct Held {
     path: PathBuf,
     file: File,
     mark: Mark,
+    fresh: bool,
+}
+
+/// See [`Store::hold_pending`].
+#[derive(Debug)]
+pub enum Hold {
+    /// This process alone works on it.
+    Held(Held),
+    /// Another process is at it.
+    Busy,
+    /// The run is not marked.
+    None,
 }
 
 impl Held {
@@ -48,6 +60,11 @@ impl Held {
     /// What it said when it was taken, or was last set to.
     pub fn mark(&self) -> &Mark {
         &self.mark
+    }
+
+    /// Whether there was none before.
+    pub fn is_fresh(&self) -> bool {
+        self.fresh
     }
 
     /// It stays, and says this.
@@ -73,32 +90,36 @@ impl Store {
         self.path("pending").join(id.to_string())
     }
 
-    /// Marks a run as still to be sent, and holds the mark. `None` if another process is at it.
-    pub fn mark_pending(&self, id: TraceId, mark: Mark) -> Result<Option<Held>, StoreError> {
+    /// Marks a run as still to be sent, and holds the mark. What an earlier mark knows about earlier tries stays.
+    pub fn mark_pending(&self, id: TraceId, mark: Mark) -> Result<Hold, StoreError> {
         let dir = self.path("pending");
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
         made.map_err(|e| StoreError::file("create", &dir, e))?;
-        let Some(mut held) = self.hold(id, true)? else { return Ok(None) };
-        held.keep(Mark { tries: held.mark.tries, perhaps_delivered: held.mark.perhaps_delivered, ..mark })?;
-        Ok(Some(held))
+        let mut hold = self.hold(id, true)?;
+        if let Hold::Held(held) = &mut hold
+            && held.fresh
+        {
+            held.keep(mark)?;
+        }
+        Ok(hold)
     }
 
-    /// Holds the mark of a run. `None` if it has none, or another process is at it.
-    pub fn hold_pending(&self, id: TraceId) -> Result<Option<Held>, StoreError> {
+    /// Holds the mark of a run.
+    pub fn hold_pending(&self, id: TraceId) -> Result<Hold, StoreError> {
         self.hold(id, false)
     }
 
-    fn hold(&self, id: TraceId, make: bool) -> Result<Option<Held>, StoreError> {
+    fn hold(&self, id: TraceId, make: bool) -> Result<Hold, StoreError> {
         let path = self.pending_path(id);
         let fail = |e: io::Error| StoreError::file("open", &path, e);
         loop {
             let opened = File::options().read(true).write(true).create(make).truncate(false).mode(0o600).open(&path);
             let mut file = match opened {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Hold::None),
                 other => other.map_err(fail)?,
             };
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Err(Errno::WOULDBLOCK) => return Ok(None),
+                Err(Errno::WOULDBLOCK) => return Ok(Hold::Busy),
                 other => other.map_err(|e| fail(e.into()))?,
             }
             // Between opening and locking another process may have sent the run and removed the mark.
@@ -106,14 +127,19 @@ impl Store {
                 if make {
                     continue;
                 }
-                return Ok(None);
+                return Ok(Hold::None);
             }
             let mut text = Vec::new();
             (&mut file).take(1 << 16).read_to_end(&mut text).map_err(fail)?;
             // One that was cut off by a crash still says that the run is to be sent.
             let mark = serde_json::from_slice(&text).unwrap_or_default();
-            return Ok(Some(Held { id, path, file, mark }));
+            return Ok(Hold::Held(Held { id, path, file, mark, fresh: text.is_empty() }));
         }
+    }
+
+    /// What the mark of a run says just now, whoever holds it.
+    pub fn peek_pending(&self, id: TraceId) -> Mark {
+        fs::read(self.pending_path(id)).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
     }
 
     /// The runs that are still to be sent, in no particular order.
@@ -138,23 +164,32 @@ mod tests {
         (dir, store)
     }
 
+    fn held(hold: Hold) -> Held {
+        match hold {
+            Hold::Held(held) => held,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn one_process_at_a_time_holds_a_mark() {
         let (_dir, store) = store();
         let mark = Mark { url: "http://h".into(), reason: "down".into(), at: 7, tries: 1, perhaps_delivered: true };
-        assert!(store.hold_pending(TraceId(1)).unwrap().is_none(), "there is none");
-        let mut held = store.mark_pending(TraceId(1), Mark::default()).unwrap().unwrap();
-        assert!(store.hold_pending(TraceId(1)).unwrap().is_none(), "it is held");
-        assert!(store.mark_pending(TraceId(1), Mark::default()).unwrap().is_none());
-        held.keep(mark.clone()).unwrap();
-        held.keep(mark.clone()).unwrap();
-        drop(held);
-        let held = store.hold_pending(TraceId(1)).unwrap().unwrap();
-        assert_eq!(*held.mark(), mark);
+        assert!(matches!(store.hold_pending(TraceId(1)).unwrap(), Hold::None));
+        let mut first = held(store.mark_pending(TraceId(1), Mark::default()).unwrap());
+        assert!(first.is_fresh());
+        assert!(matches!(store.hold_pending(TraceId(1)).unwrap(), Hold::Busy));
+        assert!(matches!(store.mark_pending(TraceId(1), Mark::default()).unwrap(), Hold::Busy));
+        first.keep(mark.clone()).unwrap();
+        first.keep(mark.clone()).unwrap();
+        drop(first);
+        let again = held(store.mark_pending(TraceId(1), Mark::default()).unwrap());
+        assert!(!again.is_fresh());
+        assert_eq!(*again.mark(), mark, "what is known stays");
         assert_eq!(store.pending().unwrap(), [TraceId(1)]);
-        held.take_away().unwrap();
+        again.take_away().unwrap();
         assert_eq!(store.pending().unwrap(), []);
-        assert!(store.hold_pending(TraceId(1)).unwrap().is_none());
+        assert!(matches!(store.hold_pending(TraceId(1)).unwrap(), Hold::None));
     }
 
     #[test]
@@ -164,6 +199,6 @@ mod tests {
         fs::write(store.pending_path(TraceId(1)), "{\"url\":\"ht").unwrap();
         fs::write(store.path("pending").join("notes"), "").unwrap();
         assert_eq!(store.pending().unwrap(), [TraceId(1)]);
-        assert_eq!(*store.hold_pending(TraceId(1)).unwrap().unwrap().mark(), Mark::default());
+        assert_eq!(*held(store.hold_pending(TraceId(1)).unwrap()).mark(), Mark::default());
     }
 }
