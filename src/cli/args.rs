@@ -180,6 +180,9 @@ pub struct Import {
     /// Files; `-` is standard input
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<std::path::PathBuf>,
+    /// Leave the names of other engines' spans as they are
+    #[arg(long)]
+    pub keep_names: bool,
     /// One JSON object a trace
     #[arg(long)]
     pub json: bool,
