@@ -160,14 +160,18 @@ pub struct Run {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: trace export last --format otlp -o run.otlp.jsonl")]
+#[command(
+    after_help = "Example: trace export last --format otlp -o run.otlp.jsonl\n         trace export cold -o cold.perfetto-trace\n\n\
+    Endings: .jsonl .otlp.json (otlp), .pb .binpb (otlp-proto), .jaeger.json (jaeger), .chrome.json .trace.json (chrome),\n\
+    .perfetto-trace .pftrace (perfetto)."
+)]
 pub struct Export {
     /// Recorded runs: ids, files, last, last~N, cold, warm [default: last]
     #[arg(value_name = "TRACE")]
     pub traces: Vec<String>,
-    /// The form to write
-    #[arg(long, value_name = "FORMAT", default_value = "otlp", value_parser = crate::formats::Format::NAMES)]
-    pub format: String,
+    /// The form to write [default: by the ending of FILE, else otlp]
+    #[arg(long, value_name = "FORMAT", value_parser = crate::formats::Format::NAMES)]
+    pub format: Option<String>,
     /// Write to FILE in place of standard output
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<std::path::PathBuf>,

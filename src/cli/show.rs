@@ -129,7 +129,11 @@ fn origin(trace: &Trace) -> Option<String> {
         trace.resource().str(attr::SERVICE_NAME).unwrap_or("an unknown program").chars().take(100).collect();
     if trace.spans.iter().any(formats::mapping::is_mapped) {
         let inferred = root.attributes.bool(attr::INFERRED) == Some(true);
-        let whole = if inferred { "; the client's own span is not in the trace, its times are those of what it asked for" } else { "" };
+        let whole = if inferred {
+            "; the client's own span is not in the trace, its times are those of what it asked for"
+        } else {
+            ""
+        };
         return Some(format!(
             "recorded by `{name}`; spans that mean the same have trace's names (`trace import --keep-names` leaves theirs){whole}"
         ));

@@ -184,7 +184,8 @@ fn phases(tree: &Tree<'_>) -> Vec<(Phase, u64, u64)> {
             Some(above) => above.iter().map(|n| Arc::from(*n)).chain([name.clone()]).collect(),
             None => above.path.iter().chain([&*name]).cloned().collect(),
         };
-        let digest = if here.name == span::LAYER_PULL || foreign { here.attributes.str(attr::LAYER_DIGEST) } else { None };
+        let digest =
+            if here.name == span::LAYER_PULL || foreign { here.attributes.str(attr::LAYER_DIGEST) } else { None };
         let layer = digest.map(|d| d.chars().take(80).collect::<String>().into()).or_else(|| above.layer.clone());
         if layer.is_some() {
             note(&Phase { path: path.clone(), layer: None }, node);

@@ -4,9 +4,10 @@
 //! there in full in the title of its group.
 
 use super::palette::Work;
-use super::{Anchor, Ink, Pen, Rect, Scene, Shape, WIDTH, font, strip, ticks};
+use super::{Anchor, Ink, Pen, Rect, Scene, Shape, WIDTH, font, ticks};
 use crate::analyze::Analysis;
 use crate::analyze::facts::facts;
+use crate::analyze::steps;
 use crate::names::attr;
 use crate::record::model::{Status, Trace};
 use crate::report::rows::{Row, root_row, rows};
@@ -323,8 +324,8 @@ struct Strip {
 fn strips(analysis: &Analysis<'_>, columns: &Columns) -> Vec<Strip> {
     let pixels = (columns.lane.1 - columns.lane.0) as usize;
     let peak = |values: &[f64]| values.iter().copied().fold(0.0, f64::max);
-    let rate = strip::means(&strip::wire_rate(analysis), analysis.wall(), pixels);
-    let layers = strip::greatest(&strip::active_layers(analysis), analysis.wall(), pixels);
+    let rate = steps::means(&steps::wire_rate(analysis), analysis.wall(), pixels);
+    let layers = steps::greatest(&steps::active_layers(analysis), analysis.wall(), pixels);
     let rate = Strip { name: "on the wire", most: units::rate(peak(&rate)), work: Work::Network, values: rate };
     let most = units::count(peak(&layers) as u64, "layer");
     let layers = Strip { name: "layers at work", most, work: Work::Pull, values: layers };
