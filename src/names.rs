@@ -143,6 +143,10 @@ pub mod attr {
     pub const LINK: &str = "trace.link";
     /// Who timed a run of another engine; absent on our own.
     pub const OBSERVED_BY: &str = "trace.observed_by";
+    /// What the program that recorded a span called it, where an import gave it a name of ours.
+    pub const ORIGINAL_NAME: &str = "trace.name.original";
+    /// On a root that an import put in place of a span which is not in the trace: its times are those of what lies below it.
+    pub const INFERRED: &str = "trace.inferred";
     /// Resource: the `trace bench` that a run belongs to.
     pub const BENCH_ID: &str = "trace.bench.id";
     /// Resource: how cold a cold run of a `trace bench` was, `store` or `page-cache`.

@@ -13,7 +13,9 @@ pub mod compare;
 pub mod critical;
 pub mod facts;
 pub mod groups;
+pub mod lanes;
 pub mod stats;
+pub mod steps;
 pub mod times;
 pub mod tree;
 

@@ -165,16 +165,19 @@ pub struct Run {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: trace export last --format otlp -o run.otlp.jsonl\n         \
-    trace export --all --otlp http://localhost:4318\n         trace export --pending\n\n\
+    trace export cold -o cold.perfetto-trace\n         trace export --all --otlp http://localhost:4318\n         \
+    trace export --pending\n\n\
+    Endings: .jsonl .otlp.json (otlp), .pb .binpb (otlp-proto), .jaeger.json (jaeger), .chrome.json .trace.json (chrome),\n\
+    .perfetto-trace .pftrace (perfetto).\n\n\
     --otlp URL: port 4317 or grpc:// (grpcs:// with TLS) is gRPC, else HTTP, unless $OTEL_EXPORTER_OTLP_PROTOCOL says\n\
     otherwise; headers, certificates, compression and timeout come from the $OTEL_EXPORTER_OTLP_* variables.")]
 pub struct Export {
     /// Recorded runs: ids, files, last, last~N, cold, warm [default: last]
     #[arg(value_name = "TRACE")]
     pub traces: Vec<String>,
-    /// The form to write
-    #[arg(long, value_name = "FORMAT", default_value = "otlp", value_parser = crate::formats::Format::NAMES)]
-    pub format: String,
+    /// The form to write [default: by the ending of FILE, else otlp]
+    #[arg(long, value_name = "FORMAT", value_parser = crate::formats::Format::NAMES)]
+    pub format: Option<String>,
     /// Write to FILE in place of standard output
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["otlp", "pending"])]
     pub output: Option<std::path::PathBuf>,
@@ -207,6 +210,9 @@ pub struct Import {
     /// Don't go on where the same import was interrupted
     #[arg(long)]
     pub restart: bool,
+    /// Leave the names of other engines' spans as they are
+    #[arg(long)]
+    pub keep_names: bool,
     /// One JSON object a trace
     #[arg(long)]
     pub json: bool,

@@ -31,7 +31,8 @@ fn write(args: &args::Export) -> Done {
     for word in words(args) {
         traces.push(show::find(word)?);
     }
-    let format = Format::named(&args.format).unwrap_or(Format::Otlp);
+    let by_ending = || args.output.as_deref().and_then(Format::of_file);
+    let format = args.format.as_deref().and_then(Format::named).or_else(by_ending).unwrap_or(Format::Otlp);
     let bytes = format.render(&traces);
     match &args.output {
         Some(path) => std::fs::write(path, bytes).map_err(|source| CliError::File {
@@ -42,7 +43,7 @@ fn write(args: &args::Export) -> Done {
         None if format.is_binary() && std::io::stdout().is_terminal() => {
             return Err(CliError::Usage(format!(
                 "`{}` is no text for a terminal: expected `-o FILE` or a pipe",
-                args.format
+                format.name()
             ))
             .into());
         }

@@ -7,11 +7,11 @@ use std::path::Path;
 use super::output::{fail, print, say};
 use super::{CliError, Done, args, live};
 use crate::error::Failure;
-use crate::formats::read;
+use crate::formats::{mapping, read};
 use crate::names::attr;
 use crate::record::collect::Collect;
 use crate::record::file::{self, MAX_FILE};
-use crate::record::model::{SpanId, Trace};
+use crate::record::model::{SpanId, Trace, TraceId};
 use crate::report::units::count;
 use crate::store::Store;
 
@@ -34,7 +34,7 @@ pub fn import(args: &args::Import) -> Done {
             Ok(traces) => {
                 let mut all = Tally::default();
                 for trace in traces {
-                    let kept = keep(&store, trace)?;
+                    let kept = keep(&store, trace, args.keep_names)?;
                     if args.json {
                         print(format!("{}\n", kept.json(path)));
                     }
@@ -70,27 +70,38 @@ fn traces(path: &Path) -> Result<Vec<Trace>, Box<dyn Failure>> {
 
 /// What became of a trace.
 pub struct Kept {
-    /// As it came in.
-    pub trace: Trace,
-    /// Its spans that were not there before.
-    pub added: usize,
-    /// Whether some were.
-    pub known: bool,
+    id: TraceId,
+    /// Name of its root as it is kept.
+    root: Option<String>,
+    /// Its spans that came in, by service.
+    services: BTreeMap<String, usize>,
+    /// Those that were not there before.
+    added: usize,
+    /// Whether the trace was there before.
+    known: bool,
+    /// Its spans that got a name of ours.
+    renamed: usize,
 }
 
 /// Keeps a trace as a recorded run. If it is there already, it gets the spans it lacks: of a span that is in both the one there
-/// stays, since a way through other tools only loses.
-pub fn keep(store: &Store, trace: Trace) -> Result<Kept, Box<dyn Failure>> {
+/// stays, since a way through other tools only loses. Names of other engines are brought onto ours, unless `keep_names`.
+pub fn keep(store: &Store, trace: Trace, keep_names: bool) -> Result<Kept, Box<dyn Failure>> {
     let path = store.trace_path(trace.id);
-    let there = if path.exists() { file::read(&path)?.into_iter().find(|t| t.id == trace.id) } else { None };
+    let mut there = if path.exists() { file::read(&path)?.into_iter().find(|t| t.id == trace.id) } else { None };
+    let known = there.is_some();
+    if let Some(there) = &mut there {
+        mapping::undo(there);
+    }
     let ids: HashSet<SpanId> = there.iter().flat_map(|t| &t.spans).map(|s| s.id).collect();
     let added = trace.spans.iter().filter(|s| !ids.contains(&s.id)).count();
-    let known = there.is_some();
+    let services = services(&trace);
+    let mut whole = there.map_or_else(|| trace.clone(), |there| union(there, &trace, &ids));
+    let renamed = if keep_names { 0 } else { mapping::apply(&mut whole) };
     if added > 0 {
-        let whole = there.map_or_else(|| trace.clone(), |there| union(there, &trace, &ids));
-        store.keep_trace(trace.id, &(file::to_line(&whole) + "\n"))?;
+        store.keep_trace(whole.id, &(file::to_line(&whole) + "\n"))?;
     }
-    Ok(Kept { trace, added, known })
+    let root = whole.root().map(|r| r.name.to_string());
+    Ok(Kept { id: whole.id, root, services, added, known, renamed })
 }
 
 /// `there` with those spans of `more` whose ids are not among `ids`.
@@ -115,15 +126,20 @@ impl Kept {
         }
     }
 
+    fn spans(&self) -> usize {
+        self.services.values().sum()
+    }
+
     fn json(&self, path: &Path) -> serde_json::Value {
         serde_json::json!({
-            "trace_id": self.trace.id.to_string(),
+            "trace_id": self.id.to_string(),
             "file": path.display().to_string(),
             "result": self.what(),
-            "spans": self.trace.spans.len(),
+            "spans": self.spans(),
             "spans_added": self.added,
-            "root": self.trace.root().map(|r| r.name.as_ref()),
-            "services": services(&self.trace),
+            "spans_renamed": self.renamed,
+            "root": self.root,
+            "services": self.services,
         })
     }
 }
@@ -145,6 +161,7 @@ pub struct Tally {
     spans: usize,
     known: usize,
     merged: usize,
+    renamed: usize,
     services: BTreeMap<String, usize>,
     /// The first of all.
     first: Option<String>,
@@ -154,13 +171,14 @@ impl Tally {
     /// Counts one more.
     pub fn add(&mut self, kept: Kept) {
         self.traces += 1;
-        self.spans += kept.trace.spans.len();
+        self.spans += kept.spans();
         self.known += usize::from(kept.added == 0);
         self.merged += usize::from(kept.added > 0 && kept.known);
-        for (name, spans) in services(&kept.trace) {
+        self.renamed += kept.renamed;
+        self.first.get_or_insert_with(|| kept.id.to_string()[..8].to_owned());
+        for (name, spans) in kept.services {
             *self.services.entry(name).or_default() += spans;
         }
-        self.first.get_or_insert_with(|| kept.trace.id.to_string()[..8].to_owned());
     }
 
     /// `from` names where it came from.
@@ -184,6 +202,9 @@ impl Tally {
         }
         if self.merged > 0 {
             out.push_str(&format!("; {} got the spans that were missing", self.merged));
+        }
+        if self.renamed > 0 {
+            out.push_str(&format!("; {} brought onto trace's names", count(self.renamed as u64, "span")));
         }
         if let (1, Some(id)) = (self.traces, &self.first) {
             out.push_str(&format!("; `trace show {id}`"));

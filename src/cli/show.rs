@@ -127,6 +127,17 @@ fn origin(trace: &Trace) -> Option<String> {
     let root = trace.root()?;
     let name: String =
         trace.resource().str(attr::SERVICE_NAME).unwrap_or("an unknown program").chars().take(100).collect();
+    if trace.spans.iter().any(formats::mapping::is_mapped) {
+        let inferred = root.attributes.bool(attr::INFERRED) == Some(true);
+        let whole = if inferred {
+            "; the client's own span is not in the trace, its times are those of what it asked for"
+        } else {
+            ""
+        };
+        return Some(format!(
+            "recorded by `{name}`; spans that mean the same have trace's names (`trace import --keep-names` leaves theirs){whole}"
+        ));
+    }
     if [attr::RUN_KIND, attr::HUB, attr::RUNTIME].iter().all(|key| root.attributes.get(key).is_none()) {
         let waits = trace.spans.iter().any(|s| s.waits_for().next().is_some());
         let rest = if waits { "" } else { "; what waited for what is guessed from the times" };

@@ -1,8 +1,12 @@
 //! Traces in the forms of other tools: model in, bytes out, and back. Pure; the network is [`crate::backend`]'s.
 
+pub mod chrome;
 pub mod jaeger;
+pub mod mapping;
 pub mod otlp;
+pub mod perfetto;
 pub mod read;
+mod scene;
 
 use prost::Message as _;
 
@@ -18,25 +22,50 @@ pub enum Format {
     OtlpProto,
     /// Jaeger's own JSON, as its UI loads it.
     Jaeger,
+    /// Chrome trace events, for `chrome://tracing`, Perfetto's UI and others.
+    Chrome,
+    /// Perfetto's own Protobuf.
+    Perfetto,
 }
 
 impl Format {
     /// The names on the command line.
-    pub const NAMES: [&'static str; 3] = ["otlp", "otlp-proto", "jaeger"];
+    pub const NAMES: [&'static str; 5] = ["otlp", "otlp-proto", "jaeger", "chrome", "perfetto"];
+
+    const ALL: [Format; 5] = [Format::Otlp, Format::OtlpProto, Format::Jaeger, Format::Chrome, Format::Perfetto];
 
     /// By one of [`Format::NAMES`].
     pub fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "otlp" => Format::Otlp,
-            "otlp-proto" => Format::OtlpProto,
-            "jaeger" => Format::Jaeger,
-            _ => return None,
+        Format::ALL.into_iter().find(|f| f.name() == name)
+    }
+
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        Format::NAMES[self as usize]
+    }
+
+    /// The format that a file's ending asks for; `None` for other endings, and for `.json` alone, which several forms have.
+    pub fn of_file(path: &std::path::Path) -> Option<Self> {
+        let name = path.file_name()?.to_str()?.to_ascii_lowercase();
+        let ends = |endings: &[&str]| endings.iter().any(|e| name.ends_with(e));
+        Some(if ends(&[".perfetto-trace", ".pftrace", ".perfetto"]) {
+            Format::Perfetto
+        } else if ends(&[".jaeger.json"]) {
+            Format::Jaeger
+        } else if ends(&[".chrome.json", ".trace.json", ".ctrace"]) {
+            Format::Chrome
+        } else if ends(&[".jsonl", ".ndjson", ".otlp", ".otlp.json"]) {
+            Format::Otlp
+        } else if ends(&[".pb", ".binpb", ".proto", ".otlp-proto"]) {
+            Format::OtlpProto
+        } else {
+            return None;
         })
     }
 
     /// Whether it is no text.
     pub fn is_binary(self) -> bool {
-        matches!(self, Format::OtlpProto)
+        matches!(self, Format::OtlpProto | Format::Perfetto)
     }
 
     /// All traces in this form.
@@ -45,6 +74,8 @@ impl Format {
             Format::Otlp => traces.iter().flat_map(|t| (file::to_line(t) + "\n").into_bytes()).collect(),
             Format::OtlpProto => otlp::request(traces).encode_to_vec(),
             Format::Jaeger => jaeger::render(traces),
+            Format::Chrome => chrome::render(traces),
+            Format::Perfetto => perfetto::render(traces),
         }
     }
 }

@@ -115,6 +115,9 @@ pub struct Attributes(Vec<(Key, Value)>);
 
 impl Attributes {
     /// No attributes.
+    pub const NONE: Attributes = Attributes(Vec::new());
+
+    /// No attributes.
     pub fn new() -> Self {
         Self::default()
     }

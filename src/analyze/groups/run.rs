@@ -136,6 +136,19 @@ impl Run {
     }
 }
 
+/// Where the catalogue has a stage: the names above it, below the root. Other engines do the same work elsewhere, such as the network
+/// while they start a container, and have no span around a layer.
+fn place(name: &str) -> Option<&'static [&'static str]> {
+    Some(match name {
+        span::IMAGE_PULL | span::CONTAINER_CREATE | span::CONTAINER_START | span::CONTAINER_RUN => &[],
+        span::MANIFEST_FETCH | span::CONFIG_FETCH | span::LAYER_PULL => &[span::IMAGE_PULL],
+        span::LAYER_DOWNLOAD | span::LAYER_EXTRACT => &[span::IMAGE_PULL, span::LAYER_PULL],
+        span::NETWORK_SETUP => &[span::CONTAINER_CREATE],
+        span::CONTAINER_REMOVE => &[span::CONTAINER_CLEANUP],
+        _ => return None,
+    })
+}
+
 /// Wall time and begin of each phase of a run.
 fn phases(tree: &Tree<'_>) -> Vec<(Phase, u64, u64)> {
     let origin = tree.window(tree.root()).0;
@@ -150,6 +163,19 @@ fn phases(tree: &Tree<'_>) -> Vec<(Phase, u64, u64)> {
         }
         list.push(node);
     };
+    let root = tree.span(tree.root());
+    let foreign = root.attributes.get(attr::OBSERVED_BY).is_some();
+    if foreign {
+        // The whole of it may be a stage, and a pull has nothing around its image's.
+        let all = tree.top_down().any(|n| tree.span(n).name == span::IMAGE_PULL);
+        let name = if root.name == span::PULL && !all { span::IMAGE_PULL } else { &root.name };
+        if let Some(above) = place(name) {
+            let path = above.iter().copied().chain([name]).map(Arc::from).collect();
+            let phase = Phase { path, layer: None };
+            note(&phase, tree.root());
+            phase_of.insert(tree.root(), phase);
+        }
+    }
     let mut names: HashMap<&str, Arc<str>> = HashMap::new();
     for node in tree.top_down().skip(1) {
         let Some(above) = tree.parent(node).and_then(|p| phase_of.get(&p)) else { continue };
@@ -158,8 +184,12 @@ fn phases(tree: &Tree<'_>) -> Vec<(Phase, u64, u64)> {
         }
         let here = tree.span(node);
         let name = names.entry(&here.name).or_insert_with(|| here.name.chars().take(80).collect::<String>().into());
-        let path: Arc<[Arc<str>]> = above.path.iter().chain([&*name]).cloned().collect();
-        let digest = if here.name == span::LAYER_PULL { here.attributes.str(attr::LAYER_DIGEST) } else { None };
+        let path: Arc<[Arc<str>]> = match place(&here.name).filter(|_| foreign) {
+            Some(above) => above.iter().map(|n| Arc::from(*n)).chain([name.clone()]).collect(),
+            None => above.path.iter().chain([&*name]).cloned().collect(),
+        };
+        let digest =
+            if here.name == span::LAYER_PULL || foreign { here.attributes.str(attr::LAYER_DIGEST) } else { None };
         let layer = digest.map(|d| d.chars().take(80).collect::<String>().into()).or_else(|| above.layer.clone());
         if layer.is_some() {
             note(&Phase { path: path.clone(), layer: None }, node);

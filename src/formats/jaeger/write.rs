@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use super::super::scene::{base64, plain, real_name};
 use super::{NO_SERVICE, tag};
 use crate::names::attr;
 use crate::record::model::{Attributes, Event, Kind, Link, Scope, Span, Status, Trace, Value};
@@ -145,34 +146,5 @@ fn pair(key: &str, value: &Value) -> Json {
         Value::Array(_) | Value::Map(_) => {
             json!({"key": key, "type": "string", "value": plain(value).to_string(), "isJson": true})
         }
-    }
-}
-
-fn real_name(v: f64) -> &'static str {
-    if v.is_nan() {
-        "NaN"
-    } else if v > 0.0 {
-        "Infinity"
-    } else {
-        "-Infinity"
-    }
-}
-
-fn base64(bytes: &[u8]) -> String {
-    use base64::Engine as _;
-    base64::prelude::BASE64_STANDARD.encode(bytes)
-}
-
-/// A value as plain JSON. What JSON has no word for becomes text.
-fn plain(value: &Value) -> Json {
-    match value {
-        Value::Str(v) => v.as_str().into(),
-        Value::Int(v) => (*v).into(),
-        Value::Bool(v) => (*v).into(),
-        Value::Double(v) if v.is_finite() => (*v).into(),
-        Value::Double(v) => real_name(*v).into(),
-        Value::Bytes(v) => base64(v).into(),
-        Value::Array(v) => v.iter().map(plain).collect(),
-        Value::Map(v) => Json::Object(v.iter().map(|(k, v)| (k.clone(), plain(v))).collect()),
     }
 }

@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 use serde_json::Value as Json;
 
+use crate::analyze::steps;
 use crate::analyze::{Analysis, Node};
 use crate::names::{attr, span};
 use crate::record::model::{Attributes, Kind, Status, Trace, Value};
 use crate::report::picture::palette::Work;
-use crate::report::picture::strip;
 use crate::report::picture::timeline::{STYLE, facts_line, words};
 use crate::report::{detail, finding, rows, waterfall};
 
@@ -108,7 +108,7 @@ fn run(trace: &Trace, analysis: &Analysis<'_>, names: &mut Table, keys: &mut Tab
     let at = |ns: u64| (i128::from(ns) - origin).clamp(-(EXACT as i128), EXACT as i128) as i64;
     let nodes = || 0..tree.len();
     let whole = |values: Vec<f64>| values.iter().map(|v| v.round() as u64).collect();
-    let (rate, active) = (strip::wire_rate(analysis), strip::active_layers(analysis));
+    let (rate, active) = (steps::wire_rate(analysis), steps::active_layers(analysis));
     Run {
         id: trace.id.to_string(),
         title: words(trace, analysis).0,
@@ -155,8 +155,8 @@ fn run(trace: &Trace, analysis: &Analysis<'_>, names: &mut Table, keys: &mut Tab
             .filter(|(_, waits)| !waits.is_empty())
             .collect(),
         path: analysis.segments.iter().map(|s| (s.node, at(s.start), at(s.end))).collect(),
-        rate: whole(strip::means(&rate, analysis.wall(), COLUMNS)),
-        active: whole(strip::greatest(&active, analysis.wall(), COLUMNS)),
+        rate: whole(steps::means(&rate, analysis.wall(), COLUMNS)),
+        active: whole(steps::greatest(&active, analysis.wall(), COLUMNS)),
     }
 }
 

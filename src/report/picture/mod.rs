@@ -6,7 +6,6 @@
 pub mod charts;
 pub mod font;
 pub mod palette;
-pub mod strip;
 pub mod timeline;
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! The strips below the rows: bytes on the wire and layers at work, on the time axis of the lanes.
 
 use super::{BODY, Columns, MARGIN, SMALL, STRIP};
-use crate::analyze::Analysis;
+use crate::analyze::{Analysis, steps};
 use crate::report::picture::palette::Work;
-use crate::report::picture::{Anchor, Ink, Pen, Shape, WIDTH, strip};
+use crate::report::picture::{Anchor, Ink, Pen, Shape, WIDTH};
 use crate::report::units;
 
 /// Heights that differ by less are one in two decimals.
@@ -20,8 +20,8 @@ pub(super) struct Strip {
 pub(super) fn strips(analysis: &Analysis<'_>, columns: &Columns) -> Vec<Strip> {
     let pixels = (columns.lane.1 - columns.lane.0) as usize;
     let peak = |values: &[f64]| values.iter().copied().fold(0.0, f64::max);
-    let rate = strip::means(&strip::wire_rate(analysis), analysis.wall(), pixels);
-    let layers = strip::greatest(&strip::active_layers(analysis), analysis.wall(), pixels);
+    let rate = steps::means(&steps::wire_rate(analysis), analysis.wall(), pixels);
+    let layers = steps::greatest(&steps::active_layers(analysis), analysis.wall(), pixels);
     let rate = Strip { name: "on the wire", most: units::rate(peak(&rate)), work: Work::Network, values: rate };
     let most = units::count(peak(&layers) as u64, "layer");
     let layers = Strip { name: "layers at work", most, work: Work::Pull, values: layers };

@@ -1,6 +1,6 @@
 //! How much went on at each moment: bytes per second on the wire, and layers at work.
 
-use crate::analyze::{Analysis, Node};
+use super::{Analysis, Node};
 use crate::names::{attr, span};
 
 /// A step function: from each moment (ns from the root's start) on a value. Empty if there is nothing to show.
