@@ -129,7 +129,7 @@ impl Tempo {
             if answer.is_crowded() {
                 return Err(HttpError::TooLarge { host: self.asker.host.clone(), limit: answer.body.len() }.into());
             }
-            file::parse_into(&answer.body, Path::new(""), &mut collect)
+            file::collect(&answer.body, Path::new(""), &mut collect)
                 .map_err(|e| self.asker.unusable(answer, words(&e)))?;
         }
         let found = collect.finish().into_iter().find(|t| t.id == id);

@@ -56,7 +56,7 @@ pub enum Command {
     Bench(Box<Bench>),
     /// Hand recorded runs to other tools
     Export(Export),
-    /// Take in traces from files or from Jaeger
+    /// Take in traces that other programs recorded
     Import(Import),
     /// Pull an image
     Pull(Pull),
@@ -174,20 +174,21 @@ pub struct Export {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: trace import run.otlp.jsonl\n         \
-    trace import --jaeger http://localhost:16686 --service trace --since 1h\n\n\
-    With --jaeger the words are trace ids; without any it is all traces of the service in that time, the newest\n\
-    first. What was interrupted goes on where it was when the same command is given again.")]
+#[command(after_help = "Example: trace import dockerd.otlp.jsonl\n         \
+    trace import --jaeger http://localhost:16686 --since 1h\n\n\
+    Takes OTLP (JSON, Protobuf) and Jaeger JSON, also in gzip or zstd. A trace that is there already gets the spans it lacks.\n\
+    With --jaeger or --tempo the words are ids of traces; without any it is all traces of the service in that\n\
+    time, the newest first. What was interrupted goes on when the same command is given again.")]
 pub struct Import {
-    /// Files, or with --jaeger ids of traces
-    #[arg(value_name = "FILE")]
-    pub files: Vec<String>,
+    /// Files; `-` is standard input
+    #[arg(value_name = "FILE", required_unless_present_any = ["jaeger", "tempo"])]
+    pub files: Vec<std::path::PathBuf>,
     #[command(flatten)]
     pub live: super::live::Live,
     /// Don't go on where the same import was interrupted
     #[arg(long)]
     pub restart: bool,
-    /// What was taken in as JSON to stdout
+    /// One JSON object a trace; from a tracing back end one for all
     #[arg(long)]
     pub json: bool,
 }

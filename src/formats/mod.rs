@@ -1,6 +1,8 @@
 //! Traces in the forms of other tools: model in, bytes out, and back. Pure; the network is [`crate::backend`]'s.
 
+pub mod jaeger;
 pub mod otlp;
+pub mod read;
 
 use prost::Message as _;
 
@@ -14,17 +16,20 @@ pub enum Format {
     Otlp,
     /// OTLP Protobuf: the body of one export request.
     OtlpProto,
+    /// Jaeger's own JSON, as its UI loads it.
+    Jaeger,
 }
 
 impl Format {
     /// The names on the command line.
-    pub const NAMES: [&'static str; 2] = ["otlp", "otlp-proto"];
+    pub const NAMES: [&'static str; 3] = ["otlp", "otlp-proto", "jaeger"];
 
     /// By one of [`Format::NAMES`].
     pub fn named(name: &str) -> Option<Self> {
         Some(match name {
             "otlp" => Format::Otlp,
             "otlp-proto" => Format::OtlpProto,
+            "jaeger" => Format::Jaeger,
             _ => return None,
         })
     }
@@ -39,6 +44,7 @@ impl Format {
         match self {
             Format::Otlp => traces.iter().flat_map(|t| (file::to_line(t) + "\n").into_bytes()).collect(),
             Format::OtlpProto => otlp::request(traces).encode_to_vec(),
+            Format::Jaeger => jaeger::render(traces),
         }
     }
 }

@@ -7,6 +7,8 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, Instrumentati
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{self as wire, ResourceSpans, ScopeSpans};
 
+use prost::Message as _;
+
 use crate::record::collect::Collect;
 use crate::record::model::{
     Attributes, Event, Key, Kind, Link, Origin, Scope, Span, SpanId, Status, Trace, TraceId, Value,
@@ -103,6 +105,16 @@ fn any(v: &Value) -> AnyValue {
         Value::Bytes(v) => WireValue::BytesValue(v.clone()),
     };
     AnyValue { value: Some(value) }
+}
+
+/// Whether these bytes are a request, by their form.
+pub(in crate::formats) fn is_request(bytes: &[u8]) -> Result<(), String> {
+    ExportTraceServiceRequest::decode(bytes).map(drop).map_err(|e| e.to_string())
+}
+
+/// Adds the spans of a request, or of a file of `TracesData`, which is the same. prost refuses what is nested deeper than 100.
+pub fn take_bytes(bytes: &[u8], collect: &mut Collect) -> Result<(), String> {
+    take(ExportTraceServiceRequest::decode(bytes).map_err(|e| e.to_string())?, collect)
 }
 
 /// The spans of a request that came from elsewhere. A span without valid ids is an error in words (got and expected).

@@ -8,7 +8,7 @@
 //! What the model cannot hold is lost in reading: dropped counts, flags, schema URLs, the `tracestate` of links.
 
 mod header;
-mod lenient;
+pub(crate) mod lenient;
 mod read;
 mod salvage;
 mod write;
@@ -16,8 +16,8 @@ mod write;
 use std::path::PathBuf;
 
 pub use header::{Header, read_headers};
-pub use read::{parse, parse_into, read, sane_times};
-pub use salvage::{Cut, salvage};
+pub use read::{bytes, collect, parse, read, sane_times};
+pub use salvage::{Cut, salvage, salvage_text};
 pub use write::{to_line, write};
 
 /// Largest file that is read, in bytes. A run of 200 layers is about 1 MB.

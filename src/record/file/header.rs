@@ -47,7 +47,7 @@ pub fn read_headers(path: &Path) -> Result<Vec<Header>, FileError> {
     let mut order: Vec<TraceId> = Vec::new();
     let mut traces: HashMap<TraceId, Vec<SpanIn<'_>>> = HashMap::new();
     each_value(&text, path, |request: Request<SpanIn<'_>>| {
-        for span in request.resource_spans().into_iter().flat_map(|r| r.scope_spans).flat_map(|s| s.spans) {
+        for span in request.resource_spans().flat_map(|r| r.scope_spans).flat_map(|s| s.spans) {
             let id = span.trace_id.trace().ok_or("a span has no valid trace id: expected 32 hex digits")?;
             if span.span_id.span().is_none() {
                 return Err("a span has no valid id: expected 16 hex digits".to_owned());

@@ -9,22 +9,22 @@ use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 use crate::record::model::{Kind, SpanId, TraceId};
 
 /// `null` means "not set" in Protobuf's JSON mapping.
-pub(super) fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(d: D) -> Result<T, D::Error> {
+pub(crate) fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(d: D) -> Result<T, D::Error> {
     Option::<T>::deserialize(d).map(Option::unwrap_or_default)
 }
 
 /// A 64-bit number: a decimal string, or a JSON number.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Number(pub(super) i128);
+pub(crate) struct Number(pub(crate) i128);
 
 impl Number {
     /// As nanoseconds since the epoch; what lies outside is clamped.
-    pub(super) fn time(self) -> u64 {
+    pub(crate) fn time(self) -> u64 {
         self.0.clamp(0, i128::from(u64::MAX)) as u64
     }
 
     /// As an attribute; what lies outside is clamped, as in [`crate::record::model::Value::from`].
-    pub(super) fn int(self) -> i64 {
+    pub(crate) fn int(self) -> i64 {
         self.0.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
     }
 }
@@ -63,7 +63,7 @@ impl<'de> Deserialize<'de> for Number {
 }
 
 /// A real number; Protobuf writes `"NaN"` and `"Infinity"` as text.
-pub(super) struct Real(pub(super) f64);
+pub(crate) struct Real(pub(crate) f64);
 
 struct RealVisitor;
 
@@ -99,7 +99,7 @@ impl<'de> Deserialize<'de> for Real {
 
 /// An enum value: its number, or the last word of its Protobuf name (`SPAN_KIND_CLIENT` → `CLIENT`).
 #[derive(Clone, Copy, Default, PartialEq)]
-pub(super) enum Enum {
+pub(crate) enum Enum {
     #[default]
     Unknown,
     Number(i64),
@@ -154,7 +154,7 @@ impl<'de> Deserialize<'de> for Enum {
 
 impl Enum {
     /// Read as a span kind.
-    pub(super) fn kind(self) -> Kind {
+    pub(crate) fn kind(self) -> Kind {
         match self {
             Enum::Kind(kind) => kind,
             Enum::Number(1) => Kind::Internal,
@@ -169,7 +169,7 @@ impl Enum {
 
 /// An id as text; which sort is known only where it is used.
 #[derive(Default)]
-pub(super) struct Id<'a>(Cow<'a, str>);
+pub(crate) struct Id<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Id<'a> {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
@@ -195,22 +195,22 @@ impl<'de: 'a, 'a> Deserialize<'de> for Id<'a> {
 
 impl Id<'_> {
     /// Whether it is absent: empty or all zeros, as OTLP allows for a root's parent.
-    pub(super) fn is_none(&self) -> bool {
+    pub(crate) fn is_none(&self) -> bool {
         self.0.bytes().all(|b| b == b'0')
     }
 
     /// The text, cut for a message.
-    pub(super) fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         self.0.chars().take(64).flat_map(char::escape_debug).collect()
     }
 
     /// 32 hex digits or the base64 of 16 bytes, not zero.
-    pub(super) fn trace(&self) -> Option<TraceId> {
+    pub(crate) fn trace(&self) -> Option<TraceId> {
         self.bytes::<16>().map(u128::from_be_bytes).filter(|id| *id != 0).map(TraceId)
     }
 
     /// 16 hex digits or the base64 of 8 bytes, not zero.
-    pub(super) fn span(&self) -> Option<SpanId> {
+    pub(crate) fn span(&self) -> Option<SpanId> {
         self.bytes::<8>().map(u64::from_be_bytes).filter(|id| *id != 0).map(SpanId)
     }
 

@@ -23,16 +23,16 @@ pub fn read(path: &Path) -> Result<Vec<Trace>, FileError> {
 
 /// The same for text that is already in memory; `path` is only named in errors.
 pub fn parse(text: &[u8], path: &Path) -> Result<Vec<Trace>, FileError> {
-    let mut collect = Collect::new();
-    parse_into(text, path, &mut collect)?;
-    if collect.spans() == 0 {
+    let mut all = Collect::new();
+    collect(text, path, &mut all)?;
+    if all.spans() == 0 {
         return Err(FileError::NoSpans { path: path.to_owned() });
     }
-    Ok(collect.finish())
+    Ok(all.finish())
 }
 
-/// The same for one of several texts whose spans belong together; without spans is no error here.
-pub fn parse_into(text: &[u8], path: &Path, collect: &mut Collect) -> Result<(), FileError> {
+/// Adds the spans of `text` to those collected before.
+pub fn collect(text: &[u8], path: &Path, collect: &mut Collect) -> Result<(), FileError> {
     each_value(text, path, |request| take(request, collect))
 }
 
@@ -51,7 +51,7 @@ pub(super) fn take(request: Request<SpanIn<'_>>, collect: &mut Collect) -> Resul
 }
 
 /// The bytes of a file, at most [`MAX_FILE`]; also from a pipe or a device that has no size.
-pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, FileError> {
+pub fn bytes(path: &Path) -> Result<Vec<u8>, FileError> {
     let fail = |source| FileError::Read { path: path.to_owned(), source };
     let file = std::fs::File::open(path).map_err(fail)?;
     let size = file.metadata().map_err(fail)?.len();
@@ -62,8 +62,8 @@ pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, FileError> {
     Ok(out)
 }
 
-/// Calls `take` with each JSON value of a file: one a line, or one over many lines. serde_json itself refuses what is
-/// nested deeper than 128.
+/// Calls `take` with each JSON value of a file: one a line, one over many lines, or those of one array. serde_json itself
+/// refuses what is nested deeper than 128.
 pub(super) fn each_value<'a, T: Deserialize<'a>>(
     text: &'a [u8],
     path: &Path,
@@ -73,14 +73,19 @@ pub(super) fn each_value<'a, T: Deserialize<'a>>(
     if text.iter().all(u8::is_ascii_whitespace) {
         return Err(FileError::Empty { path: path.to_owned() });
     }
+    let wrong = |at: usize, reason| FileError::NotOtlp {
+        path: path.to_owned(),
+        line: 1 + text[..at].iter().filter(|b| **b == b'\n').count(),
+        reason,
+    };
+    if text.trim_ascii_start().first() == Some(&b'[') {
+        let all: Vec<T> = serde_json::from_slice(text).map_err(|e| because(&e, path))?;
+        return all.into_iter().try_for_each(take).map_err(|reason| wrong(0, reason));
+    }
     let mut values = serde_json::Deserializer::from_slice(text).into_iter::<T>();
     while let Some(value) = values.next() {
         match value {
-            Ok(value) => take(value).map_err(|reason| FileError::NotOtlp {
-                path: path.to_owned(),
-                line: 1 + text[..values.byte_offset()].iter().filter(|b| **b == b'\n').count(),
-                reason,
-            })?,
+            Ok(value) => take(value).map_err(|reason| wrong(values.byte_offset(), reason))?,
             Err(e) => return Err(because(&e, path)),
         }
     }
@@ -170,24 +175,24 @@ fn shown(name: &str) -> String {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", default, bound(deserialize = "S: Deserialize<'de>"))]
 pub(super) struct Request<S> {
-    // `batches` is what Tempo's API says.
+    // Tempo's answers say `batches`.
     #[serde(alias = "resource_spans", alias = "batches", deserialize_with = "nullable")]
     resource_spans: Vec<ResourceSpans<S>>,
-    // What query APIs wrap around it: Jaeger's `{"result":…}`, the second version of Tempo's `{"trace":…}`.
-    #[serde(alias = "trace")]
+    /// The same once more: `{"result":…}` is what Jaeger's query API answers, `{"trace":…}` Tempo's second.
+    #[serde(alias = "trace", deserialize_with = "nullable")]
     result: Option<Box<Request<S>>>,
 }
 
 impl<S> Request<S> {
-    /// All of them, also those that are wrapped.
-    pub(super) fn resource_spans(self) -> Vec<ResourceSpans<S>> {
-        let mut all = self.resource_spans;
-        let mut inner = self.result;
-        while let Some(request) = inner {
-            all.extend(request.resource_spans);
-            inner = request.result;
-        }
-        all
+    /// Of all layers of wrapping.
+    pub(super) fn resource_spans(self) -> impl Iterator<Item = ResourceSpans<S>> {
+        let mut next = Some(self);
+        std::iter::from_fn(move || {
+            let layer = next.take()?;
+            next = layer.result.map(|b| *b);
+            Some(layer.resource_spans)
+        })
+        .flatten()
     }
 }
 

@@ -18,8 +18,12 @@ pub struct Cut {
 
 /// As [`read`](super::read), but of a file that ends in the middle gives what stands before the end. Fails if that is nothing.
 pub fn salvage(path: &Path) -> Result<(Vec<Trace>, Option<Cut>), FileError> {
-    let text = bytes(path)?;
-    let cut = match parse(&text, path) {
+    salvage_text(&bytes(path)?, path)
+}
+
+/// The same for text that is already in memory; `path` is only named in errors.
+pub fn salvage_text(text: &[u8], path: &Path) -> Result<(Vec<Trace>, Option<Cut>), FileError> {
+    let cut = match parse(text, path) {
         Ok(traces) => return Ok((traces, None)),
         Err(cut @ FileError::Truncated { .. }) => cut,
         Err(other) => return Err(other),
@@ -32,7 +36,7 @@ pub fn salvage(path: &Path) -> Result<(Vec<Trace>, Option<Cut>), FileError> {
         Ok(()) => rest,
         Err(_) => {
             collect = Collect::new();
-            &text[..]
+            text
         }
     };
     let line = 1 + text[..text.len() - rest.len()].iter().filter(|b| **b == b'\n').count();

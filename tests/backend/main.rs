@@ -1,0 +1,8 @@
+//! Tests of what goes to tracing back ends: a real Jaeger, a second receiver, and servers that misbehave.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod hostile;
+mod reading;
+mod tempo;
