@@ -5,6 +5,7 @@ pub mod ask;
 pub mod find;
 pub mod http;
 pub mod jaeger;
+pub mod link;
 pub mod query_error;
 pub mod tempo;
 pub mod time;

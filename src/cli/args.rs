@@ -58,6 +58,8 @@ pub enum Command {
     Export(Export),
     /// Take in traces that other programs recorded
     Import(Import),
+    /// Look at a recorded run in the browser
+    Open(Open),
     /// Pull an image
     Pull(Pull),
     /// List images
@@ -191,6 +193,22 @@ pub struct Import {
     /// One JSON object a trace; from a tracing back end one for all
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: trace open last\n\n\
+    Opens the run's page in Jaeger if it is known and has it, else the run's report. The browser is $BROWSER, else\n\
+    the desktop's; without one the address is printed, nothing else.")]
+pub struct Open {
+    /// Id or begin of one, file, last, last~N, cold, warm, cold:IMAGE, warm:IMAGE
+    #[arg(default_value = "last")]
+    pub trace: String,
+    /// Where Jaeger's user interface is [default: looked for where traces are sent to, port 16686]
+    #[arg(long, env = "TRACE_JAEGER_URL", hide_env_values = true, value_name = "URL")]
+    pub jaeger_url: Option<String>,
+    /// The report, even if Jaeger has the run
+    #[arg(long)]
+    pub html: bool,
 }
 
 #[derive(Debug, Args)]
@@ -448,7 +466,6 @@ const COMMANDS_NOT_YET: &[&str] = &[
     "kill",
     "exec",
     "completions",
-    "open",
     "metrics",
 ];
 

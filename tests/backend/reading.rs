@@ -125,7 +125,7 @@ fn more_than_one_answer_holds_comes_whole_and_once() {
             assert_same(&read_trace(&lab.store(&format!("traces/{}.otlp.jsonl", t.id))), t);
         }
         // 64 traces an answer, of which the later three quarters of a stretch are asked for twice.
-        assert!(server.seen().len() < 100, "{order:?}: {} questions", server.seen().len());
+        assert!(server.seen().len() < 150, "{order:?}: {} questions", server.seen().len());
         let again = lab.trace(&import(&url, &[])).ok();
         assert!(again.err().contains("imported 0 traces (0 spans), 1000 here already"), "{}", again.err());
         // The newest, whatever the order of the answers.
