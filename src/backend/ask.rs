@@ -7,12 +7,10 @@ use reqwest::{Client, Url};
 
 use super::http::{self, HttpError, Tls};
 use super::query_error::QueryError;
+use crate::formats::density;
 
 /// The largest answer that is read, bytes after decompression: as large as a trace file may be.
 pub const MAX_ANSWER: usize = 64 << 20;
-
-/// So many JSON objects may be in an answer. An object takes up to 400 bytes once it is read, and three bytes can be one.
-const MAX_OBJECTS: usize = 1 << 20;
 
 /// Where a back end is and how to be let in.
 #[derive(Clone)]
@@ -160,7 +158,7 @@ impl Answer {
 
     /// Whether there are more objects in it than are read.
     pub fn is_crowded(&self) -> bool {
-        self.body.iter().filter(|b| **b == b'{').count() > MAX_OBJECTS
+        density::json(&self.body)
     }
 }
 

@@ -7,23 +7,23 @@ use super::find::{Page, Query, Stretch, begin};
 use super::http::HttpError;
 use super::query_error::QueryError;
 use super::time::rfc3339;
+use crate::formats::jaeger;
 use crate::record::collect::Collect;
 use crate::record::file::{self, FileError};
 use crate::record::model::{Trace, TraceId};
-
-const V3: &str = "/api/v3/traces";
-const OLD: &str = "/api/traces";
 
 /// A query service.
 #[derive(Debug)]
 pub struct Jaeger {
     asker: Asker,
+    /// Whether there is no API v3.
+    old: bool,
 }
 
 impl Jaeger {
     /// Nothing is asked yet.
     pub fn new(access: &Access) -> Result<Self, QueryError> {
-        Ok(Jaeger { asker: Asker::new(access)? })
+        Ok(Jaeger { asker: Asker::new(access)?, old: false })
     }
 
     /// `name:port`.
@@ -33,6 +33,18 @@ impl Jaeger {
 
     /// At most `limit` traces that have a matching span in this time.
     pub async fn page(&mut self, query: &Query, time: Stretch, limit: usize) -> Result<Page, QueryError> {
+        let traces = match self.find(query, time, limit).await? {
+            Some(traces) => traces,
+            None => self.find_old(query, time, limit).await?,
+        };
+        Ok(Page { found: traces.iter().map(|t| (t.id, begin(t, time))).collect(), traces })
+    }
+
+    /// By API v3; `None` if there is none.
+    async fn find(&mut self, query: &Query, time: Stretch, limit: usize) -> Result<Option<Vec<Trace>>, QueryError> {
+        if self.old {
+            return Ok(None);
+        }
         let mut ask: Vec<(&str, String)> = Vec::new();
         // Servers take the one spelling or the other, or both.
         let mut both = |snake: &'static str, camel: &'static str, value: String| {
@@ -52,46 +64,138 @@ impl Jaeger {
         // As they were sent, not with clocks adjusted for display.
         both("query.raw_traces", "query.rawTraces", "true".to_owned());
         if !query.of.tags.is_empty() {
-            let tags: serde_json::Map<_, _> =
-                query.of.tags.iter().map(|(k, v)| (k.clone(), v.as_str().into())).collect();
-            ask.push(("query.attributes", serde_json::Value::Object(tags).to_string()));
+            ask.push(("query.attributes", tags(query)));
         }
         let answer = self.asker.get(&["api", "v3", "traces"], &ask, "application/json").await?;
-        let traces = self.traces(&answer)?;
-        Ok(Page { found: traces.iter().map(|t| (t.id, begin(t, time))).collect(), traces })
+        self.v3(&answer)
+    }
+
+    fn v3(&mut self, answer: &Answer) -> Result<Option<Vec<Trace>>, QueryError> {
+        match answer.status {
+            200..300 if answer.is_object() => self.otlp(answer).map(Some),
+            // That is how it says that there are none.
+            404 if answer.is_object() => Ok(Some(Vec::new())),
+            // An unknown path is the user interface's, a page of HTML.
+            200..300 | 404 => {
+                self.old = true;
+                Ok(None)
+            }
+            400.. if too_many(answer) => Err(self.too_large(answer)),
+            _ => Err(self.asker.refused(answer)),
+        }
+    }
+
+    /// By the older API, which knows microseconds and one service at a time.
+    async fn find_old(&mut self, query: &Query, time: Stretch, limit: usize) -> Result<Vec<Trace>, QueryError> {
+        let services = match &query.of.service {
+            Some(service) => vec![service.clone()],
+            None => self.services().await?,
+        };
+        let mut collect = Collect::new();
+        for service in services {
+            let mut ask = vec![
+                ("service", service),
+                ("start", (time.from / 1000).to_string()),
+                ("end", time.to.div_ceil(1000).to_string()),
+                ("limit", limit.to_string()),
+                ("raw", "true".to_owned()),
+            ];
+            if let Some(operation) = &query.of.operation {
+                ask.push(("operation", operation.clone()));
+            }
+            if !query.of.tags.is_empty() {
+                ask.push(("tags", tags(query)));
+            }
+            let answer = self.asker.get(&["api", "traces"], &ask, "application/json").await?;
+            self.jaeger_json(&answer, &mut collect)?;
+        }
+        Ok(collect.finish())
+    }
+
+    async fn services(&self) -> Result<Vec<String>, QueryError> {
+        #[derive(serde::Deserialize)]
+        struct Services {
+            data: Option<Vec<String>>,
+        }
+        let answer = self.asker.get(&["api", "services"], &[], "application/json").await?;
+        match answer.status {
+            200..300 if answer.is_object() => {}
+            200..300 | 404 => return Err(self.no_api()),
+            _ => return Err(self.asker.refused(&answer)),
+        }
+        let all: Services = serde_json::from_slice(&answer.body)
+            .map_err(|e| self.asker.unusable(&answer, format!("expected `{{\"data\":[…]}}`: {e}")))?;
+        Ok(all.data.unwrap_or_default())
+    }
+
+    fn jaeger_json(&self, answer: &Answer, collect: &mut Collect) -> Result<(), QueryError> {
+        match answer.status {
+            200..300 if answer.is_object() => {}
+            404 if answer.is_object() => return Ok(()),
+            200..300 | 404 => return Err(self.no_api()),
+            400.. if too_many(answer) => return Err(self.too_large(answer)),
+            _ => return Err(self.asker.refused(answer)),
+        }
+        if answer.is_crowded() {
+            return Err(self.too_large(answer));
+        }
+        jaeger::take(&answer.body, collect)
+            .map_err(|why| self.asker.unusable(answer, format!("expected Jaeger JSON: {why}")))
+    }
+
+    fn no_api(&self) -> QueryError {
+        let tried = vec!["/api/v3/traces", "/api/traces"];
+        QueryError::NoApi { host: self.asker.host.clone(), what: "Jaeger", tried }
+    }
+
+    /// To be asked for less.
+    fn too_large(&self, answer: &Answer) -> QueryError {
+        HttpError::TooLarge { host: self.asker.host.clone(), limit: answer.body.len() }.into()
     }
 
     /// The trace with this id.
     pub async fn trace(&mut self, id: TraceId) -> Result<Trace, QueryError> {
-        let ask = [("raw_traces", "true".to_owned()), ("rawTraces", "true".to_owned())];
-        let answer = self.asker.get(&["api", "v3", "traces", &id.to_string()], &ask, "application/json").await?;
-        let found = self.traces(&answer)?.into_iter().find(|t| t.id == id);
-        found.ok_or_else(|| QueryError::NotThere { host: self.asker.host.clone(), id })
-    }
-
-    fn traces(&self, answer: &Answer) -> Result<Vec<Trace>, QueryError> {
-        match answer.status {
-            200..300 if answer.is_object() => {}
-            // That is how it says that there are none.
-            404 if answer.is_object() => return Ok(Vec::new()),
-            200..300 | 404 => {
-                let tried = vec![V3, OLD];
-                return Err(QueryError::NoApi { host: self.asker.host.clone(), what: "Jaeger", tried });
-            }
-            _ => return Err(self.asker.refused(answer)),
+        let text = id.to_string();
+        let mut found = None;
+        if !self.old {
+            let ask = [("raw_traces", "true".to_owned()), ("rawTraces", "true".to_owned())];
+            let answer = self.asker.get(&["api", "v3", "traces", &text], &ask, "application/json").await?;
+            found = self.v3(&answer)?;
         }
-        self.otlp(answer)
+        let traces = match found {
+            Some(traces) => traces,
+            None => {
+                let mut collect = Collect::new();
+                let ask = [("raw", "true".to_owned())];
+                let answer = self.asker.get(&["api", "traces", &text], &ask, "application/json").await?;
+                self.jaeger_json(&answer, &mut collect)?;
+                collect.finish()
+            }
+        };
+        let found = traces.into_iter().find(|t| t.id == id);
+        found.ok_or_else(|| QueryError::NotThere { host: self.asker.host.clone(), id })
     }
 
     /// One JSON value or several, one after the other.
     fn otlp(&self, answer: &Answer) -> Result<Vec<Trace>, QueryError> {
         if answer.is_crowded() {
-            return Err(HttpError::TooLarge { host: self.asker.host.clone(), limit: answer.body.len() }.into());
+            return Err(self.too_large(answer));
         }
         let mut collect = Collect::new();
         file::collect(&answer.body, Path::new(""), &mut collect).map_err(|e| self.asker.unusable(answer, words(&e)))?;
         Ok(collect.finish())
     }
+}
+
+/// Attributes as both APIs take them, those that do.
+fn tags(query: &Query) -> String {
+    let map: serde_json::Map<_, _> = query.of.tags.iter().map(|(k, v)| (k.clone(), v.as_str().into())).collect();
+    serde_json::Value::Object(map).to_string()
+}
+
+/// A memory storage refuses to be asked for more than it can hold.
+fn too_many(answer: &Answer) -> bool {
+    String::from_utf8_lossy(&answer.body[..answer.body.len().min(1000)]).contains("search depth")
 }
 
 /// What is wrong with an answer that should be OTLP JSON.

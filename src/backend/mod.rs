@@ -10,6 +10,7 @@ pub mod find;
 mod grpc;
 pub mod http;
 pub mod jaeger;
+pub mod link;
 pub mod query_error;
 pub mod send;
 pub mod settings;

@@ -6,12 +6,12 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 use serde::Deserialize;
 
-use super::ask::{Access, Answer, Asker};
+use super::ask::{Access, Answer, Asker, MAX_ANSWER};
 use super::find::{Page, Query, Selector, Stretch};
 use super::http::HttpError;
 use super::jaeger::words;
 use super::query_error::QueryError;
-use crate::formats::otlp;
+use crate::formats::{density, otlp};
 use crate::record::collect::Collect;
 use crate::record::file;
 use crate::record::model::{Trace, TraceId};
@@ -119,6 +119,9 @@ impl Tempo {
         let mut collect = Collect::new();
         if matches!(answer.content_type.as_str(), "application/protobuf" | "application/x-protobuf") {
             let wrong = |why: String| self.asker.unusable(answer, format!("expected OTLP Protobuf: {why}"));
+            if density::protobuf(&answer.body, wrapped) {
+                return Err(QueryError::TraceTooLarge { host: self.asker.host.clone(), limit: MAX_ANSWER });
+            }
             let decoded = if wrapped {
                 Whole::decode(&answer.body[..]).map(|w| w.trace.unwrap_or_default())
             } else {
@@ -127,7 +130,7 @@ impl Tempo {
             otlp::take(decoded.map_err(|e| wrong(e.to_string()))?, &mut collect).map_err(wrong)?;
         } else {
             if answer.is_crowded() {
-                return Err(HttpError::TooLarge { host: self.asker.host.clone(), limit: answer.body.len() }.into());
+                return Err(QueryError::TraceTooLarge { host: self.asker.host.clone(), limit: MAX_ANSWER });
             }
             file::collect(&answer.body, Path::new(""), &mut collect)
                 .map_err(|e| self.asker.unusable(answer, words(&e)))?;

@@ -58,6 +58,8 @@ pub enum Command {
     Export(Export),
     /// Take in traces from files, Jaeger or Tempo
     Import(Import),
+    /// Look at a recorded run in the browser
+    Open(Open),
     /// Pull an image
     Pull(Pull),
     /// List images
@@ -197,14 +199,14 @@ pub struct Export {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: trace import dockerd.otlp.jsonl\n         \
-    trace import --jaeger http://localhost:16686 --service trace --since 1h\n\n\
+    trace import --jaeger http://localhost:16686 --since 1h\n\n\
     Takes OTLP (JSON, Protobuf) and Jaeger JSON, also in gzip or zstd. A trace that is there already gets the spans it lacks.\n\
-    With --jaeger or --tempo the words are trace ids; without any it is all traces of the service in that time, the newest\n\
-    first. What was interrupted goes on where it was when the same command is given again.")]
+    With --jaeger or --tempo the words are ids of traces; without any it is all traces of the service in that\n\
+    time, the newest first. What was interrupted goes on when the same command is given again.")]
 pub struct Import {
-    /// Files (`-` is standard input), or with --jaeger and --tempo ids of traces
-    #[arg(value_name = "FILE")]
-    pub files: Vec<String>,
+    /// Files; `-` is standard input
+    #[arg(value_name = "FILE", required_unless_present_any = ["jaeger", "tempo"])]
+    pub files: Vec<std::path::PathBuf>,
     #[command(flatten)]
     pub live: super::live::Live,
     /// Don't go on where the same import was interrupted
@@ -213,9 +215,25 @@ pub struct Import {
     /// Leave the names of other engines' spans as they are
     #[arg(long)]
     pub keep_names: bool,
-    /// One JSON object a trace
+    /// One JSON object a trace; from a tracing back end one for all
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: trace open last\n\n\
+    Opens the run's page in Jaeger if it is known and has it, else the run's report. The browser is $BROWSER, else\n\
+    the desktop's; without one the address is printed, nothing else.")]
+pub struct Open {
+    /// Id or begin of one, file, last, last~N, cold, warm, cold:IMAGE, warm:IMAGE
+    #[arg(default_value = "last")]
+    pub trace: String,
+    /// Where Jaeger's user interface is [default: looked for where traces are sent to, port 16686]
+    #[arg(long, env = "TRACE_JAEGER_URL", hide_env_values = true, value_name = "URL")]
+    pub jaeger_url: Option<String>,
+    /// The report, even if Jaeger has the run
+    #[arg(long)]
+    pub html: bool,
 }
 
 #[derive(Debug, Args)]
@@ -467,21 +485,8 @@ const NOT_YET: &[&str] = &[
 ];
 
 /// Commands of the contract that are not built yet.
-const COMMANDS_NOT_YET: &[&str] = &[
-    "simulate",
-    "push",
-    "load",
-    "save",
-    "inspect",
-    "stats",
-    "wait",
-    "stop",
-    "kill",
-    "exec",
-    "completions",
-    "open",
-    "metrics",
-];
+const COMMANDS_NOT_YET: &[&str] =
+    &["simulate", "push", "load", "save", "inspect", "stats", "wait", "stop", "kill", "exec", "completions", "metrics"];
 
 /// One sentence for a flag or command that this version does not have but a later one will.
 pub fn not_yet(error: &clap::Error) -> Option<String> {

@@ -21,15 +21,9 @@ pub fn import(args: &args::Import) -> Done {
         return live::import(args);
     }
     args.live.unused()?;
-    if args.files.is_empty() {
-        return Err(CliError::Usage(
-            "what to import is missing: expected files, `--jaeger URL` or `--tempo URL`".into(),
-        )
-        .into());
-    }
     let store = Store::open(&Store::default_root()?)?;
     let mut code = 0;
-    for path in args.files.iter().map(Path::new) {
+    for path in &args.files {
         match traces(path) {
             Ok(traces) => {
                 let mut all = Tally::default();
@@ -76,9 +70,9 @@ pub struct Kept {
     /// Its spans that came in, by service.
     services: BTreeMap<String, usize>,
     /// Those that were not there before.
-    added: usize,
+    pub added: usize,
     /// Whether the trace was there before.
-    known: bool,
+    pub known: bool,
     /// Its spans that got a name of ours.
     renamed: usize,
 }

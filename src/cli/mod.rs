@@ -12,6 +12,7 @@ mod hub;
 mod images;
 mod import;
 mod live;
+mod open;
 mod output;
 mod progress;
 mod recording;
@@ -49,6 +50,7 @@ pub fn main(started: Mono) -> u8 {
         Command::Bench(args) => bench::bench(&args),
         Command::Export(args) => export::export(&args),
         Command::Import(args) => import::import(&args),
+        Command::Open(args) => open::open(&args),
         Command::Images(args) => images::list(&args),
         Command::Image(Image::Rm { images, force }) => images::remove(&images, force),
         Command::Ps(args) => containers::list(&args),
@@ -79,6 +81,8 @@ pub enum CliError {
     Usage(String),
     #[error("cannot {action} `{path}`: {source}")]
     File { action: &'static str, path: String, source: std::io::Error },
+    #[error("`{program}` did not show it: {why}")]
+    Browser { program: String, why: String },
     #[error("interrupted")]
     Interrupted,
     #[error("no recorded run is `{0}`")]

@@ -207,6 +207,7 @@ fn options(args: &args::Run) -> Result<RunOptions, Box<dyn Failure>> {
         keep: args.keep || (args.name.is_some() && !args.rm),
         name: args.name.clone(),
         env,
+        propagate: None,
         workdir: args.workdir.clone().map(absolute).transpose()?,
         user: args.user.clone(),
         entrypoint: args.entrypoint.clone(),

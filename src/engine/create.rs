@@ -7,6 +7,7 @@ use crate::container::{self, ContainerError, Prepared, Spec};
 use crate::engine::events::Event;
 use crate::names::{attr, span};
 use crate::record::Stage;
+use crate::record::model::SpanId;
 use crate::registry::RunConfig;
 use crate::stage;
 use crate::store::StoreError;
@@ -23,6 +24,8 @@ pub struct Created {
     pub prepared: Prepared,
     /// What will run.
     pub spec: Spec,
+    /// The id that `container.run` is to have, if the container has been told.
+    pub run_id: Option<SpanId>,
 }
 
 /// Makes the container's directory, root, cgroup and network. What it has made before a failure is gone again.
@@ -98,7 +101,9 @@ fn make(
 
     let network = stage!(span::NETWORK_SETUP, in stage);
     network.set(attr::NETWORK_MODE, options.network.name());
-    let spec = spec(options, &config.run, argv, container, image);
+    let mut spec = spec(options, &config.run, argv, container, image);
+    let (run_id, env) = environment(options, &config.run, run);
+    spec.env = env;
     let files = container::network_files(&spec);
     drop(network);
 
@@ -109,6 +114,7 @@ fn make(
         cgroup: made.cgroup.take().expect("not taken before"),
         prepared,
         spec,
+        run_id,
     })
 }
 
@@ -150,7 +156,7 @@ fn spec(options: &RunOptions, config: &RunConfig, argv: Vec<String>, container: 
     Spec {
         hostname: hostname(options, &container.state.id),
         argv,
-        env: config.env.iter().chain(&options.env).cloned().collect(),
+        env: Vec::new(),
         cwd: workdir,
         user: options.user.clone().unwrap_or_else(|| config.user.clone()),
         network: options.network,
@@ -159,6 +165,19 @@ fn spec(options: &RunOptions, config: &RunConfig, argv: Vec<String>, container: 
         hosts: Vec::new(),
         attach_at: container.dir().to_owned(),
     }
+}
+
+/// The image's variables, then those that hand the context on, then the user's; of two with one name the later holds. Also the id that the
+/// program's own spans will name as their parent.
+pub(super) fn environment(options: &RunOptions, config: &RunConfig, run: &Stage) -> (Option<SpanId>, Vec<String>) {
+    let (run_id, context) = match &options.propagate {
+        None => (None, Vec::new()),
+        Some(more) => {
+            let (id, parent) = run.reserve().unzip();
+            (id, parent.map(|p| format!("TRACEPARENT={p}")).into_iter().chain(more.iter().cloned()).collect())
+        }
+    };
+    (run_id, config.env.iter().chain(&context).chain(&options.env).cloned().collect())
 }
 
 fn hostname(options: &RunOptions, id: &str) -> String {

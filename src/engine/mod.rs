@@ -62,6 +62,8 @@ pub struct RunOptions {
     pub name: Option<String>,
     /// `KEY=value`, over the image's.
     pub env: Vec<String>,
+    /// Variables that hand the trace's context on into the container, besides `TRACEPARENT`; `None` hands on nothing. Those in `env` win.
+    pub propagate: Option<Vec<String>>,
     /// Working directory, over the image's.
     pub workdir: Option<String>,
     /// User, over the image's.

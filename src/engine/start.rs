@@ -1,6 +1,6 @@
 //! clone to exec (`container.start`).
 
-use super::create::{Created, command};
+use super::create::{Created, command, environment};
 use super::events::Event;
 use super::{Context, EngineError, RunOptions, parse_config, wait};
 use crate::container::cgroup::Cgroup;
@@ -9,6 +9,7 @@ use crate::container::signals::Signals;
 use crate::container::user::Identity;
 use crate::container::{CAPABILITIES, ContainerError, Running, Spec, Times, plain};
 use crate::names::{attr, span};
+use crate::record::model::SpanId;
 use crate::record::{Finished, Mono, Stage};
 use crate::stage;
 use crate::store::containers::Container;
@@ -29,6 +30,8 @@ pub struct Started {
     pub vpid: i32,
     /// Program and arguments.
     pub argv: Vec<String>,
+    /// The id that `container.run` is to have, if the container has been told.
+    pub run_id: Option<SpanId>,
 }
 
 /// A failure and what must be taken away all the same.
@@ -44,7 +47,7 @@ pub struct Failed {
 /// Starts it.
 pub fn start(run: &Stage, created: Created, options: &RunOptions) -> Result<Started, Box<Failed>> {
     let stage = stage!(span::CONTAINER_START, in run);
-    let Created { mut container, cgroup, prepared, spec } = created;
+    let Created { mut container, cgroup, prepared, spec, run_id } = created;
     let (namespaces, no_new_privileges) = (prepared.namespace_names(), prepared.no_new_privileges());
     let (times, started) = prepared.start();
     let error = started.as_ref().err();
@@ -64,7 +67,7 @@ pub fn start(run: &Stage, created: Created, options: &RunOptions) -> Result<Star
                 let _ = container.save();
             }
             run.set(attr::PROCESS_EXECUTABLE_NAME, executable_name(&spec));
-            Ok(Started { container, cgroup, running, exec: times.returned, vpid: 1, argv: spec.argv })
+            Ok(Started { container, cgroup, running, exec: times.returned, vpid: 1, argv: spec.argv, run_id })
         }
         Err(error) => Err(Box::new(Failed { error: error.into(), container, cgroup })),
     }
@@ -120,10 +123,11 @@ pub fn run_plain(
         "this runs without isolation, as a plain process of yours, from the image's extracted layers".into(),
     ));
     let config = parse_config(image)?;
+    let (run_id, env) = environment(options, &config.run, run);
     let spec = Spec {
         hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         argv: command(options, &config.run, &image.name)?,
-        env: config.run.env.iter().chain(&options.env).cloned().collect(),
+        env,
         cwd: "/".into(),
         user: String::new(),
         network: options.network,
@@ -140,5 +144,6 @@ pub fn run_plain(
     stage.finished(Finished::new(span::PROCESS_EXEC, called, exec));
     drop(stage);
     run.set(attr::PROCESS_EXECUTABLE_NAME, executable_name(&spec));
-    wait::wait_plain(run, child, output, exec, &spec.argv, signals, options)
+    let program = wait::Program { vpid: child.pid, exec, argv: &spec.argv, run_id };
+    wait::wait_plain(run, child, output, program, signals, options)
 }

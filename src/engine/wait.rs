@@ -10,6 +10,7 @@ use crate::container::io::{self, Output, Passed};
 use crate::container::signals::Signals;
 use crate::container::{ContainerError, Running};
 use crate::names::{attr, event, span};
+use crate::record::model::SpanId;
 use crate::record::{Mono, Stage};
 use crate::stage;
 use crate::store::containers::Container;
@@ -28,13 +29,25 @@ pub struct Ended {
     pub rootfs: std::os::fd::OwnedFd,
 }
 
+/// What has become of the process.
+pub struct Program<'a> {
+    /// Its pid as it sees it.
+    pub vpid: i32,
+    /// When it had become the program.
+    pub exec: Mono,
+    /// Program and arguments.
+    pub argv: &'a [String],
+    /// The id that `container.run` is to have, if the program has been told.
+    pub run_id: Option<SpanId>,
+}
+
 /// Passes output on and signals in until the process has exited, then takes its status.
 pub fn wait(run: &Stage, started: Started, signals: &mut Signals, options: &RunOptions) -> Result<Ended, Box<Failed>> {
-    let Started { container, cgroup, running, exec, vpid, argv } = started;
+    let Started { container, cgroup, running, exec, vpid, argv, run_id } = started;
     let Running { child, output, rootfs } = running;
     // Docker keeps the output of every container; one that goes on exit has nobody to read it later.
     let mut log = if options.keep { File::create(container.log_path()).ok() } else { None };
-    let stage = begin(run, &child, vpid, exec, &argv, options);
+    let stage = begin(run, &child, &Program { vpid, exec, argv: &argv, run_id }, options);
     let exit = pass_and_reap(run, stage, &child, output, signals, log.as_mut(), || cgroup.memory_peak());
     match exit {
         Ok(exit) => Ok(Ended { exit, container, cgroup, rootfs }),
@@ -47,22 +60,24 @@ pub fn wait_plain(
     run: &Stage,
     child: Child,
     output: Output,
-    exec: Mono,
-    argv: &[String],
+    program: Program<'_>,
     signals: &mut Signals,
     options: &RunOptions,
 ) -> Result<Exit, EngineError> {
-    let stage = begin(run, &child, child.pid, exec, argv, options);
+    let stage = begin(run, &child, &program, options);
     Ok(pass_and_reap(run, stage, &child, output, signals, None, || None)?)
 }
 
-fn begin(run: &Stage, child: &Child, vpid: i32, exec: Mono, argv: &[String], options: &RunOptions) -> Stage {
+fn begin(run: &Stage, child: &Child, program: &Program<'_>, options: &RunOptions) -> Stage {
     let stage = stage!(span::CONTAINER_RUN, in run);
-    stage.began(exec);
+    if let Some(id) = program.run_id {
+        stage.take_id(id);
+    }
+    stage.began(program.exec);
     stage.set(attr::PROCESS_PID, child.pid);
-    stage.set(attr::PROCESS_VPID, vpid);
+    stage.set(attr::PROCESS_VPID, program.vpid);
     if options.record_args {
-        stage.set(attr::PROCESS_COMMAND_ARGS, argv.to_vec());
+        stage.set(attr::PROCESS_COMMAND_ARGS, program.argv.to_vec());
     }
     stage
 }

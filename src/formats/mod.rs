@@ -1,6 +1,7 @@
 //! Traces in the forms of other tools: model in, bytes out, and back. Pure; the network is [`crate::backend`]'s.
 
 pub mod chrome;
+pub mod density;
 pub mod jaeger;
 pub mod mapping;
 pub mod otlp;

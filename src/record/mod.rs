@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod collect;
+pub mod context;
 pub mod file;
 pub mod model;
 pub mod recorder;

@@ -11,41 +11,9 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::{LookupSpan, Registry};
 
 use super::clock::{Anchor, Mono};
+pub use super::context::Remote;
+use super::context::SAMPLED;
 use super::model::{Attributes, Kind, Origin, Scope, Span, SpanId, Status, Trace, TraceId};
-
-/// The caller's span that this trace hangs under (W3C trace context).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Remote {
-    /// Its trace.
-    pub trace: TraceId,
-    /// The span above our root.
-    pub parent: SpanId,
-    /// `tracestate`, passed on unread.
-    pub state: Option<String>,
-}
-
-impl Remote {
-    /// Parses a `traceparent` header (W3C Trace Context, section 3.2). `None` for anything malformed, which by the
-    /// recommendation starts a new trace.
-    pub fn parse(traceparent: &str, tracestate: Option<&str>) -> Option<Self> {
-        let mut parts = traceparent.trim().split('-');
-        let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        let hex = |s: &str, len| s.len() == len && s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        if !hex(version, 2) || version == "ff" || !hex(trace, 32) || !hex(parent, 16) || !hex(flags, 2) {
-            return None;
-        }
-        if version == "00" && parts.next().is_some() {
-            return None;
-        }
-        let trace = u128::from_str_radix(trace, 16).ok().filter(|t| *t != 0)?;
-        let parent = u64::from_str_radix(parent, 16).ok().filter(|p| *p != 0)?;
-        Some(Remote {
-            trace: TraceId(trace),
-            parent: SpanId(parent),
-            state: tracestate.filter(|s| !s.is_empty()).map(str::to_owned),
-        })
-    }
-}
 
 /// Collects the spans of one run.
 #[derive(Clone)]
@@ -98,6 +66,16 @@ impl Recorder {
     /// The trace's id.
     pub fn trace_id(&self) -> TraceId {
         self.0.trace
+    }
+
+    /// Flags for those who hang spans under ours: the caller's, else that this trace is recorded.
+    pub(super) fn flags(&self) -> u8 {
+        self.0.remote.as_ref().map_or(SAMPLED, |r| r.flags)
+    }
+
+    /// Whether the caller, if there is one, records this trace, too.
+    pub fn sampled(&self) -> bool {
+        self.0.remote.as_ref().is_none_or(Remote::sampled)
     }
 
     /// A finished span whose times were stamped elsewhere: inside the container, or by the threads of a layer.
@@ -225,25 +203,5 @@ mod tests {
         let verify = trace.spans.iter().find(|s| s.name == "layer.verify").unwrap();
         assert_eq!((verify.parent, verify.duration()), (Some(pull.id), 5));
         assert_eq!(trace.spans.len(), 3);
-    }
-
-    #[test]
-    fn traceparent_is_joined_or_ignored() {
-        let ok = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
-        let r = Remote::parse(ok, Some("a=b")).unwrap();
-        assert_eq!(r.trace.to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
-        assert_eq!(r.parent.to_string(), "00f067aa0ba902b7");
-        assert!(Remote::parse(&ok.replace("00-4", "cc-4"), None).is_some(), "later versions are read as 00");
-        for bad in [
-            "",
-            "00-0-0-0",
-            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
-            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
-            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
-        ] {
-            assert!(Remote::parse(bad, None).is_none(), "{bad}");
-        }
     }
 }

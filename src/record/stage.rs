@@ -10,6 +10,7 @@
 use tracing_subscriber::registry::{LookupSpan, Registry};
 
 use super::clock::Mono;
+use super::context;
 use super::model::{Attributes, Event, Key, Kind, Link, Span, SpanId, Status, Value};
 use super::recorder::{Open, Recorder};
 use crate::error::Failure;
@@ -103,6 +104,26 @@ impl Stage {
     /// This span's id; `None` without a recorder.
     pub fn id(&self) -> Option<SpanId> {
         self.open(|_, open| open.span.id)
+    }
+
+    /// An id for a span that is yet to be opened under this trace, see [`Stage::take_id`], and the `traceparent` for what hangs under it.
+    /// `None` without a recorder.
+    pub fn reserve(&self) -> Option<(SpanId, String)> {
+        self.open(|recorder, _| {
+            let id = recorder.next_id();
+            (id, context::traceparent(recorder.trace_id(), id, recorder.flags()))
+        })
+    }
+
+    /// Gives this span an id that was reserved. To be called before anything refers to the one it has.
+    pub fn take_id(&self, id: SpanId) {
+        self.open(|_, open| open.span.id = id);
+    }
+
+    /// Sets an attribute whose name is the user's.
+    pub fn set_named(&self, key: String, value: impl Into<Value>) {
+        let value = value.into();
+        self.open(|_, open| open.span.attributes.set(key, value));
     }
 
     /// Sets an attribute.

@@ -3,4 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod hostile;
 mod jaeger;
+mod reading;
+mod tempo;

@@ -120,8 +120,8 @@ fn other_machines_and_hubs_are_said() {
     let mut warm = copies(&samples::warm(), 2);
     warm[1].origins[0].resource.set(crate::names::attr::HOST_ARCH, "arm64");
     warm[0].spans[0].attributes.set(crate::names::attr::HUB, "elsewhere");
-    warm[0].resource.set(crate::names::attr::BENCH_COLD, "store");
-    warm[1].resource.set(crate::names::attr::BENCH_COLD, "page-cache");
+    warm[0].origins[0].resource.set(crate::names::attr::BENCH_COLD, "store");
+    warm[1].origins[0].resource.set(crate::names::attr::BENCH_COLD, "page-cache");
     let c = compare_traces(("cold", &cold), ("warm", &warm)).unwrap();
     let differs: Vec<Setting> = c
         .warnings

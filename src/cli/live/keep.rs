@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use super::{Ended, Stretch, Trace, count};
 use crate::backend::time::rfc3339;
+use crate::cli::import::{self, Kept};
 use crate::error::Failure;
-use crate::record::collect::Collect;
-use crate::record::file;
-use crate::record::model::Span;
 use crate::store::Store;
 
 /// What came of the traces that were read.
@@ -26,55 +24,27 @@ pub struct Tally {
 /// Writes traces to the store.
 pub struct Keeping<'a> {
     store: &'a Store,
+    /// Leave the names of other engines' spans as they are.
+    keep_names: bool,
     pub tally: Tally,
 }
 
 impl<'a> Keeping<'a> {
-    pub fn new(store: &'a Store) -> Self {
-        Keeping { store, tally: Tally::default() }
+    pub fn new(store: &'a Store, keep_names: bool) -> Self {
+        Keeping { store, keep_names, tally: Tally::default() }
     }
 
     /// A trace that is there already keeps its spans; those it lacks are added.
     pub fn keep(&mut self, trace: Trace) -> Result<(), Box<dyn Failure>> {
-        let path = self.store.trace_path(trace.id);
-        let stored = file::read(&path).ok().and_then(|all| all.into_iter().find(|t| t.id == trace.id));
-        let (whole, new) = match stored {
-            None => {
-                self.tally.imported += 1;
-                let spans = trace.spans.len();
-                (trace, spans)
-            }
-            Some(stored) => {
-                let before = stored.spans.len();
-                let whole = together(&stored, &trace);
-                let new = whole.spans.len().saturating_sub(before);
-                if new == 0 {
-                    self.tally.known += 1;
-                    return Ok(());
-                }
-                self.tally.completed += 1;
-                (whole, new)
-            }
-        };
-        self.store.keep_trace(whole.id, &(file::to_line(&whole) + "\n"))?;
-        self.tally.spans += new as u64;
+        let Kept { added, known, .. } = import::keep(self.store, trace, self.keep_names)?;
+        match (added, known) {
+            (0, _) => self.tally.known += 1,
+            (_, true) => self.tally.completed += 1,
+            _ => self.tally.imported += 1,
+        }
+        self.tally.spans += added as u64;
         Ok(())
     }
-}
-
-/// The spans of `first`, and those of `second` that it lacks.
-fn together(first: &Trace, second: &Trace) -> Trace {
-    let mut collect = Collect::new();
-    let mut add = |trace: &Trace, wanted: &dyn Fn(&Span) -> bool| {
-        for span in trace.spans.iter().filter(|s| wanted(s)) {
-            let source = collect.source(trace.origin(span).cloned().unwrap_or_default());
-            collect.add(first.id, trace.state.clone(), source, span.clone());
-        }
-    };
-    let there: std::collections::HashSet<_> = first.spans.iter().map(|s| s.id).collect();
-    add(first, &|_| true);
-    add(second, &|s| !there.contains(&s.id));
-    collect.finish().into_iter().next().unwrap_or_else(|| first.clone())
 }
 
 impl Tally {

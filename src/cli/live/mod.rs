@@ -188,7 +188,7 @@ pub fn import(args: &args::Import) -> Done {
     let mut backend = live.backend()?;
     let query = live.query()?;
     let store = Store::open(&Store::default_root()?)?;
-    let ids = args.files.iter().map(|w| id(w)).collect::<Result<Vec<_>, _>>()?;
+    let ids = args.files.iter().map(|w| id(&w.to_string_lossy())).collect::<Result<Vec<_>, _>>()?;
     let mut resume = Resume::new(&store, backend.host(), &query, !ids.is_empty() || live.limit.is_some());
     if args.restart {
         resume.forget();
@@ -200,7 +200,7 @@ pub fn import(args: &args::Import) -> Done {
     }
 
     let begun = Instant::now();
-    let mut keeping = Keeping::new(&store);
+    let mut keeping = Keeping::new(&store, args.keep_names);
     let bar = bar(backend.host());
     let host = backend.host().to_owned();
     let ended = read(&mut backend, wanted, &|id| store.trace_path(id).exists(), &mut |step| {
