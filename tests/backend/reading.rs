@@ -31,7 +31,7 @@ pub fn trace(id: u128, start: u64) -> Trace {
         start,
         end,
         attributes: Attributes::new()
-            .with("trace.run.kind", if id % 2 == 0 { "cold" } else { "warm" })
+            .with("trace.run.kind", if id.is_multiple_of(2) { "cold" } else { "warm" })
             .with("n", id as i64),
         events: Vec::new(),
         links: Vec::new(),
