@@ -25,6 +25,8 @@ pub enum Cause {
     Hub,
     /// Another process pulls the same image.
     OtherPull,
+    /// Our own program: its start, the look into the store, and with `--cold` forgetting the image.
+    Own,
     /// What the kernel does to make, start and take away the container.
     Kernel,
     /// The container's own process.
@@ -50,6 +52,7 @@ impl Cause {
             Cause::WritingFiles => "write",
             Cause::Hub => "hub",
             Cause::OtherPull => "other_pull",
+            Cause::Own => "startup",
             Cause::Kernel => "kernel",
             Cause::Process => "process",
             Cause::Other => "other",
@@ -65,6 +68,7 @@ impl Cause {
             span::LAYER_VERIFY => Cause::Hashing,
             span::LAYER_DECOMPRESS => Cause::Inflating,
             span::LAYER_EXTRACT => extracting(tree, node),
+            span::STARTUP | span::CACHE_CHECK | span::IMAGE_FORGET => Cause::Own,
             span::CONTAINER_CREATE | span::CONTAINER_START | span::CONTAINER_CLEANUP => Cause::Kernel,
             span::CONTAINER_RUN => Cause::Process,
             span::HUB_START => Cause::Hub,

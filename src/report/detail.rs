@@ -178,13 +178,13 @@ fn layer(analysis: &Analysis<'_>, node: Node, style: &Style) -> Vec<String> {
 /// What a layer was bound by, in a word. A registry on this machine is no network.
 fn bound(cause: Cause, local: bool) -> &'static str {
     match cause {
-        Cause::Connecting | Cause::FirstByte | Cause::Receiving if local => "the registry here",
+        Cause::Connecting | Cause::FirstByte | Cause::Receiving if local => "registry",
         Cause::Connecting | Cause::FirstByte | Cause::Receiving => "network",
         Cause::Hashing => "hashing",
         Cause::Inflating => "inflating",
         Cause::CreatingFiles => "creating files",
         Cause::WritingFiles => "writing files",
-        Cause::Hub | Cause::OtherPull | Cause::Kernel | Cause::Process | Cause::Other => "other work",
+        Cause::Hub | Cause::OtherPull | Cause::Own | Cause::Kernel | Cause::Process | Cause::Other => "other work",
     }
 }
 

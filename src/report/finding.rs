@@ -137,7 +137,7 @@ fn doing(
         }
         Cause::Hub => ("starting the built-in hub and making the image in it".to_owned(), None),
         Cause::OtherPull => ("waiting for another process that pulled the same image".to_owned(), None),
-        Cause::Kernel | Cause::Process | Cause::Other => ("on other work".to_owned(), None),
+        Cause::Own | Cause::Kernel | Cause::Process | Cause::Other => ("on other work".to_owned(), None),
     }
 }
 

@@ -105,19 +105,37 @@ pub fn join(parts: &[String], joiner: &str, columns: usize, unicode: bool) -> St
     out
 }
 
+/// The words of a sentence; a number and its unit are one.
+pub fn words(sentence: &str) -> Vec<String> {
+    const UNITS: [&str; 17] =
+        ["%", "ns", "µs", "us", "ms", "s", "min", "B", "kB", "MB", "GB", "TB", "B/s", "kB/s", "MB/s", "GB/s", "TB/s"];
+    let mut out: Vec<String> = Vec::new();
+    for word in sentence.split(' ') {
+        let is_unit = UNITS.contains(&word.trim_end_matches(['.', ',', ';', ':', ')']));
+        match out.last_mut().filter(|before| is_unit && before.ends_with(|c: char| c.is_ascii_digit())) {
+            Some(number) => {
+                number.push(' ');
+                number.push_str(word);
+            }
+            None => out.push(word.to_owned()),
+        }
+    }
+    out
+}
+
 /// A sentence in at most `lines` lines of at most `columns`, broken between words.
 pub fn wrap(sentence: &str, columns: usize, lines: usize, unicode: bool) -> Vec<String> {
     let mut out: Vec<String> = vec![String::new()];
-    for word in sentence.split(' ') {
+    for word in words(sentence) {
         let full = out.len() == lines;
         let line = out.last_mut().expect("never empty");
         if line.is_empty() {
-            line.push_str(word);
-        } else if full || width(line) + 1 + width(word) <= columns {
+            line.push_str(&word);
+        } else if full || width(line) + 1 + width(&word) <= columns {
             line.push(' ');
-            line.push_str(word);
+            line.push_str(&word);
         } else {
-            out.push(word.to_owned());
+            out.push(word);
         }
     }
     out.iter().map(|line| cut(line, columns, unicode).into_owned()).collect()
@@ -135,6 +153,13 @@ mod tests {
         assert_eq!(clean("ümläut 層", true), "ümläut 層");
         assert_eq!(clean("ü層\x1b", false), "??\\u{1b}");
         assert_eq!(clean("\u{e0041}", true), "\\u{e0041}");
+    }
+
+    #[test]
+    fn a_number_keeps_its_unit() {
+        let lines = wrap("of that 28 % starting, 23 % waiting (96.0 MB, 1.2 GB/s).", 24, 9, true);
+        assert_eq!(lines, ["of that 28 % starting,", "23 % waiting (96.0 MB,", "1.2 GB/s)."]);
+        assert_eq!(wrap("layer s of 10 x", 9, 9, true), ["layer s", "of 10 x"]);
     }
 
     #[test]

@@ -161,7 +161,13 @@ fn docker(image: &str, plan: &Plan, watch: &mut Watch) -> Result<Engine, String>
     let version = watch.answer(&["docker", "version", "--format", "{{.Server.Version}}"])?;
     let run = owned(&["docker", "run", "--rm", "--network", "none"], image, plan);
     let forget = vec![["docker", "image", "rm", "--force", image].map(str::to_owned).to_vec()];
-    Ok(other("docker", version, "the client's process; the daemon's work is in it only as waiting", run, forget))
+    Ok(other(
+        "docker",
+        version,
+        "the client's process; the daemon's work is in it only as waiting; as it comes, with seccomp filter and log",
+        run,
+        forget,
+    ))
 }
 
 fn podman(image: &str, plan: &Plan, watch: &mut Watch) -> Result<Engine, String> {
@@ -180,7 +186,10 @@ fn podman(image: &str, plan: &Plan, watch: &mut Watch) -> Result<Engine, String>
             match watch.run(&run, &[]) {
                 Ok(Ended { code, .. }) if !(125..=127).contains(&code) => {
                     let forget = vec![["podman", "image", "rm", "--force", image].map(str::to_owned).to_vec()];
-                    return Ok(Engine { has_image: true, ..other("podman", version, "", run, forget) });
+                    let flags = [way, limits].concat().join(" ");
+                    let needs = if flags.is_empty() { flags } else { format!("; here it needs `{flags}`") };
+                    let note = format!("as it comes, with seccomp filter and log{needs}");
+                    return Ok(Engine { has_image: true, ..other("podman", version, &note, run, forget) });
                 }
                 Ok(ended) => why = last_line(&ended.said),
                 Err(e) => return Err(e.to_string()),

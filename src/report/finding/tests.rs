@@ -116,7 +116,7 @@ fn receiving_from_afar_and_from_here() {
         super::super::render(&trace, super::super::Format::Waterfall, &Style { width: 200, ..Style::default() })
     };
     assert!(String::from_utf8(row(FAR)).unwrap().contains("bound by network"));
-    assert!(String::from_utf8(row(HERE)).unwrap().contains("bound by the registry here"));
+    assert!(String::from_utf8(row(HERE)).unwrap().contains("bound by registry"));
 }
 
 #[test]

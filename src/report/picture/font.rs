@@ -9,6 +9,8 @@ use std::sync::LazyLock;
 use ab_glyph::{Font as _, FontRef, Glyph, Point, PxScale};
 use unicode_width::UnicodeWidthChar;
 
+use crate::report::text::words;
+
 static FONT: LazyLock<FontRef<'static>> = LazyLock::new(|| {
     FontRef::try_from_slice(include_bytes!("font/DejaVuSansCondensed-subset.ttf")).expect("the embedded font is a font")
 });
@@ -72,7 +74,7 @@ pub fn fit_parts(parts: &[String], joiner: &str, size: f64, room: f64) -> String
 /// A sentence in at most `lines` lines of at most `room` pixels; a word that is too long is broken.
 pub fn wrap(sentence: &str, size: f64, room: f64, lines: usize) -> Vec<String> {
     let mut out = vec![String::new()];
-    for word in sentence.split_whitespace().flat_map(|w| pieces(w, size, room)) {
+    for word in words(sentence).into_iter().filter(|w| !w.is_empty()).flat_map(|w| pieces(&w, size, room)) {
         let full = out.len() >= lines;
         let line = out.last_mut().expect("never empty");
         if line.is_empty() {
