@@ -31,6 +31,9 @@ const ANSWER: usize = 1 << 20;
 /// The first pause before another try; each one is twice as long, plus up to half of it by chance.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// A try that has less time than this is not begun.
+const LEAST: Duration = Duration::from_millis(100);
+
 /// Who refuses connections rarely takes one a second later: a run should not wait for that as long as for an answer.
 const REFUSED_TRIES: u32 = 3;
 
@@ -175,7 +178,8 @@ impl Sender {
             let refused = matches!(error.why, HttpError::Connect { .. }) && tries >= REFUSED_TRIES;
             let jitter = Duration::from_nanos(Mono::now().0 % (pause.as_nanos() as u64 / 2));
             let next = Instant::now() + error.wait.unwrap_or(pause + jitter);
-            if !error.again || refused || next >= until {
+            // What has hardly any time left can only fail in another way.
+            if !error.again || refused || next + LEAST >= until {
                 return Err(given_up(error));
             }
             sleep_until(next).await;
@@ -247,7 +251,10 @@ impl Sender {
         let unknown = |error| SendError::new(error, Fate::Unknown);
         let content = http::body(answer, ANSWER, left).await;
         if status.is_success() {
-            let content = content.map_err(unknown)?;
+            let content = content.map_err(|e| match e {
+                HttpError::TooLarge { .. } => unknown(e).for_good(),
+                other => unknown(other),
+            })?;
             return read_answer(&content, media_type.as_deref())
                 .map_err(|why| unknown(HttpError::Broken { host: self.target.host(), why }).for_good());
         }

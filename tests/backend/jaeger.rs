@@ -23,7 +23,7 @@ fn a_cold_and_a_warm_run_arrive_by_both_protocols() {
 }
 
 /// API v3 gives OTLP JSON below `result`.
-fn read_v3(answer: &serde_json::Value) -> Trace {
+pub fn read_v3(answer: &serde_json::Value) -> Trace {
     let text = answer["result"].to_string();
     let mut traces = file::parse(text.as_bytes(), "v3".as_ref()).unwrap();
     assert_eq!(traces.len(), 1);

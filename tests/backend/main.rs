@@ -1,6 +1,9 @@
-//! Tests of what goes to tracing back ends: a real Jaeger, a second receiver, and servers that misbehave.
+//! What goes to tracing back ends: a real Jaeger, a second receiver, and servers that misbehave.
 
 #[path = "../common/mod.rs"]
 mod common;
 
+mod faults;
 mod jaeger;
+mod receiver;
+mod second;
