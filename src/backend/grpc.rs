@@ -152,7 +152,7 @@ pub(super) async fn call(channel: Channel, target: &Target, body: &Body, until: 
                 let partial = client.export(request).await?.into_inner().partial_success.unwrap_or_default();
                 Ok(Answer::new(partial.rejected_data_points, &partial.error_message))
             }
-            Body::TracesJson(_) => Err(Status::internal("JSON does not go by gRPC")),
+            Body::Json(_) => Err(Status::internal("JSON does not go by gRPC")),
         }
     };
     let host = target.host();

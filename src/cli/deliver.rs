@@ -87,7 +87,7 @@ impl Tally {
                 units::count(self.sent.spans as u64, "span"),
                 self.host,
                 self.took.as_secs_f64() * 1e3,
-                remarks(&self.sent),
+                remarks(&self.sent, "span"),
             )));
         }
         if self.again > 0 {

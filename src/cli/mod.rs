@@ -10,6 +10,7 @@ mod deliver;
 mod export;
 mod hub;
 mod images;
+mod metrics;
 mod output;
 mod progress;
 mod recording;
@@ -46,6 +47,7 @@ pub fn main(started: Mono) -> u8 {
         Command::Compare(args) => compare::compare(&args),
         Command::Bench(args) => bench::bench(&args),
         Command::Export(args) => export::export(&args),
+        Command::Metrics(args) => metrics::metrics(&args),
         Command::Images(args) => images::list(&args),
         Command::Image(Image::Rm { images, force }) => images::remove(&images, force),
         Command::Ps(args) => containers::list(&args),

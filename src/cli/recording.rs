@@ -27,6 +27,11 @@ pub fn begin() -> Recorder {
 
 /// Who recorded and where.
 fn resource() -> Attributes {
+    host().with(attr::PROCESS_PID, std::process::id())
+}
+
+/// The same without the process.
+pub fn host() -> Attributes {
     let uname = rustix::system::uname();
     let text = |c: &std::ffi::CStr| c.to_string_lossy().into_owned();
     let mut resource = Attributes::new()
@@ -35,8 +40,7 @@ fn resource() -> Attributes {
         .with(attr::HOST_NAME, text(uname.nodename()))
         .with(attr::HOST_ARCH, host_arch())
         .with(attr::OS_TYPE, "linux")
-        .with(attr::OS_VERSION, text(uname.release()))
-        .with(attr::PROCESS_PID, std::process::id());
+        .with(attr::OS_VERSION, text(uname.release()));
     let (own, wrong) = settings::resource_attributes(&settings::environment);
     if let Some(wrong) = wrong {
         say(&clean(&format!("Note: {wrong}")));

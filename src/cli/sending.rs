@@ -145,15 +145,15 @@ pub fn after_bench(store: &Store, ids: &[TraceId], url: Option<&str>) {
 fn delivered(sent: &Sent, target: &Target, begun: Instant) -> String {
     let ms = begun.elapsed().as_secs_f64() * 1e3;
     let mut line = format!("exported to {} in {ms:.0} ms", target.host());
-    line.push_str(&remarks(sent));
+    line.push_str(&remarks(sent, "span"));
     line
 }
 
 /// What the receiver said about it, if anything.
-pub fn remarks(sent: &Sent) -> String {
+pub fn remarks(sent: &Sent, item: &str) -> String {
     let mut line = String::new();
     if sent.rejected > 0 {
-        line.push_str(&format!("; it rejected {}", units::count(sent.rejected, "span")));
+        line.push_str(&format!("; it rejected {}", units::count(sent.rejected, item)));
     }
     if !sent.message.is_empty() {
         line.push_str(&format!("; it says `{}`", sent.message));

@@ -1,5 +1,6 @@
 //! Traces in the forms of other tools: model in, bytes out, and back. Pure; the network is [`crate::backend`]'s.
 
+pub mod metrics;
 pub mod otlp;
 
 use prost::Message as _;

@@ -5,5 +5,6 @@ mod common;
 
 mod faults;
 mod jaeger;
+mod metrics;
 mod receiver;
 mod second;
