@@ -14,7 +14,7 @@ use tonic::transport::Channel;
 
 use super::batch::{Body, Parcel};
 use super::grpc::{self, RpcStatus};
-use super::http::{self, HttpError};
+use super::http::{self, Ended, HttpError};
 use super::settings::{Protocol, Target};
 use crate::error::Failure;
 use crate::record::Mono;
@@ -323,16 +323,23 @@ fn said(content: &[u8], media_type: Option<&str>) -> String {
     }
 }
 
-/// Delivers one parcel from code that is not asynchronous, with everything that belongs to it within `bound`.
-pub fn deliver(target: &Target, parcel: &Parcel, bound: Duration) -> Result<Sent, SendError> {
-    let late =
-        || SendError::new(HttpError::Timeout { host: target.host(), seconds: http::seconds(bound) }, Fate::Unknown);
+/// Delivers one parcel from code that is not asynchronous, with everything that belongs to it within `bound`, unless `stop` says
+/// that the user does not want to wait.
+pub fn deliver(
+    target: &Target,
+    parcel: &Parcel,
+    bound: Duration,
+    stop: &mut dyn FnMut() -> bool,
+) -> Result<Sent, SendError> {
+    let unknown = |error| Err(SendError::new(error, Fate::Unknown));
     let work = async {
         let until = Instant::now() + bound.mul_f64(0.97);
         Sender::new(target.clone()).deliver(parcel, until).await
     };
-    match http::within(bound, work) {
-        Ok(done) => done.unwrap_or_else(|| Err(late())),
+    match http::within(bound, stop, work) {
+        Ok(Ended::Done(done)) => done,
+        Ok(Ended::Late) => unknown(HttpError::Timeout { host: target.host(), seconds: http::seconds(bound) }),
+        Ok(Ended::Stopped) => unknown(HttpError::Interrupted { host: target.host() }),
         Err(error) => Err(SendError::new(error, Fate::Later)),
     }
 }

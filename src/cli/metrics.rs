@@ -49,7 +49,7 @@ pub fn metrics(args: &args::Metrics) -> Done {
     };
     let begun = Instant::now();
     let parcel = Parcel { bodies: vec![body], ..Parcel::default() };
-    let sent = send::deliver(&target, &parcel, target.timeout.unwrap_or(send::EXPORT_BOUND))?;
+    let sent = send::deliver(&target, &parcel, target.timeout.unwrap_or(send::EXPORT_BOUND), &mut || false)?;
     say(&clean(&format!(
         "exported metrics of {} to {} in {:.0} ms{}",
         units::count(metrics.count(), "run"),

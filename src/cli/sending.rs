@@ -67,9 +67,16 @@ impl Plan {
         }
     }
 
-    /// Sends the run. `held` is its mark, if the store has the run; `quiet`: nothing is said if it went well. Gives where it
-    /// went.
-    pub fn carry_out(self, trace: &Trace, store: Option<&Store>, held: Option<Held>, quiet: bool) -> Option<Target> {
+    /// Sends the run. `held` is its mark, if the store has the run; `quiet`: nothing is said if it went well; `stop` says that
+    /// the user does not want to wait. Gives where it went.
+    pub fn carry_out(
+        self,
+        trace: &Trace,
+        store: Option<&Store>,
+        held: Option<Held>,
+        quiet: bool,
+        stop: &mut dyn FnMut() -> bool,
+    ) -> Option<Target> {
         let target = match self {
             Plan::Nowhere => return None,
             Plan::Wrong(why) => {
@@ -80,7 +87,7 @@ impl Plan {
         };
         let begun = Instant::now();
         let parcel = batch::parcel(&[trace], target.protocol);
-        match send::deliver(&target, &parcel, target.timeout.unwrap_or(send::RUN_BOUND)) {
+        match send::deliver(&target, &parcel, target.timeout.unwrap_or(send::RUN_BOUND), stop) {
             Ok(sent) => {
                 if let (Some(held), Some(store)) = (held, store) {
                     let noted = store.note_sent(&target.shown(), &[trace.id]).and_then(|()| held.take_away());

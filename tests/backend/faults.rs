@@ -307,3 +307,61 @@ fn the_timeout_of_the_environment_holds() {
     assert!(said.contains("did not answer within 0.3 s"), "{said}");
     assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
 }
+
+#[test]
+fn ctrl_c_does_not_wait_for_the_export() {
+    let silent = raw(|stream| {
+        std::thread::sleep(Duration::from_secs(30));
+        drop(stream);
+    });
+    let lab = Lab::new();
+    let mut command = lab.command(&["run", "--hub", "builtin", "--otlp", &format!("http://{silent}"), "hello-world"]);
+    command.env("OTEL_EXPORTER_OTLP_TIMEOUT", "20000");
+    let begun = Instant::now();
+    let running = lab::Running::start(command, &[]);
+    lab::eventually("the trace is written", || !lab.trace_files().is_empty());
+    std::thread::sleep(Duration::from_millis(200));
+    running.signal(rustix::process::Signal::INT);
+    let ran = running.wait().ok();
+    assert!(ran.err().contains("interrupted while sending"), "{}", ran.err());
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_eq!(names_in(&lab.store("pending")).len(), 1);
+}
+
+/// What a killed process had under way is not lost.
+#[test]
+fn a_killed_export_is_pending() {
+    let silent = raw(|stream| {
+        std::thread::sleep(Duration::from_secs(30));
+        drop(stream);
+    });
+    let lab = Lab::new();
+    let running = lab.start(&["run", "--hub", "builtin", "--otlp", &format!("http://{silent}"), "hello-world"]);
+    lab::eventually("the trace is written", || !lab.trace_files().is_empty());
+    running.signal(rustix::process::Signal::KILL);
+    running.wait().exits(137);
+    let ids = names_in(&lab.store("pending"));
+    assert_eq!(ids.len(), 1);
+    assert!(lab.store("traces").join(format!("{}.otlp.jsonl", ids[0])).exists());
+}
+
+/// The receiver took it and its answer gets lost: what is sent again is the same, and Jaeger shows each span once.
+#[test]
+fn a_lost_answer_doubles_nothing() {
+    let Some(jaeger) = Jaeger::start() else { return };
+    let real: SocketAddr = jaeger.http().split("//").nth(1).unwrap().parse().unwrap();
+    let lossy = raw(move |mut stream| {
+        let mut request = vec![0; 1 << 20];
+        let mut length = 0;
+        stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        while let Ok(n @ 1..) = std::io::Read::read(&mut stream, &mut request[length..]) {
+            length += n;
+        }
+        let mut on = TcpStream::connect(real).unwrap();
+        on.write_all(&request[..length]).unwrap();
+        let mut answer = [0; 12];
+        std::io::Read::read_exact(&mut on, &mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+    });
+    faulty(&jaeger, "a lost answer").holds(&format!("http://{lossy}"), "");
+}

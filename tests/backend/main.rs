@@ -8,3 +8,4 @@ mod jaeger;
 mod metrics;
 mod receiver;
 mod second;
+mod secrets;

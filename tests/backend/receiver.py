@@ -116,9 +116,10 @@ class Handler(BaseHTTPRequestHandler):
             body = gzip.decompress(body)
         kind = {"/v1/traces": (traces.ExportTraceServiceRequest, traces.ExportTraceServiceResponse),
                 "/v1/metrics": (metrics.ExportMetricsServiceRequest, metrics.ExportMetricsServiceResponse)}
-        if self.path not in kind:
+        path = self.path.split("?")[0]
+        if path not in kind:
             return self.reply(404, "text/plain", b"no such path")
-        request, answer = kind[self.path]
+        request, answer = kind[path]
         headers = {name.lower(): value for name, value in self.headers.items()}
         if self.headers["Content-Type"] == "application/json":
             note("http", headers, size, None, body)
