@@ -265,6 +265,10 @@ pub mod attr {
 
     /// Kind of failure, low cardinality.
     pub const ERROR_TYPE: &str = "error.type";
+    /// Metrics: `succeeded`, `exited` (with another code than 0) or `failed` (there was no container, or it broke).
+    pub const RUN_OUTCOME: &str = "trace.run.outcome";
+    /// Metrics: which stage, the name of its span.
+    pub const STAGE: &str = "trace.stage";
     /// On a link: the span waited for the linked one.
     pub const WAIT_FOR: &str = "trace.wait_for";
 }
@@ -275,4 +279,15 @@ pub mod event {
     pub const OUTPUT_FIRST: &str = "output.first";
     /// Last byte of output that passed through.
     pub const OUTPUT_LAST: &str = "output.last";
+}
+
+/// Metrics: name and description.
+pub mod metric {
+    /// Counter, `{run}`.
+    pub const RUNS: (&str, &str) = ("trace.runs", "Recorded runs.");
+    /// Histogram, seconds.
+    pub const RUN_DURATION: (&str, &str) =
+        ("trace.run.duration", "From the start of the program to the end of the run.");
+    /// Histogram, seconds.
+    pub const STAGE_DURATION: (&str, &str) = ("trace.stage.duration", "Length of one stage of a run.");
 }

@@ -18,8 +18,8 @@ pub const LIMIT: usize = 3 << 20;
 pub enum Body {
     /// Spans, as Protobuf.
     Traces(ExportTraceServiceRequest),
-    /// Spans, as JSON.
-    TracesJson(String),
+    /// Either, as JSON.
+    Json(String),
     /// Metrics, as Protobuf.
     Metrics(ExportMetricsServiceRequest),
 }
@@ -29,7 +29,7 @@ impl Body {
     pub fn bytes(&self) -> Vec<u8> {
         match self {
             Body::Traces(request) => request.encode_to_vec(),
-            Body::TracesJson(text) => text.clone().into_bytes(),
+            Body::Json(text) => text.clone().into_bytes(),
             Body::Metrics(request) => request.encode_to_vec(),
         }
     }
@@ -37,7 +37,7 @@ impl Body {
     /// As `Content-Type` has it.
     pub fn media_type(&self) -> &'static str {
         match self {
-            Body::TracesJson(_) => "application/json",
+            Body::Json(_) => "application/json",
             Body::Traces(_) | Body::Metrics(_) => "application/x-protobuf",
         }
     }
@@ -71,7 +71,7 @@ fn parcel_within(traces: &[&Trace], protocol: Protocol, limit: usize) -> Parcel 
         for piece in pieces(trace, limit) {
             let piece = piece.as_ref().unwrap_or(trace);
             if protocol == Protocol::HttpJson {
-                parcel.bodies.push(Body::TracesJson(file::to_line(piece)));
+                parcel.bodies.push(Body::Json(file::to_line(piece)));
                 continue;
             }
             let request = otlp::request([piece]);

@@ -30,6 +30,9 @@ use super::settings::Target;
 /// No answer of a receiver is larger, bytes.
 const ANSWER: usize = 1 << 20;
 
+/// What the server is told to have more time than it has: that it took too long is for us to say.
+const PATIENCE: std::time::Duration = std::time::Duration::from_millis(100);
+
 type Boxed = Box<dyn std::error::Error + Send + Sync>;
 
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -136,7 +139,7 @@ pub(super) async fn call(channel: Channel, target: &Target, body: &Body, until: 
                     client = client.send_compressed(CompressionEncoding::Gzip);
                 }
                 let mut request = Request::from_parts(metadata, Extensions::new(), request.clone());
-                request.set_timeout(until - begun);
+                request.set_timeout(until - begun + PATIENCE);
                 let partial = client.export(request).await?.into_inner().partial_success.unwrap_or_default();
                 Ok(Answer::new(partial.rejected_spans, &partial.error_message))
             }
@@ -148,11 +151,11 @@ pub(super) async fn call(channel: Channel, target: &Target, body: &Body, until: 
                     client = client.send_compressed(CompressionEncoding::Gzip);
                 }
                 let mut request = Request::from_parts(metadata, Extensions::new(), request.clone());
-                request.set_timeout(until - begun);
+                request.set_timeout(until - begun + PATIENCE);
                 let partial = client.export(request).await?.into_inner().partial_success.unwrap_or_default();
                 Ok(Answer::new(partial.rejected_data_points, &partial.error_message))
             }
-            Body::TracesJson(_) => Err(Status::internal("JSON does not go by gRPC")),
+            Body::Json(_) => Err(Status::internal("JSON does not go by gRPC")),
         }
     };
     let host = target.host();

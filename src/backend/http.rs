@@ -47,6 +47,8 @@ pub enum HttpError {
     Status { host: String, status: u16, body: String },
     #[error("`{host}` answered {code}{}", said(message))]
     Grpc { host: String, code: &'static str, message: String },
+    #[error("interrupted while sending to `{host}`")]
+    Interrupted { host: String },
     /// The same as for another trace of the batch.
     #[error("{0}")]
     Said(String),
@@ -67,6 +69,7 @@ impl Failure for HttpError {
             HttpError::Start(_) => "backend_client",
             HttpError::Connect { .. } => "backend_connect",
             HttpError::Timeout { .. } => "backend_timeout",
+            HttpError::Interrupted { .. } => "interrupted",
             HttpError::Broken { .. } | HttpError::TooLarge { .. } => "backend_answer",
             HttpError::Status { .. } | HttpError::Grpc { .. } | HttpError::Said(_) => "backend_status",
         }
@@ -247,17 +250,47 @@ pub async fn body(mut answer: Response, limit: usize, bound: Duration) -> Result
     Ok(all)
 }
 
-/// Runs `work` on a runtime of its own and gives its result, or `None` if it took longer than `bound`. Does not wait for what
-/// it leaves behind, e.g. a name server that doesn't answer.
-pub fn within<T>(bound: Duration, work: impl Future<Output = T>) -> Result<Option<T>, HttpError> {
+/// How work ended that was not waited for without end.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Ended<T> {
+    /// With this.
+    Done(T),
+    /// It took too long.
+    Late,
+    /// The user did not want to wait.
+    Stopped,
+}
+
+/// Runs `work` on a runtime of its own until it is done, `bound` is over, or `stop`, which is asked now and then, says so. Does
+/// not wait for what it leaves behind, e.g. a name server that doesn't answer.
+pub fn within<T>(
+    bound: Duration,
+    stop: &mut dyn FnMut() -> bool,
+    work: impl Future<Output = T>,
+) -> Result<Ended<T>, HttpError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| HttpError::Start(e.to_string()))?;
-    let done = runtime.block_on(async { tokio::time::timeout(bound, work).await.ok() });
+    let ended = runtime.block_on(async {
+        let mut work = std::pin::pin!(work);
+        let until = tokio::time::Instant::now() + bound;
+        loop {
+            let pause = (tokio::time::Instant::now() + ASK).min(until);
+            match tokio::time::timeout_at(pause, &mut work).await {
+                Ok(done) => return Ended::Done(done),
+                Err(_) if pause == until => return Ended::Late,
+                Err(_) if stop() => return Ended::Stopped,
+                Err(_) => {}
+            }
+        }
+    });
     runtime.shutdown_background();
-    Ok(done)
+    Ok(ended)
 }
+
+/// How often the user is listened to.
+const ASK: Duration = Duration::from_millis(50);
 
 /// For plain HTTP: nothing to read, nobody trusted.
 fn without_authorities() -> Result<ClientConfig, HttpError> {
@@ -355,8 +388,10 @@ mod tests {
             let sleeper = tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_secs(20)));
             let _ = sleeper.await;
         };
-        assert!(within(Duration::from_millis(50), hangs).unwrap().is_none());
+        assert_eq!(within(Duration::from_millis(50), &mut || false, hangs).unwrap(), Ended::Late);
+        let never = std::future::pending::<()>();
+        assert_eq!(within(Duration::from_secs(60), &mut || true, never).unwrap(), Ended::Stopped);
         assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
-        assert_eq!(within(Duration::from_secs(5), async { 7 }).unwrap(), Some(7));
+        assert_eq!(within(Duration::from_secs(5), &mut || false, async { 7 }).unwrap(), Ended::Done(7));
     }
 }

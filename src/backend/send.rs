@@ -14,7 +14,7 @@ use tonic::transport::Channel;
 
 use super::batch::{Body, Parcel};
 use super::grpc::{self, RpcStatus};
-use super::http::{self, HttpError};
+use super::http::{self, Ended, HttpError};
 use super::settings::{Protocol, Target};
 use crate::error::Failure;
 use crate::record::Mono;
@@ -30,6 +30,9 @@ const ANSWER: usize = 1 << 20;
 
 /// The first pause before another try; each one is twice as long, plus up to half of it by chance.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// A try that has less time than this is not begun.
+const LEAST: Duration = Duration::from_millis(100);
 
 /// Who refuses connections rarely takes one a second later: a run should not wait for that as long as for an answer.
 const REFUSED_TRIES: u32 = 3;
@@ -175,7 +178,8 @@ impl Sender {
             let refused = matches!(error.why, HttpError::Connect { .. }) && tries >= REFUSED_TRIES;
             let jitter = Duration::from_nanos(Mono::now().0 % (pause.as_nanos() as u64 / 2));
             let next = Instant::now() + error.wait.unwrap_or(pause + jitter);
-            if !error.again || refused || next >= until {
+            // What has hardly any time left can only fail in another way.
+            if !error.again || refused || next + LEAST >= until {
                 return Err(given_up(error));
             }
             sleep_until(next).await;
@@ -247,7 +251,10 @@ impl Sender {
         let unknown = |error| SendError::new(error, Fate::Unknown);
         let content = http::body(answer, ANSWER, left).await;
         if status.is_success() {
-            let content = content.map_err(unknown)?;
+            let content = content.map_err(|e| match e {
+                HttpError::TooLarge { .. } => unknown(e).for_good(),
+                other => unknown(other),
+            })?;
             return read_answer(&content, media_type.as_deref())
                 .map_err(|why| unknown(HttpError::Broken { host: self.target.host(), why }).for_good());
         }
@@ -316,16 +323,23 @@ fn said(content: &[u8], media_type: Option<&str>) -> String {
     }
 }
 
-/// Delivers one parcel from code that is not asynchronous, with everything that belongs to it within `bound`.
-pub fn deliver(target: &Target, parcel: &Parcel, bound: Duration) -> Result<Sent, SendError> {
-    let late =
-        || SendError::new(HttpError::Timeout { host: target.host(), seconds: http::seconds(bound) }, Fate::Unknown);
+/// Delivers one parcel from code that is not asynchronous, with everything that belongs to it within `bound`, unless `stop` says
+/// that the user does not want to wait.
+pub fn deliver(
+    target: &Target,
+    parcel: &Parcel,
+    bound: Duration,
+    stop: &mut dyn FnMut() -> bool,
+) -> Result<Sent, SendError> {
+    let unknown = |error| Err(SendError::new(error, Fate::Unknown));
     let work = async {
         let until = Instant::now() + bound.mul_f64(0.97);
         Sender::new(target.clone()).deliver(parcel, until).await
     };
-    match http::within(bound, work) {
-        Ok(done) => done.unwrap_or_else(|| Err(late())),
+    match http::within(bound, stop, work) {
+        Ok(Ended::Done(done)) => done,
+        Ok(Ended::Late) => unknown(HttpError::Timeout { host: target.host(), seconds: http::seconds(bound) }),
+        Ok(Ended::Stopped) => unknown(HttpError::Interrupted { host: target.host() }),
         Err(error) => Err(SendError::new(error, Fate::Later)),
     }
 }

@@ -156,10 +156,12 @@ pub fn prune(args: &args::Prune) -> Done {
     }
     let collected = store.collect(&mut patience())?;
     store.collect_locks(&mut patience())?;
-    let (traces, size) = store.prune_traces(&args.keep_traces.unwrap_or_else(super::recording::limits))?;
-    if traces > 0 {
-        print(format!("Removed {}: {} freed\n", units::count(traces as u64, "recorded run"), units::bytes(size)));
+    let pruned = store.prune_traces(&args.keep_traces.unwrap_or_else(super::recording::limits))?;
+    if pruned.runs > 0 {
+        let runs = units::count(pruned.runs as u64, "recorded run");
+        print(format!("Removed {runs}: {} freed\n", units::bytes(pruned.bytes)));
     }
+    super::recording::say_unsent(pruned.unsent);
     print(format!(
         "Removed {}, {} and {}: {} freed\n",
         units::count(removed, "container"),

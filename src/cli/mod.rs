@@ -12,6 +12,7 @@ mod hub;
 mod images;
 mod import;
 mod live;
+mod metrics;
 mod open;
 mod output;
 mod progress;
@@ -51,6 +52,7 @@ pub fn main(started: Mono) -> u8 {
         Command::Export(args) => export::export(&args),
         Command::Import(args) => import::import(&args),
         Command::Open(args) => open::open(&args),
+        Command::Metrics(args) => metrics::metrics(&args),
         Command::Images(args) => images::list(&args),
         Command::Image(Image::Rm { images, force }) => images::remove(&images, force),
         Command::Ps(args) => containers::list(&args),

@@ -7,6 +7,7 @@ use super::output::{To, clean, say, say_text, style};
 use super::sending::Plan;
 use crate::analyze::{self, Analysis};
 use crate::backend::settings::{self, Target};
+use crate::container::signals::Signals;
 use crate::names::attr;
 use crate::record::file;
 use crate::record::model::{Attributes, Trace};
@@ -27,6 +28,11 @@ pub fn begin() -> Recorder {
 
 /// Who recorded and where.
 fn resource() -> Attributes {
+    host().with(attr::PROCESS_PID, std::process::id())
+}
+
+/// The same without the process.
+pub fn host() -> Attributes {
     let uname = rustix::system::uname();
     let text = |c: &std::ffi::CStr| c.to_string_lossy().into_owned();
     let mut resource = Attributes::new()
@@ -35,8 +41,7 @@ fn resource() -> Attributes {
         .with(attr::HOST_NAME, text(uname.nodename()))
         .with(attr::HOST_ARCH, host_arch())
         .with(attr::OS_TYPE, "linux")
-        .with(attr::OS_VERSION, text(uname.release()))
-        .with(attr::PROCESS_PID, std::process::id());
+        .with(attr::OS_VERSION, text(uname.release()));
     let (own, wrong) = settings::resource_attributes(&settings::environment);
     if let Some(wrong) = wrong {
         say(&clean(&format!("Note: {wrong}")));
@@ -97,6 +102,14 @@ pub struct Files<'a> {
     pub report: Option<&'a Path>,
 }
 
+/// What is to be known for sending the trace.
+pub struct Export<'a> {
+    /// `--otlp`.
+    pub url: Option<&'a str>,
+    /// Whoever asks for the end doesn't wait for it.
+    pub signals: &'a mut Signals,
+}
+
 /// Writes the trace, then prints the report, then sends the trace if that is asked for. Gives where it was sent.
 pub fn end(
     recorder: &Recorder,
@@ -104,10 +117,10 @@ pub fn end(
     files: Files<'_>,
     report: Report,
     compared: Option<&Compared<'_>>,
-    otlp: Option<&str>,
+    export: Export<'_>,
 ) -> Option<Target> {
     let trace = recorder.finish(resource());
-    let plan = Plan::of(otlp);
+    let plan = Plan::of(export.url);
     let mut mark = plan.mark(store, trace.id);
     let mut kept = false;
     if let Some(store) = store {
@@ -133,7 +146,7 @@ pub fn end(
     if let (Some(store), true, Some(compared)) = (store, kept, compared) {
         hold_against_others(&trace, store, report, compared);
     }
-    plan.carry_out(&trace, store, mark, report == Report::None)
+    plan.carry_out(&trace, store, mark, report == Report::None, &mut || export.signals.interrupted().is_some())
 }
 
 fn hold_against_others(trace: &Trace, store: &Store, report: Report, compared: &Compared<'_>) {
@@ -174,8 +187,17 @@ pub fn retain(store: &Store, keep: Option<&Keep>) {
         return;
     }
     let keep = keep.copied().unwrap_or_else(limits);
-    if let Err(e) = store.prune_traces(&keep) {
-        say(&format!("trace: old recorded runs are still there: {e}"));
+    match store.prune_traces(&keep) {
+        Ok(pruned) => say_unsent(pruned.unsent),
+        Err(e) => say(&format!("trace: old recorded runs are still there: {e}")),
+    }
+}
+
+/// A run that nobody will get to see any more does not go silently.
+pub fn say_unsent(unsent: usize) {
+    if unsent > 0 {
+        let runs = report::units::count(unsent as u64, "old recorded run");
+        say(&format!("Note: {runs} removed without ever having been exported; $TRACE_KEEP_TRACES keeps more"));
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::args;
 use super::output::{fail, print};
 use super::progress::PullLines;
-use super::recording::{self, Compared, Report};
+use super::recording::{self, Compared, Export, Report};
 use super::sending;
 use super::{CliError, Done};
 use crate::container::Network;
@@ -78,7 +78,8 @@ pub fn run(args: args::Run, started: Mono, verbose: bool) -> Done {
         _ => Report::Pointer,
     };
     let files = files(&args.trace_out, &args.output);
-    recording::end(&recorder, store.as_ref(), files, report, compared.as_ref(), args.otlp.as_deref());
+    let export = Export { url: args.otlp.as_deref(), signals: &mut signals };
+    recording::end(&recorder, store.as_ref(), files, report, compared.as_ref(), export);
     if let Some(store) = &store {
         recording::retain(store, args.keep_traces.as_ref());
     }
@@ -116,7 +117,8 @@ pub fn pull(args: args::Pull, started: Mono, verbose: bool) -> Done {
     drop(root);
     let report = if result.is_err() || args.quiet { Report::None } else { Report::named(&args.report) };
     let files = files(&args.trace_out, &args.output);
-    recording::end(&recorder, Some(&store), files, report, None, args.otlp.as_deref());
+    let export = Export { url: args.otlp.as_deref(), signals: &mut signals };
+    recording::end(&recorder, Some(&store), files, report, None, export);
     recording::retain(&store, args.keep_traces.as_ref());
     Ok(code)
 }

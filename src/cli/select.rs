@@ -20,7 +20,7 @@ use crate::store::traces::SUFFIX;
 type Found<T> = Result<T, Box<dyn Failure>>;
 
 /// Calls `each` with all `items` on all processors; the results stand in the order of the items.
-fn in_parallel<T: Sync, R: Send>(items: &[T], each: impl Fn(&T) -> R + Sync) -> Vec<R> {
+pub(super) fn in_parallel<T: Sync, R: Send>(items: &[T], each: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(items.len() / 8).max(1);
     let next = AtomicUsize::new(0);
     let work = || {

@@ -67,9 +67,16 @@ impl Plan {
         }
     }
 
-    /// Sends the run. `held` is its mark, if the store has the run; `quiet`: nothing is said if it went well. Gives where it
-    /// went.
-    pub fn carry_out(self, trace: &Trace, store: Option<&Store>, held: Option<Held>, quiet: bool) -> Option<Target> {
+    /// Sends the run. `held` is its mark, if the store has the run; `quiet`: nothing is said if it went well; `stop` says that
+    /// the user does not want to wait. Gives where it went.
+    pub fn carry_out(
+        self,
+        trace: &Trace,
+        store: Option<&Store>,
+        held: Option<Held>,
+        quiet: bool,
+        stop: &mut dyn FnMut() -> bool,
+    ) -> Option<Target> {
         let target = match self {
             Plan::Nowhere => return None,
             Plan::Wrong(why) => {
@@ -80,7 +87,7 @@ impl Plan {
         };
         let begun = Instant::now();
         let parcel = batch::parcel(&[trace], target.protocol);
-        match send::deliver(&target, &parcel, target.timeout.unwrap_or(send::RUN_BOUND)) {
+        match send::deliver(&target, &parcel, target.timeout.unwrap_or(send::RUN_BOUND), stop) {
             Ok(sent) => {
                 if let (Some(held), Some(store)) = (held, store) {
                     let noted = store.note_sent(&target.shown(), &[trace.id]).and_then(|()| held.take_away());
@@ -145,15 +152,15 @@ pub fn after_bench(store: &Store, ids: &[TraceId], url: Option<&str>) {
 fn delivered(sent: &Sent, target: &Target, begun: Instant) -> String {
     let ms = begun.elapsed().as_secs_f64() * 1e3;
     let mut line = format!("exported to {} in {ms:.0} ms", target.host());
-    line.push_str(&remarks(sent));
+    line.push_str(&remarks(sent, "span"));
     line
 }
 
 /// What the receiver said about it, if anything.
-pub fn remarks(sent: &Sent) -> String {
+pub fn remarks(sent: &Sent, item: &str) -> String {
     let mut line = String::new();
     if sent.rejected > 0 {
-        line.push_str(&format!("; it rejected {}", units::count(sent.rejected, "span")));
+        line.push_str(&format!("; it rejected {}", units::count(sent.rejected, item)));
     }
     if !sent.message.is_empty() {
         line.push_str(&format!("; it says `{}`", sent.message));

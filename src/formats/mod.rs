@@ -4,6 +4,7 @@ pub mod chrome;
 pub mod density;
 pub mod jaeger;
 pub mod mapping;
+pub mod metrics;
 pub mod otlp;
 pub mod perfetto;
 pub mod read;

@@ -86,7 +86,8 @@ fn span(trace: &Trace, span: &Span) -> wire::Span {
     }
 }
 
-fn pairs(attributes: &Attributes) -> Vec<KeyValue> {
+/// Attributes as they go over the wire.
+pub(super) fn pairs(attributes: &Attributes) -> Vec<KeyValue> {
     attributes.iter().map(|(k, v)| pair(k, v)).collect()
 }
 

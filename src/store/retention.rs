@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::traces::SUFFIX;
+use super::pending::Hold;
+use super::traces::{SUFFIX, id_of};
 use super::{Store, StoreError};
 use crate::record::model::TraceId;
 
@@ -68,9 +69,21 @@ impl Keep {
     }
 }
 
+/// What was taken away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// So many runs.
+    pub runs: usize,
+    /// With so many bytes.
+    pub bytes: u64,
+    /// So many of them were still to be sent to a tracing back end.
+    pub unsent: usize,
+}
+
 impl Store {
-    /// Takes away recorded runs beyond the limits, the oldest first. Gives how many and their bytes. Others may do the same meanwhile.
-    pub fn prune_traces(&self, keep: &Keep) -> Result<(usize, u64), StoreError> {
+    /// Takes away recorded runs beyond the limits, the oldest first. Others may do the same meanwhile. Those that are still to be
+    /// sent go like the others, for a back end that never comes must not fill the disk; but they are counted.
+    pub fn prune_traces(&self, keep: &Keep) -> Result<Pruned, StoreError> {
         let pinned: HashSet<PathBuf> = fs::read_dir(self.path("latest"))
             .into_iter()
             .flatten()
@@ -78,17 +91,28 @@ impl Store {
             .filter_map(|newest| fs::read_to_string(newest.path()).ok())
             .filter_map(|id| Some(self.trace_path(TraceId(u128::from_str_radix(&id, 16).ok()?))))
             .collect();
-        let gone = prune(&self.path("traces"), SUFFIX, keep, &pinned)?;
+        let mut pruned = Pruned::default();
+        for (path, size) in prune(&self.path("traces"), SUFFIX, keep, &pinned)? {
+            pruned.runs += 1;
+            pruned.bytes += size;
+            if let Some(id) = id_of(&path)
+                && let Hold::Held(held) = self.hold_pending(id)?
+            {
+                pruned.unsent += 1;
+                held.take_away()?;
+            }
+        }
         // A bench's file is of no use without its runs, and small.
         let benches = self.path("bench");
         if benches.is_dir() {
             prune(&benches, ".json", &Keep { runs: keep.runs.min(1000), ..*keep }, &HashSet::new())?;
         }
-        Ok(gone)
+        Ok(pruned)
     }
 }
 
-fn prune(dir: &Path, suffix: &str, keep: &Keep, pinned: &HashSet<PathBuf>) -> Result<(usize, u64), StoreError> {
+/// Gives what it took away, with sizes in bytes.
+fn prune(dir: &Path, suffix: &str, keep: &Keep, pinned: &HashSet<PathBuf>) -> Result<Vec<(PathBuf, u64)>, StoreError> {
     let entries = fs::read_dir(dir).map_err(|e| StoreError::file("read", dir, e))?;
     let mut all: Vec<(SystemTime, PathBuf, u64)> = entries
         .flatten()
@@ -100,7 +124,7 @@ fn prune(dir: &Path, suffix: &str, keep: &Keep, pinned: &HashSet<PathBuf>) -> Re
         .collect();
     all.sort_by(|a, b| b.cmp(a));
     let now = SystemTime::now();
-    let (mut bytes, mut gone) = (0u64, (0usize, 0u64));
+    let (mut bytes, mut gone) = (0u64, Vec::new());
     for (i, (at, path, size)) in all.into_iter().enumerate() {
         bytes = bytes.saturating_add(size);
         // A file from the future is not old.
@@ -109,7 +133,7 @@ fn prune(dir: &Path, suffix: &str, keep: &Keep, pinned: &HashSet<PathBuf>) -> Re
             continue;
         }
         match fs::remove_file(&path) {
-            Ok(()) => gone = (gone.0 + 1, gone.1 + size),
+            Ok(()) => gone.push((path, size)),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
             Err(e) => return Err(StoreError::file("remove", &path, e)),
         }
@@ -119,6 +143,7 @@ fn prune(dir: &Path, suffix: &str, keep: &Keep, pinned: &HashSet<PathBuf>) -> Re
 
 #[cfg(test)]
 mod tests {
+    use super::super::pending::Mark;
     use super::*;
 
     fn store_with(n: u64) -> (tempfile::TempDir, Store, Vec<PathBuf>) {
@@ -137,6 +162,11 @@ mod tests {
         (dir, store, paths)
     }
 
+    fn pruned(store: &Store, keep: &Keep) -> (usize, u64, usize) {
+        let Pruned { runs, bytes, unsent } = store.prune_traces(keep).unwrap();
+        (runs, bytes, unsent)
+    }
+
     fn left(paths: &[PathBuf]) -> Vec<usize> {
         (0..paths.len()).filter(|i| paths[*i].exists()).collect()
     }
@@ -144,16 +174,26 @@ mod tests {
     #[test]
     fn the_newest_stay() {
         let (_dir, store, paths) = store_with(10);
-        assert_eq!(store.prune_traces(&Keep::default()).unwrap(), (0, 0));
+        assert_eq!(pruned(&store, &Keep::default()), (0, 0, 0));
         store.set_latest("image", "cold", TraceId(9)).unwrap();
-        assert_eq!(store.prune_traces(&Keep { runs: 7, ..Keep::ALL }).unwrap(), (2, 200));
+        assert_eq!(pruned(&store, &Keep { runs: 7, ..Keep::ALL }), (2, 200, 0));
         assert_eq!(left(&paths), [0, 1, 2, 3, 4, 5, 6, 9], "the newest cold run of an image stays");
-        assert_eq!(store.prune_traces(&Keep { bytes: 450, ..Keep::ALL }).unwrap(), (3, 300));
+        assert_eq!(pruned(&store, &Keep { bytes: 450, ..Keep::ALL }), (3, 300, 0));
         assert_eq!(left(&paths), [0, 1, 2, 3, 9]);
-        assert_eq!(store.prune_traces(&Keep { age: Duration::from_secs(90), ..Keep::ALL }).unwrap(), (2, 200));
+        assert_eq!(pruned(&store, &Keep { age: Duration::from_secs(90), ..Keep::ALL }), (2, 200, 0));
         assert_eq!(left(&paths), [0, 1, 9]);
-        assert_eq!(store.prune_traces(&Keep { runs: 0, ..Keep::ALL }).unwrap(), (2, 200));
+        assert_eq!(pruned(&store, &Keep { runs: 0, ..Keep::ALL }), (2, 200, 0));
         assert_eq!(left(&paths), [9]);
+    }
+
+    #[test]
+    fn what_was_still_to_be_sent_is_counted() {
+        let (_dir, store, paths) = store_with(3);
+        for id in [0, 2] {
+            drop(store.mark_pending(TraceId(id), Mark::default()).unwrap());
+        }
+        assert_eq!(pruned(&store, &Keep { runs: 1, ..Keep::ALL }), (2, 200, 1));
+        assert_eq!((left(&paths), store.pending().unwrap()), (vec![0], vec![TraceId(0)]));
     }
 
     #[test]

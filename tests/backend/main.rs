@@ -1,9 +1,14 @@
-//! Tests of what goes to tracing back ends: a real Jaeger, a second receiver, and servers that misbehave.
+//! What goes to tracing back ends: a real Jaeger, a second receiver, and servers that misbehave.
 
 #[path = "../common/mod.rs"]
 mod common;
 
+mod faults;
 mod hostile;
 mod jaeger;
+mod metrics;
 mod reading;
+mod receiver;
+mod second;
+mod secrets;
 mod tempo;

@@ -1,0 +1,513 @@
+//! Recorded runs as metrics: how many, how long, how long each stage; for dashboards. Cumulative over the runs given. OTLP by
+//! the metrics data model, OpenMetrics text 1.0 for Prometheus; exemplars lead from a bucket to a trace.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value as WireValue;
+use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::metrics::v1::{self as wire, exemplar, metric, number_data_point};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use serde_json::{Value as Json, json};
+
+use super::otlp;
+use crate::names::{attr, metric as names, span};
+use crate::record::model::{Attributes, SpanId, Trace, TraceId};
+
+/// The stages with a histogram of their own: those below the root, below the pull and below a layer. A run with twelve layers
+/// counts twelve times in those of layers.
+const STAGES: [&str; 22] = [
+    span::STARTUP,
+    span::IMAGE_FORGET,
+    span::CACHE_CHECK,
+    span::IMAGE_PULL,
+    span::PULL_WAIT,
+    span::HUB_START,
+    span::REGISTRY_AUTH,
+    span::MANIFEST_FETCH,
+    span::CONFIG_FETCH,
+    span::LAYER_PULL,
+    span::LAYER_DOWNLOAD,
+    span::LAYER_VERIFY,
+    span::LAYER_DECOMPRESS,
+    span::LAYER_EXTRACT,
+    span::LAYER_COMMIT,
+    span::IMAGE_COMMIT,
+    span::CONTAINER_CREATE,
+    span::CONTAINER_START,
+    span::CONTAINER_RUN,
+    span::CONTAINER_EXIT,
+    span::CONTAINER_CLEANUP,
+    span::USERNS_ENTER,
+];
+
+/// Upper bounds of the buckets of runs, seconds.
+const RUN_BOUNDS: [f64; 17] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
+
+/// The same of stages, which are shorter.
+const STAGE_BOUNDS: [f64; 20] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+    120.0, 300.0,
+];
+
+/// So many images have series of their own, those with the most runs; the others share one.
+const IMAGES: usize = 100;
+
+/// The name that they share.
+const OTHERS: &str = "(other)";
+
+/// What one run says.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    id: TraceId,
+    root: SpanId,
+    start: u64,
+    wall: u64,
+    image: Option<String>,
+    kind: Option<String>,
+    runtime: Option<String>,
+    error: Option<String>,
+    exit_code: i64,
+    stages: Vec<(&'static str, SpanId, u64, u64)>,
+}
+
+impl Measured {
+    /// Begin, ns since the Unix epoch.
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// `container.image.name`.
+    pub fn image(&self) -> Option<&String> {
+        self.image.as_ref()
+    }
+
+    /// Of a run that `trace` recorded; `None` of any other trace.
+    pub fn of(trace: &Trace) -> Option<Measured> {
+        let root = trace.root().filter(|r| r.name == span::RUN)?;
+        let text = |key| root.attributes.str(key).map(|v: &str| v.chars().take(200).collect());
+        root.attributes.get(attr::RUNTIME).or(root.attributes.get(attr::OBSERVED_BY))?;
+        let stage = |s: &crate::record::model::Span| {
+            let name = STAGES.iter().find(|n| **n == s.name)?;
+            Some((*name, s.id, s.start, s.duration()))
+        };
+        let error = root.status.is_error().then(|| text(attr::ERROR_TYPE).unwrap_or_else(|| "_OTHER".to_owned()));
+        Some(Measured {
+            id: trace.id,
+            root: root.id,
+            start: root.start,
+            wall: root.duration(),
+            image: text(attr::CONTAINER_IMAGE_NAME),
+            kind: text(attr::RUN_KIND),
+            runtime: text(attr::RUNTIME),
+            error,
+            exit_code: root.attributes.int(attr::PROCESS_EXIT_CODE).unwrap_or(0),
+            stages: trace.spans.iter().filter_map(stage).collect(),
+        })
+    }
+}
+
+/// Attributes of a series: keys in their order, only those that are known.
+type Series = Vec<(&'static str, String)>;
+
+#[derive(Clone, Debug)]
+struct Exemplar {
+    trace: TraceId,
+    span: SpanId,
+    /// ns since the Unix epoch.
+    at: u64,
+    seconds: f64,
+}
+
+#[derive(Clone, Debug)]
+struct Histogram {
+    bounds: &'static [f64],
+    counts: Vec<u64>,
+    /// Of each bucket the newest.
+    exemplars: Vec<Option<Exemplar>>,
+    /// Nanoseconds: they add up without rounding.
+    sum: u128,
+    min: u64,
+    max: u64,
+}
+
+impl Histogram {
+    fn new(bounds: &'static [f64]) -> Self {
+        let n = bounds.len() + 1;
+        Histogram { bounds, counts: vec![0; n], exemplars: vec![None; n], sum: 0, min: u64::MAX, max: 0 }
+    }
+
+    fn add(&mut self, trace: TraceId, span: SpanId, start: u64, ns: u64) {
+        let seconds = ns as f64 / 1e9;
+        let at = self.bounds.partition_point(|b| *b < seconds);
+        self.counts[at] += 1;
+        self.sum += u128::from(ns);
+        self.min = self.min.min(ns);
+        self.max = self.max.max(ns);
+        let end = start.saturating_add(ns);
+        if self.exemplars[at].as_ref().is_none_or(|e| e.at < end) {
+            self.exemplars[at] = Some(Exemplar { trace, span, at: end, seconds });
+        }
+    }
+
+    fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+}
+
+/// Metrics of some runs.
+#[derive(Debug)]
+pub struct Metrics {
+    /// The oldest run's begin, ns since the Unix epoch.
+    start: u64,
+    runs: BTreeMap<Series, u64>,
+    durations: BTreeMap<Series, Histogram>,
+    stages: BTreeMap<Series, Histogram>,
+}
+
+impl Metrics {
+    /// Of these runs.
+    pub fn of(runs: &[Measured]) -> Metrics {
+        let mut popular: BTreeMap<&str, usize> = BTreeMap::new();
+        for run in runs {
+            *popular.entry(run.image.as_deref().unwrap_or_default()).or_default() += 1;
+        }
+        let mut ranked: Vec<_> = popular.into_iter().collect();
+        ranked.sort_by_key(|(name, n)| (std::cmp::Reverse(*n), *name));
+        let named: std::collections::HashSet<&str> = ranked.iter().take(IMAGES).map(|(name, _)| *name).collect();
+        let mut all = Metrics {
+            start: runs.iter().map(|r| r.start).min().unwrap_or(0),
+            runs: BTreeMap::new(),
+            durations: BTreeMap::new(),
+            stages: BTreeMap::new(),
+        };
+        for run in runs {
+            let image = run.image.as_deref().map(|i| if named.contains(i) { i } else { OTHERS });
+            let common = [
+                (attr::CONTAINER_IMAGE_NAME, image),
+                (attr::RUN_KIND, run.kind.as_deref()),
+                (attr::RUNTIME, run.runtime.as_deref()),
+            ];
+            let common: Series = common.into_iter().filter_map(|(k, v)| Some((k, v?.to_owned()))).collect();
+            let mut of_run = common.clone();
+            of_run.extend(run.error.clone().map(|e| (attr::ERROR_TYPE, e)));
+            let durations = all.durations.entry(of_run.clone()).or_insert_with(|| Histogram::new(&RUN_BOUNDS));
+            durations.add(run.id, run.root, run.start, run.wall);
+            let outcome = match (&run.error, run.exit_code) {
+                (Some(_), _) => "failed",
+                (None, 0) => "succeeded",
+                (None, _) => "exited",
+            };
+            of_run.push((attr::RUN_OUTCOME, outcome.to_owned()));
+            *all.runs.entry(of_run).or_default() += 1;
+            for (stage, id, start, ns) in &run.stages {
+                let mut of_stage = common.clone();
+                of_stage.push((attr::STAGE, (*stage).to_owned()));
+                let stages = all.stages.entry(of_stage).or_insert_with(|| Histogram::new(&STAGE_BOUNDS));
+                stages.add(run.id, *id, *start, *ns);
+            }
+        }
+        all
+    }
+
+    /// Number of runs.
+    pub fn count(&self) -> u64 {
+        self.runs.values().sum()
+    }
+
+    /// The body of an export request. `now` is ns since the Unix epoch; `resource` says who exports.
+    pub fn to_otlp(&self, resource: &Attributes, now: u64) -> ExportMetricsServiceRequest {
+        let cumulative = wire::AggregationTemporality::Cumulative.into();
+        let histogram = |(name, description): (&str, &str), series: &BTreeMap<Series, Histogram>| wire::Metric {
+            name: name.to_owned(),
+            description: description.to_owned(),
+            unit: "s".to_owned(),
+            data: Some(metric::Data::Histogram(wire::Histogram {
+                data_points: series.iter().map(|(s, h)| self.point(s, h, now)).collect(),
+                aggregation_temporality: cumulative,
+            })),
+            ..wire::Metric::default()
+        };
+        let points = self.runs.iter().map(|(series, n)| wire::NumberDataPoint {
+            attributes: pairs(series),
+            start_time_unix_nano: self.start,
+            time_unix_nano: now,
+            value: Some(number_data_point::Value::AsInt(i64::try_from(*n).unwrap_or(i64::MAX))),
+            ..wire::NumberDataPoint::default()
+        });
+        let (name, description) = names::RUNS;
+        let runs = wire::Metric {
+            name: name.to_owned(),
+            description: description.to_owned(),
+            unit: "{run}".to_owned(),
+            data: Some(metric::Data::Sum(wire::Sum {
+                data_points: points.collect(),
+                aggregation_temporality: cumulative,
+                is_monotonic: true,
+            })),
+            ..wire::Metric::default()
+        };
+        let metrics =
+            vec![runs, histogram(names::RUN_DURATION, &self.durations), histogram(names::STAGE_DURATION, &self.stages)];
+        let scope = InstrumentationScope {
+            name: "trace".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..InstrumentationScope::default()
+        };
+        ExportMetricsServiceRequest {
+            resource_metrics: vec![wire::ResourceMetrics {
+                resource: Some(Resource { attributes: otlp::pairs(resource), ..Resource::default() }),
+                scope_metrics: vec![wire::ScopeMetrics {
+                    scope: Some(scope),
+                    metrics,
+                    ..wire::ScopeMetrics::default()
+                }],
+                ..wire::ResourceMetrics::default()
+            }],
+        }
+    }
+
+    fn point(&self, series: &Series, h: &Histogram, now: u64) -> wire::HistogramDataPoint {
+        let exemplars = h.exemplars.iter().flatten().map(|e| wire::Exemplar {
+            time_unix_nano: e.at,
+            span_id: e.span.0.to_be_bytes().to_vec(),
+            trace_id: e.trace.0.to_be_bytes().to_vec(),
+            value: Some(exemplar::Value::AsDouble(e.seconds)),
+            ..wire::Exemplar::default()
+        });
+        wire::HistogramDataPoint {
+            attributes: pairs(series),
+            start_time_unix_nano: self.start,
+            time_unix_nano: now,
+            count: h.count(),
+            sum: Some(h.sum as f64 / 1e9),
+            bucket_counts: h.counts.clone(),
+            explicit_bounds: h.bounds.to_vec(),
+            exemplars: exemplars.collect(),
+            flags: 0,
+            min: Some(h.min as f64 / 1e9),
+            max: Some(h.max as f64 / 1e9),
+        }
+    }
+
+    /// OpenMetrics text, for Prometheus' textfile collector or a web server of one's own.
+    pub fn to_openmetrics(&self) -> String {
+        let mut out = String::new();
+        let head = |out: &mut String, (name, description): (&str, &str), kind: &str, unit: &str| {
+            let name = flat(name) + if unit.is_empty() { "" } else { "_" } + unit;
+            let _ = writeln!(out, "# TYPE {name} {kind}");
+            if !unit.is_empty() {
+                let _ = writeln!(out, "# UNIT {name} {unit}");
+            }
+            let _ = writeln!(out, "# HELP {name} {description}");
+            name
+        };
+        let name = head(&mut out, names::RUNS, "counter", "");
+        for (series, n) in &self.runs {
+            let _ = writeln!(out, "{name}_total{} {n}", labels(series, None));
+        }
+        for (named, all) in [(names::RUN_DURATION, &self.durations), (names::STAGE_DURATION, &self.stages)] {
+            let name = head(&mut out, named, "histogram", "seconds");
+            for (series, h) in all {
+                let mut below = 0;
+                for (i, n) in h.counts.iter().enumerate() {
+                    below += n;
+                    let le = h.bounds.get(i).map_or("+Inf".to_owned(), |b| format!("{b:?}"));
+                    let _ = write!(out, "{name}_bucket{} {below}", labels(series, Some(&le)));
+                    if let Some(e) = &h.exemplars[i] {
+                        let (s, ms) = (e.at / 1_000_000_000, e.at / 1_000_000 % 1000);
+                        let ids = format!("trace_id=\"{}\",span_id=\"{}\"", e.trace, e.span);
+                        let _ = write!(out, " # {{{ids}}} {} {s}.{ms:03}", e.seconds);
+                    }
+                    out.push('\n');
+                }
+                let _ = writeln!(out, "{name}_count{} {}", labels(series, None), h.count());
+                let _ = writeln!(out, "{name}_sum{} {}", labels(series, None), h.sum as f64 / 1e9);
+            }
+        }
+        out.push_str("# EOF\n");
+        out
+    }
+}
+
+fn pairs(series: &Series) -> Vec<KeyValue> {
+    let attributes: Attributes = series.iter().map(|(k, v)| ((*k).into(), v.as_str().into())).collect();
+    otlp::pairs(&attributes)
+}
+
+/// [`Metrics::to_otlp`] as JSON: 64-bit numbers are text, ids hex (OTLP, "JSON Protobuf Encoding").
+pub fn to_json(request: &ExportMetricsServiceRequest) -> String {
+    let resources = request.resource_metrics.iter().map(|r| {
+        let scopes = r.scope_metrics.iter().map(|s| {
+            let scope = s.scope.as_ref().map(|s| json!({"name": s.name, "version": s.version}));
+            json!({"scope": scope, "metrics": s.metrics.iter().map(metric_json).collect::<Vec<_>>()})
+        });
+        let attributes = r.resource.as_ref().map(|r| attributes_json(&r.attributes));
+        json!({"resource": {"attributes": attributes}, "scopeMetrics": scopes.collect::<Vec<_>>()})
+    });
+    json!({"resourceMetrics": resources.collect::<Vec<_>>()}).to_string()
+}
+
+fn metric_json(m: &wire::Metric) -> Json {
+    let mut out = json!({"name": m.name, "description": m.description, "unit": m.unit});
+    match &m.data {
+        Some(metric::Data::Sum(sum)) => {
+            let points = sum.data_points.iter().map(|p| {
+                let value = match p.value {
+                    Some(number_data_point::Value::AsInt(n)) => n,
+                    _ => 0,
+                };
+                json!({
+                    "attributes": attributes_json(&p.attributes),
+                    "startTimeUnixNano": p.start_time_unix_nano.to_string(),
+                    "timeUnixNano": p.time_unix_nano.to_string(),
+                    "asInt": value.to_string(),
+                })
+            });
+            out["sum"] = json!({
+                "dataPoints": points.collect::<Vec<_>>(),
+                "aggregationTemporality": sum.aggregation_temporality,
+                "isMonotonic": sum.is_monotonic,
+            });
+        }
+        Some(metric::Data::Histogram(histogram)) => {
+            out["histogram"] = json!({
+                "dataPoints": histogram.data_points.iter().map(point_json).collect::<Vec<_>>(),
+                "aggregationTemporality": histogram.aggregation_temporality,
+            });
+        }
+        _ => {}
+    }
+    out
+}
+
+fn point_json(p: &wire::HistogramDataPoint) -> Json {
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let exemplars = p.exemplars.iter().map(|e| {
+        let value = if let Some(exemplar::Value::AsDouble(v)) = e.value { v } else { 0.0 };
+        json!({
+            "timeUnixNano": e.time_unix_nano.to_string(),
+            "asDouble": value,
+            "spanId": hex(&e.span_id),
+            "traceId": hex(&e.trace_id),
+        })
+    });
+    json!({
+        "attributes": attributes_json(&p.attributes),
+        "startTimeUnixNano": p.start_time_unix_nano.to_string(),
+        "timeUnixNano": p.time_unix_nano.to_string(),
+        "count": p.count.to_string(),
+        "sum": p.sum,
+        "bucketCounts": p.bucket_counts.iter().map(u64::to_string).collect::<Vec<_>>(),
+        "explicitBounds": p.explicit_bounds,
+        "exemplars": exemplars.collect::<Vec<_>>(),
+        "min": p.min,
+        "max": p.max,
+    })
+}
+
+/// Ours are texts and whole numbers.
+fn attributes_json(pairs: &[KeyValue]) -> Vec<Json> {
+    let value = |p: &KeyValue| match p.value.as_ref().and_then(|v| v.value.as_ref()) {
+        Some(WireValue::StringValue(v)) => json!({"stringValue": v}),
+        Some(WireValue::IntValue(v)) => json!({"intValue": v.to_string()}),
+        _ => json!({}),
+    };
+    pairs.iter().map(|p| json!({"key": p.key, "value": value(p)})).collect()
+}
+
+/// As the OpenTelemetry exporters for Prometheus name it.
+fn flat(name: &str) -> String {
+    name.replace('.', "_")
+}
+
+fn labels(series: &Series, le: Option<&str>) -> String {
+    let own = series.iter().map(|(k, v)| (flat(k), v.as_str()));
+    let all: Vec<String> = own
+        .chain(le.map(|v| ("le".to_owned(), v)))
+        .map(|(k, v)| format!("{k}=\"{}\"", v.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")))
+        .collect();
+    if all.is_empty() { String::new() } else { format!("{{{}}}", all.join(",")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analyze::samples;
+    use crate::record::model::Status;
+
+    fn runs() -> Vec<Measured> {
+        let mut all = Vec::new();
+        for (i, mut trace) in [samples::cold(3), samples::warm(), samples::warm()].into_iter().enumerate() {
+            trace.id = TraceId(i as u128 + 1);
+            let root = trace.root().unwrap().id;
+            let root = trace.spans.iter_mut().find(|s| s.id == root).unwrap();
+            root.attributes.set(attr::RUNTIME, "builtin");
+            root.attributes.set(attr::CONTAINER_IMAGE_NAME, "a\"b\\c\nd");
+            if i == 2 {
+                root.status = Status::Error("why".into());
+                root.attributes.set(attr::ERROR_TYPE, "digest_mismatch");
+            }
+            all.push(Measured::of(&trace).unwrap());
+        }
+        all
+    }
+
+    #[test]
+    fn counts_and_sums() {
+        let runs = runs();
+        let metrics = Metrics::of(&runs);
+        assert_eq!(metrics.runs.values().sum::<u64>(), 3);
+        let total: u128 = metrics.durations.values().map(|h| h.sum).sum();
+        assert_eq!(total, runs.iter().map(|r| u128::from(r.wall)).sum());
+        let failed: Vec<_> =
+            metrics.runs.keys().filter(|s| s.contains(&(attr::RUN_OUTCOME, "failed".into()))).collect();
+        assert!(failed.len() == 1 && failed[0].contains(&(attr::ERROR_TYPE, "digest_mismatch".into())));
+        let layers: u64 = metrics
+            .stages
+            .iter()
+            .filter(|(s, _)| s.contains(&(attr::STAGE, span::LAYER_PULL.into())))
+            .map(|(_, h)| h.count())
+            .sum();
+        assert_eq!(layers, 3, "a stage counts as often as it was");
+    }
+
+    #[test]
+    fn a_bound_belongs_to_its_bucket() {
+        let mut h = Histogram::new(&RUN_BOUNDS);
+        for ns in [0, 1_000_000, 1_000_001, 300_000_000_000, 300_000_000_001, u64::MAX] {
+            h.add(TraceId(1), SpanId(1), 0, ns);
+        }
+        assert_eq!((h.counts[0], h.counts[1], h.counts[16], h.counts[17]), (2, 1, 1, 2));
+    }
+
+    #[test]
+    fn text_is_escaped_and_ends() {
+        let text = Metrics::of(&runs()).to_openmetrics();
+        assert!(text.contains(r#"container_image_name="a\"b\\c\nd""#), "{text}");
+        assert!(text.ends_with("# EOF\n"));
+        assert!(text.contains("trace_runs_total{") && text.contains("# UNIT trace_run_duration_seconds seconds"));
+        assert_eq!(Metrics::of(&[]).to_openmetrics().lines().count(), 9);
+    }
+
+    #[test]
+    fn many_images_share_a_series() {
+        let one = runs().remove(1);
+        let many: Vec<Measured> =
+            (0..500).map(|i| Measured { image: Some(format!("image-{i}")), ..one.clone() }).collect();
+        let metrics = Metrics::of(&many);
+        assert_eq!(metrics.durations.len(), IMAGES + 1);
+        assert_eq!(metrics.durations.values().map(Histogram::count).sum::<u64>(), 500);
+    }
+
+    #[test]
+    fn of_other_traces_nothing() {
+        let mut trace = samples::warm();
+        for span in &mut trace.spans {
+            span.attributes = Attributes::new();
+        }
+        assert!(Measured::of(&trace).is_none());
+    }
+}
