@@ -86,7 +86,7 @@ impl Writer {
         }
         for curve in &scene.curves {
             for (time, value) in &curve.points {
-                let counter = json!({"name": curve.name, "args": {curve.unit: value}});
+                let counter = json!({"name": curve.name, "cat": "run", "args": {curve.unit: value}});
                 let at = Place { program: 0, lane: 0 };
                 self.push('C', at, &[("ts", self.since(*time))], fields(counter));
             }
@@ -164,10 +164,8 @@ mod tests {
         let events = document["traceEvents"].as_array().unwrap();
         let zero: u64 = document["otherData"]["startTimeUnixNano"].as_str().unwrap().parse().unwrap();
         let complete: Vec<&Json> = events.iter().filter(|e| e["ph"] == "X").collect();
-        let spans: HashMap<String, &crate::record::model::Span> = traces
-            .iter()
-            .flat_map(|t| t.spans.iter().map(move |s| (format!("{}{}", t.id.0 != 9, s.id), s)))
-            .collect();
+        let spans: HashMap<String, &crate::record::model::Span> =
+            traces.iter().flat_map(|t| t.spans.iter().map(move |s| (format!("{}{}", t.id.0 != 9, s.id), s))).collect();
         assert_eq!(complete.len(), spans.len());
         let mut lanes: HashMap<(String, String), Vec<(u64, u64)>> = HashMap::new();
         for event in complete {

@@ -5,6 +5,8 @@
 //! | OTLP JSON | one object, one a line, an array of them; Jaeger's `{"result":…}`, Tempo's `{"batches":…}` and `{"trace":…}`: [`file`] |
 //! | OTLP Protobuf | `TracesData` or a request; records with a length before each, as the Collector's file exporter writes them |
 //! | Jaeger JSON | an answer, a list, one trace: [`super::jaeger`] |
+//! | Zipkin v2 JSON | a list of spans, a list of lists: [`super::zipkin`] |
+//! | what SDKs print | the console exporters of Python and Go: [`super::console`] |
 //! | gzip, zstd | any of these inside, also each record by itself |
 //!
 //! All of it is bounded: [`MAX_FILE`] before and after unpacking, 128 levels of JSON and 100 of Protobuf.
@@ -12,7 +14,7 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use super::{jaeger, otlp};
+use super::{console, jaeger, otlp, zipkin};
 use crate::record::collect::Collect;
 use crate::record::file::{self, Cut, FileError, MAX_FILE};
 use crate::record::model::Trace;
@@ -29,7 +31,7 @@ pub enum ReadError {
     File(#[from] FileError),
     /// Neither JSON nor Protobuf of a known kind.
     #[error(
-        "the trace file `{}` has no form that is known ({got}): expected OTLP as JSON or Protobuf, Jaeger JSON, each also in gzip or zstd",
+        "the trace file `{}` has no form that is known ({got}): expected OTLP as JSON or Protobuf, Jaeger JSON, Zipkin JSON, each also in gzip or zstd",
         path.display()
     )]
     Unknown {
@@ -140,6 +142,10 @@ impl Reader<'_> {
             Shape::Records(records) => records.into_iter().try_for_each(|record| self.take(record, depth + 1)),
             Shape::Otlp => Ok(file::collect(bytes, path, &mut self.collect)?),
             Shape::Jaeger => jaeger::take(bytes, &mut self.collect).map_err(wrong("Jaeger JSON")),
+            Shape::Zipkin => zipkin::take(bytes, &mut self.collect).map_err(wrong("Zipkin JSON")),
+            Shape::Console => {
+                console::take(bytes, &mut self.collect).map_err(wrong("what an OpenTelemetry SDK prints"))
+            }
             Shape::Proto => otlp::take_bytes(bytes, &mut self.collect).map_err(wrong("OTLP Protobuf")),
             Shape::Unknown(got) => Err(unknown(path, &got)),
         }
