@@ -7,7 +7,7 @@ use serde::de::Error as _;
 use super::ids;
 use super::plain::Plain;
 use crate::record::collect::Collect;
-use crate::record::file::lenient::{Enum, nullable};
+use crate::record::file::lenient::{Enum, Sound, nullable, sound};
 use crate::record::file::sane_times;
 use crate::record::model::{Attributes, Event, Key, Kind, Link, Origin, Scope, Span, Status, Value};
 
@@ -15,7 +15,8 @@ use crate::record::model::{Attributes, Event, Key, Kind, Link, Origin, Scope, Sp
 pub fn take(text: &[u8], collect: &mut Collect) -> Result<(), String> {
     let text = ids::without_mark(text);
     if text.trim_ascii_start().first() == Some(&b'[') {
-        let all: Vec<SpanIn> = serde_json::from_slice(text).map_err(|e| ids::said(&e))?;
+        let mut json = serde_json::Deserializer::from_slice(text);
+        let all: Vec<SpanIn> = sound(&mut json).map_err(|e| ids::said(&e))?;
         return all.into_iter().try_for_each(|span| span.take(collect));
     }
     for span in serde_json::Deserializer::from_slice(text).into_iter::<SpanIn>() {
@@ -105,6 +106,13 @@ struct ScopeIn {
     name: String,
     #[serde(deserialize_with = "nullable")]
     version: String,
+}
+
+impl Sound for SpanIn {
+    fn sound(&self) -> Result<(), String> {
+        let id = plain_hex(&self.context.span_id);
+        if ids::span_id(id).is_some() { Ok(()) } else { Err(ids::wrong(&self.name, "id", id, 16)) }
+    }
 }
 
 impl SpanIn {

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use super::{console, jaeger, otlp, zipkin};
 use crate::record::collect::Collect;
+use crate::record::file::lenient::is_crowded;
 use crate::record::file::{self, Cut, FileError, MAX_FILE};
 use crate::record::model::Trace;
 
@@ -122,6 +123,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn take(&mut self, bytes: &[u8], depth: usize) -> Result<(), ReadError> {
         let path = self.path;
+        let crowded = || ReadError::File(FileError::Crowded { path: path.to_owned() });
         let wrong = |form| move |reason| ReadError::Wrong { path: path.to_owned(), form, reason };
         match Shape::of(bytes) {
             Shape::Gzip | Shape::Zstd | Shape::Records(_) if depth > WRAPS => {
@@ -140,6 +142,7 @@ impl Reader<'_> {
                 self.take(&inner, depth + 1)
             }
             Shape::Records(records) => records.into_iter().try_for_each(|record| self.take(record, depth + 1)),
+            Shape::Jaeger | Shape::Zipkin | Shape::Console if is_crowded(bytes) => Err(crowded()),
             Shape::Otlp => Ok(file::collect(bytes, path, &mut self.collect)?),
             Shape::Jaeger => jaeger::take(bytes, &mut self.collect).map_err(wrong("Jaeger JSON")),
             Shape::Zipkin => zipkin::take(bytes, &mut self.collect).map_err(wrong("Zipkin JSON")),
@@ -148,7 +151,8 @@ impl Reader<'_> {
             }
             Shape::Proto => otlp::take_bytes(bytes, &mut self.collect).map_err(wrong("OTLP Protobuf")),
             Shape::Unknown(got) => Err(unknown(path, &got)),
-        }
+        }?;
+        if self.collect.overflow() { Err(crowded()) } else { Ok(()) }
     }
 
     fn unpack(&mut self, from: impl std::io::Read, with: &'static str) -> Result<Vec<u8>, ReadError> {

@@ -10,7 +10,7 @@ use crate::formats::ids::{self, Micros};
 use crate::formats::plain::Plain;
 use crate::names::attr;
 use crate::record::collect::{Collect, Source};
-use crate::record::file::lenient::{Number, nullable};
+use crate::record::file::lenient::{Number, Sound, nullable, sound};
 use crate::record::file::sane_times;
 use crate::record::model::{
     Attributes, Event, Key, Kind, Link, Origin, Scope, Span, SpanId, Status, Trace, TraceId, Value,
@@ -59,7 +59,7 @@ pub struct Answer {
     errors: Vec<Complaint>,
     #[serde(rename = "traceID", deserialize_with = "nullable")]
     id: String,
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "sound")]
     spans: Vec<SpanIn>,
     #[serde(deserialize_with = "nullable")]
     processes: HashMap<String, ProcessIn>,
@@ -90,7 +90,7 @@ struct Complaint {
 struct TraceIn {
     #[serde(rename = "traceID", deserialize_with = "nullable")]
     id: String,
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "sound")]
     spans: Vec<SpanIn>,
     #[serde(deserialize_with = "nullable")]
     processes: HashMap<String, ProcessIn>,
@@ -177,6 +177,13 @@ impl ProcessIn {
         let name = Some(self.service_name).filter(|n| !n.is_empty() && n != NO_SERVICE);
         let name = name.map(|n| (Key::Borrowed(attr::SERVICE_NAME), Value::Str(n)));
         name.into_iter().chain(self.tags.into_iter().map(TagIn::pair)).collect()
+    }
+}
+
+impl Sound for SpanIn {
+    fn sound(&self) -> Result<(), String> {
+        let ids = ids::span_id(&self.span_id).is_some();
+        if ids { Ok(()) } else { Err(ids::wrong(&self.operation_name, "id", &self.span_id, 16)) }
     }
 }
 

@@ -42,7 +42,7 @@ impl<'a> Shape<'a> {
             None => Shape::Otlp,
             // The tag of `resource_spans`, which is also a line break and was taken for white space above.
             _ if bytes.first() == Some(&0x0a) && !is_text(bytes) => match records(bytes, varint) {
-                Some(records) if crate::formats::otlp::is_request(bytes).is_err() => Shape::Records(records),
+                Some(records) if !crate::formats::otlp::is_request(bytes) => Shape::Records(records),
                 _ => Shape::Proto,
             },
             _ => match records(bytes, big_endian).or_else(|| records(bytes, varint)) {
