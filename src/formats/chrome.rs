@@ -86,7 +86,7 @@ impl Writer {
         }
         for curve in &scene.curves {
             for (time, value) in &curve.points {
-                let counter = json!({"name": curve.name, "args": {curve.unit: value}});
+                let counter = json!({"name": curve.name, "cat": "run", "args": {curve.unit: value}});
                 let at = Place { program: 0, lane: 0 };
                 self.push('C', at, &[("ts", self.since(*time))], fields(counter));
             }

@@ -1,14 +1,18 @@
 //! Traces in the forms of other tools: model in, bytes out, and back. Pure; the network is [`crate::backend`]'s.
 
 pub mod chrome;
+pub mod console;
 pub mod density;
+mod ids;
 pub mod jaeger;
 pub mod mapping;
 pub mod metrics;
 pub mod otlp;
 pub mod perfetto;
+mod plain;
 pub mod read;
 mod scene;
+pub mod zipkin;
 
 use prost::Message as _;
 

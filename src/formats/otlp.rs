@@ -9,6 +9,10 @@ use opentelemetry_proto::tonic::trace::v1::{self as wire, ResourceSpans, ScopeSp
 
 use prost::Message as _;
 
+mod weigh;
+
+pub(in crate::formats) use weigh::is_request;
+
 use crate::record::collect::Collect;
 use crate::record::model::{
     Attributes, Event, Key, Kind, Link, Origin, Scope, Span, SpanId, Status, Trace, TraceId, Value,
@@ -108,14 +112,14 @@ fn any(v: &Value) -> AnyValue {
     AnyValue { value: Some(value) }
 }
 
-/// Whether these bytes are a request, by their form.
-pub(in crate::formats) fn is_request(bytes: &[u8]) -> Result<(), String> {
-    ExportTraceServiceRequest::decode(bytes).map(drop).map_err(|e| e.to_string())
-}
-
 /// Adds the spans of a request, or of a file of `TracesData`, which is the same. prost refuses what is nested deeper than 100.
 pub fn take_bytes(bytes: &[u8], collect: &mut Collect) -> Result<(), String> {
-    take(ExportTraceServiceRequest::decode(bytes).map_err(|e| e.to_string())?, collect)
+    // One resource at a time: what is decoded is larger than what it is decoded from.
+    for spans in weigh::resource_spans(bytes)? {
+        let decoded = ResourceSpans::decode(spans).map_err(|e| e.to_string())?;
+        take(ExportTraceServiceRequest { resource_spans: vec![decoded] }, collect)?;
+    }
+    Ok(())
 }
 
 /// The spans of a request that came from elsewhere. A span without valid ids is an error in words (got and expected).

@@ -5,6 +5,8 @@
 //! | OTLP JSON | one object, one a line, an array of them; Jaeger's `{"result":…}`, Tempo's `{"batches":…}` and `{"trace":…}`: [`file`] |
 //! | OTLP Protobuf | `TracesData` or a request; records with a length before each, as the Collector's file exporter writes them |
 //! | Jaeger JSON | an answer, a list, one trace: [`super::jaeger`] |
+//! | Zipkin v2 JSON | a list of spans, a list of lists: [`super::zipkin`] |
+//! | what SDKs print | the console exporters of Python and Go: [`super::console`] |
 //! | gzip, zstd | any of these inside, also each record by itself |
 //!
 //! All of it is bounded: [`MAX_FILE`] before and after unpacking, 128 levels of JSON and 100 of Protobuf.
@@ -12,8 +14,9 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use super::{jaeger, otlp};
+use super::{console, jaeger, otlp, zipkin};
 use crate::record::collect::Collect;
+use crate::record::file::lenient::is_crowded;
 use crate::record::file::{self, Cut, FileError, MAX_FILE};
 use crate::record::model::Trace;
 
@@ -29,7 +32,7 @@ pub enum ReadError {
     File(#[from] FileError),
     /// Neither JSON nor Protobuf of a known kind.
     #[error(
-        "the trace file `{}` has no form that is known ({got}): expected OTLP as JSON or Protobuf, Jaeger JSON, each also in gzip or zstd",
+        "the trace file `{}` has no form that is known ({got}): expected OTLP as JSON or Protobuf, Jaeger JSON, Zipkin JSON, each also in gzip or zstd",
         path.display()
     )]
     Unknown {
@@ -120,6 +123,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn take(&mut self, bytes: &[u8], depth: usize) -> Result<(), ReadError> {
         let path = self.path;
+        let crowded = || ReadError::File(FileError::Crowded { path: path.to_owned() });
         let wrong = |form| move |reason| ReadError::Wrong { path: path.to_owned(), form, reason };
         match Shape::of(bytes) {
             Shape::Gzip | Shape::Zstd | Shape::Records(_) if depth > WRAPS => {
@@ -138,11 +142,17 @@ impl Reader<'_> {
                 self.take(&inner, depth + 1)
             }
             Shape::Records(records) => records.into_iter().try_for_each(|record| self.take(record, depth + 1)),
+            Shape::Jaeger | Shape::Zipkin | Shape::Console if is_crowded(bytes) => Err(crowded()),
             Shape::Otlp => Ok(file::collect(bytes, path, &mut self.collect)?),
             Shape::Jaeger => jaeger::take(bytes, &mut self.collect).map_err(wrong("Jaeger JSON")),
+            Shape::Zipkin => zipkin::take(bytes, &mut self.collect).map_err(wrong("Zipkin JSON")),
+            Shape::Console => {
+                console::take(bytes, &mut self.collect).map_err(wrong("what an OpenTelemetry SDK prints"))
+            }
             Shape::Proto => otlp::take_bytes(bytes, &mut self.collect).map_err(wrong("OTLP Protobuf")),
             Shape::Unknown(got) => Err(unknown(path, &got)),
-        }
+        }?;
+        if self.collect.overflow() { Err(crowded()) } else { Ok(()) }
     }
 
     fn unpack(&mut self, from: impl std::io::Read, with: &'static str) -> Result<Vec<u8>, ReadError> {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use super::model::{Origin, Span, SpanId, Trace, TraceId};
+use super::model::{Attributes, Origin, Span, SpanId, Trace, TraceId, Value};
 
 /// Who recorded a span, as [`Collect`] counts them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,10 +18,16 @@ pub struct Collect {
     sources: Vec<Origin>,
     /// What the sources look like, to find one again; empty while there are few.
     known: HashMap<String, usize>,
+    /// Bytes of text in all sources.
+    weight: usize,
+    overflow: bool,
 }
 
 /// So many origins are compared one by one; files of ours have one a line and mostly the same.
 const FEW: usize = 8;
+
+/// Largest text of all origins together, in bytes. A resource stands once in a file but once in memory for each of its libraries.
+const MAX_WEIGHT: usize = 64 << 20;
 
 impl Collect {
     /// Nothing yet.
@@ -31,9 +37,17 @@ impl Collect {
 
     /// Notes who recorded the spans that come next.
     pub fn source(&mut self, origin: Origin) -> Source {
+        if self.overflow {
+            return Source(0);
+        }
         let recent = self.sources.len().saturating_sub(FEW);
         if let Some(i) = self.sources[recent..].iter().position(|o| *o == origin) {
             return Source(recent + i);
+        }
+        self.weight = self.weight.saturating_add(weight(&origin.resource) + weight(&origin.scope.attributes));
+        if self.weight > MAX_WEIGHT && !self.sources.is_empty() {
+            self.overflow = true;
+            return Source(0);
         }
         if self.sources.len() < FEW {
             self.sources.push(origin);
@@ -66,6 +80,11 @@ impl Collect {
         trace.spans.push(Span { origin: u32::try_from(source.0).unwrap_or(u32::MAX), ..span });
     }
 
+    /// Whether the programs that recorded the spans take more memory than is allowed; what was collected is then not to be used.
+    pub fn overflow(&self) -> bool {
+        self.overflow
+    }
+
     /// Spans so far.
     pub fn spans(&self) -> usize {
         self.traces.iter().map(|t| t.spans.len()).sum()
@@ -92,14 +111,33 @@ impl Collect {
     }
 }
 
-/// Spans with an id seen before are kept only if they say something else.
+/// Bytes of text, roughly.
+fn weight(attributes: &Attributes) -> usize {
+    fn of(value: &Value) -> usize {
+        16 + match value {
+            Value::Str(v) => v.len(),
+            Value::Bytes(v) => v.len(),
+            Value::Array(v) => v.iter().map(of).sum(),
+            Value::Map(v) => v.iter().map(|(k, v)| k.len() + of(v)).sum(),
+            Value::Int(_) | Value::Double(_) | Value::Bool(_) => 0,
+        }
+    }
+    attributes.iter().map(|(k, v)| k.len() + of(v)).sum()
+}
+
+/// Spans with an id seen before are kept only if they say something else: another name, parent, kind or time. Two programs that both
+/// send a span (buildkit's client by its daemon, too) differ in what they say of themselves.
 fn drop_repeats(spans: &mut Vec<Span>) {
     let mut first: HashMap<SpanId, usize> = HashMap::with_capacity(spans.len());
     let mut keep = vec![true; spans.len()];
+    let said = |s: &Span| (s.start, s.end, s.parent, s.kind);
     for i in 0..spans.len() {
         match first.entry(spans[i].id) {
             Entry::Vacant(slot) => drop(slot.insert(i)),
-            Entry::Occupied(slot) => keep[i] = spans[*slot.get()] != spans[i],
+            Entry::Occupied(slot) => {
+                let before = &spans[*slot.get()];
+                keep[i] = before.name != spans[i].name || said(before) != said(&spans[i]);
+            }
         }
     }
     let mut keep = keep.into_iter();
@@ -110,7 +148,6 @@ fn drop_repeats(spans: &mut Vec<Span>) {
 mod tests {
     use super::*;
     use crate::analyze::samples;
-    use crate::record::model::Attributes;
 
     fn named(name: &str) -> Origin {
         Origin { resource: Attributes::new().with("service.name", name), ..Origin::default() }

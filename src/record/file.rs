@@ -82,6 +82,12 @@ pub enum FileError {
         /// Got and expected.
         reason: String,
     },
+    /// Made to fill memory: more values than files of its size have.
+    #[error("the trace file `{}` holds more than one value in 6 bytes, or more than 64 MiB of descriptions of programs: that is no trace", path.display())]
+    Crowded {
+        /// The file.
+        path: PathBuf,
+    },
     /// Fine in form, but there is no span in it.
     #[error("the trace file `{}` has no spans: expected `resourceSpans` with at least one span", path.display())]
     NoSpans {
@@ -100,6 +106,7 @@ impl crate::error::Failure for FileError {
             FileError::NotJson { .. } => "trace_file_not_json",
             FileError::Truncated { .. } => "trace_file_truncated",
             FileError::NotOtlp { .. } => "trace_file_not_otlp",
+            FileError::Crowded { .. } => "trace_file_crowded",
             FileError::NoSpans { .. } => "trace_file_no_spans",
         }
     }

@@ -1,17 +1,16 @@
 //! Jaeger's JSON into the model.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fmt;
 
 use base64::Engine as _;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::{NO_SERVICE, tag};
+use crate::formats::ids::{self, Micros};
+use crate::formats::plain::Plain;
 use crate::names::attr;
 use crate::record::collect::{Collect, Source};
-use crate::record::file::lenient::{Number, nullable};
+use crate::record::file::lenient::{Number, Sound, nullable, sound};
 use crate::record::file::sane_times;
 use crate::record::model::{
     Attributes, Event, Key, Kind, Link, Origin, Scope, Span, SpanId, Status, Trace, TraceId, Value,
@@ -38,8 +37,8 @@ pub fn parse(text: &[u8]) -> Result<Vec<Trace>, String> {
 
 /// Adds the traces of an answer, of a list of traces, or a single one. An error says what was got and expected.
 pub fn take(text: &[u8], collect: &mut Collect) -> Result<(), String> {
-    let said = |e: serde_json::Error| e.to_string().chars().take(200).collect::<String>();
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    let said = |e: serde_json::Error| ids::said(&e);
+    let text = ids::without_mark(text);
     if text.trim_ascii_start().first() == Some(&b'[') {
         let all: Vec<Answer> = serde_json::from_slice(text).map_err(said)?;
         return all.into_iter().try_for_each(|one| one.take(collect));
@@ -60,7 +59,7 @@ pub struct Answer {
     errors: Vec<Complaint>,
     #[serde(rename = "traceID", deserialize_with = "nullable")]
     id: String,
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "sound")]
     spans: Vec<SpanIn>,
     #[serde(deserialize_with = "nullable")]
     processes: HashMap<String, ProcessIn>,
@@ -91,7 +90,7 @@ struct Complaint {
 struct TraceIn {
     #[serde(rename = "traceID", deserialize_with = "nullable")]
     id: String,
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "sound")]
     spans: Vec<SpanIn>,
     #[serde(deserialize_with = "nullable")]
     processes: HashMap<String, ProcessIn>,
@@ -181,6 +180,13 @@ impl ProcessIn {
     }
 }
 
+impl Sound for SpanIn {
+    fn sound(&self) -> Result<(), String> {
+        let ids = ids::span_id(&self.span_id).is_some();
+        if ids { Ok(()) } else { Err(ids::wrong(&self.operation_name, "id", &self.span_id, 16)) }
+    }
+}
+
 impl SpanIn {
     fn take(
         self,
@@ -190,8 +196,9 @@ impl SpanIn {
         collect: &mut Collect,
     ) -> Result<(), String> {
         let written = if self.trace_id.is_empty() { whole } else { &self.trace_id };
-        let trace = trace_id(written).ok_or_else(|| self.wrong("trace id", written, 32))?;
-        let id = span_id(&self.span_id).ok_or_else(|| self.wrong("id", &self.span_id, 16))?;
+        let trace = ids::trace_id(written).ok_or_else(|| ids::wrong(&self.operation_name, "trace id", written, 32))?;
+        let id =
+            ids::span_id(&self.span_id).ok_or_else(|| ids::wrong(&self.operation_name, "id", &self.span_id, 16))?;
         let mut noted = Noted::default();
         let attributes: Attributes = self.tags.into_iter().filter_map(|t| noted.sift(t)).collect();
         let (start, end) = nanoseconds(
@@ -199,7 +206,7 @@ impl SpanIn {
             (self.start_time.plus(self.duration), self.end_time_unix_nano),
         );
         let ours = noted.library.name == "trace";
-        let (parent, links) = related(trace, span_id(&self.parent_id), self.references, ours);
+        let (parent, links) = related(trace, ids::span_id(&self.parent_id), self.references, ours);
         let span = Span {
             id,
             parent,
@@ -223,15 +230,6 @@ impl SpanIn {
         };
         collect.add(trace, noted.state, source, span);
         Ok(())
-    }
-
-    fn wrong(&self, what: &str, got: &str, digits: usize) -> String {
-        let cut = |text: &str| text.chars().take(64).flat_map(char::escape_debug).collect::<String>();
-        format!(
-            "the span `{}` has the {what} `{}`: expected up to {digits} hex digits, not all zero",
-            cut(&self.operation_name),
-            cut(got)
-        )
     }
 }
 
@@ -325,8 +323,8 @@ fn related(
     for reference in references {
         // A reference to nowhere says nothing.
         let (Some(to), Some(span)) = (
-            if reference.trace_id.is_empty() { Some(trace) } else { trace_id(&reference.trace_id) },
-            span_id(&reference.span_id),
+            if reference.trace_id.is_empty() { Some(trace) } else { ids::trace_id(&reference.trace_id) },
+            ids::span_id(&reference.span_id),
         ) else {
             continue;
         };
@@ -371,60 +369,7 @@ fn nanoseconds(start: (Micros, Number), end: (Micros, Number)) -> (u64, u64) {
     if exact_start > 0 && near(exact_start, start.0) && near(exact_end, end.0) {
         return sane_times(exact_start, exact_end);
     }
-    let clamp = |time: Micros| time.0.clamp(0, i128::from(u64::MAX)) as u64;
-    sane_times(clamp(start.0), clamp(end.0))
-}
-
-/// 1 to 32 hex digits, not all zero; Jaeger leaves out leading zeros.
-fn trace_id(text: &str) -> Option<TraceId> {
-    hex(text, 32).map(TraceId)
-}
-
-/// 1 to 16 hex digits, not all zero.
-fn span_id(text: &str) -> Option<SpanId> {
-    hex(text, 16).and_then(|id| u64::try_from(id).ok()).map(SpanId)
-}
-
-fn hex(text: &str, most: usize) -> Option<u128> {
-    // `from_str_radix` would take a sign.
-    let digits = text.len() <= most && text.bytes().all(|b| b.is_ascii_hexdigit());
-    u128::from_str_radix(text, 16).ok().filter(|id| digits && *id != 0)
-}
-
-/// Microseconds in the file, kept as ns: whole numbers, or with a fraction.
-#[derive(Clone, Copy, Default)]
-struct Micros(i128);
-
-impl Micros {
-    fn plus(self, other: Micros) -> Micros {
-        Micros(self.0.saturating_add(other.0.max(0)))
-    }
-}
-
-impl<'de> Deserialize<'de> for Micros {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        struct V;
-        impl Visitor<'_> for V {
-            type Value = Micros;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number of microseconds")
-            }
-            fn visit_u64<E: Error>(self, v: u64) -> Result<Micros, E> {
-                Ok(Micros(i128::from(v) * 1000))
-            }
-            fn visit_i64<E: Error>(self, v: i64) -> Result<Micros, E> {
-                Ok(Micros(i128::from(v) * 1000))
-            }
-            fn visit_f64<E: Error>(self, v: f64) -> Result<Micros, E> {
-                // `as` saturates, far below the end of an i128.
-                Ok(Micros(i128::from((v * 1000.0).round() as i64)))
-            }
-            fn visit_str<E: Error>(self, v: &str) -> Result<Micros, E> {
-                v.parse().map(|v: i64| Micros(i128::from(v) * 1000)).map_err(|_| E::custom("expected microseconds"))
-            }
-        }
-        d.deserialize_any(V)
-    }
+    sane_times(start.0.time(), end.0.time())
 }
 
 #[derive(Default, Deserialize)]
@@ -461,59 +406,5 @@ impl TagIn {
             (_, value) => value,
         };
         (Key::Owned(self.key), value)
-    }
-}
-
-/// Any JSON as a value; `null` is the empty text. serde_json refuses what is nested deeper than 128.
-pub(in crate::formats) struct Plain(pub(in crate::formats) Value);
-
-impl Default for Plain {
-    fn default() -> Self {
-        Plain(Value::Str(String::new()))
-    }
-}
-
-impl<'de> Deserialize<'de> for Plain {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        struct V;
-        impl<'de> Visitor<'de> for V {
-            type Value = Plain;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a value")
-            }
-            fn visit_bool<E>(self, v: bool) -> Result<Plain, E> {
-                Ok(Plain(Value::Bool(v)))
-            }
-            fn visit_i64<E>(self, v: i64) -> Result<Plain, E> {
-                Ok(Plain(Value::Int(v)))
-            }
-            fn visit_u64<E>(self, v: u64) -> Result<Plain, E> {
-                Ok(Plain(Value::from(v)))
-            }
-            fn visit_f64<E>(self, v: f64) -> Result<Plain, E> {
-                Ok(Plain(Value::Double(v)))
-            }
-            fn visit_str<E>(self, v: &str) -> Result<Plain, E> {
-                Ok(Plain(Value::Str(v.to_owned())))
-            }
-            fn visit_unit<E>(self) -> Result<Plain, E> {
-                Ok(Plain::default())
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Plain, A::Error> {
-                let mut out = Vec::new();
-                while let Some(Plain(v)) = seq.next_element()? {
-                    out.push(v);
-                }
-                Ok(Plain(Value::Array(out)))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Plain, A::Error> {
-                let mut out = Vec::new();
-                while let Some(key) = map.next_key::<Cow<'de, str>>()? {
-                    out.push((key.into_owned(), map.next_value::<Plain>()?.0));
-                }
-                Ok(Plain(Value::Map(out)))
-            }
-        }
-        d.deserialize_any(V)
     }
 }

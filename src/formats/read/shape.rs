@@ -13,6 +13,8 @@ pub(super) enum Shape<'a> {
     /// OTLP JSON, or JSON that nobody else claims and whose reader says best what is wrong with it.
     Otlp,
     Jaeger,
+    Zipkin,
+    Console,
     Proto,
     /// Each with its length before it.
     Records(Vec<&'a [u8]>),
@@ -40,7 +42,7 @@ impl<'a> Shape<'a> {
             None => Shape::Otlp,
             // The tag of `resource_spans`, which is also a line break and was taken for white space above.
             _ if bytes.first() == Some(&0x0a) && !is_text(bytes) => match records(bytes, varint) {
-                Some(records) if crate::formats::otlp::is_request(bytes).is_err() => Shape::Records(records),
+                Some(records) if !crate::formats::otlp::is_request(bytes) => Shape::Records(records),
                 _ => Shape::Proto,
             },
             _ => match records(bytes, big_endian).or_else(|| records(bytes, varint)) {
@@ -138,6 +140,8 @@ impl<'de> Visitor<'de> for Look<'_> {
         while let Some(key) = map.next_key::<Cow<'de, str>>()? {
             self.found.shape = match key.as_ref() {
                 "resourceSpans" | "resource_spans" | "batches" | "result" | "trace" => Some(Shape::Otlp),
+                "traceId" => Some(Shape::Zipkin),
+                "context" | "SpanContext" => Some(Shape::Console),
                 "data" | "spans" | "processes" | "traceID" => Some(Shape::Jaeger),
                 _ => {
                     map.next_value::<IgnoredAny>()?;
@@ -164,6 +168,10 @@ mod tests {
             (b"[{\"resourceSpans\":", Shape::Otlp),
             (b"{\"total\":0,\"data\":", Shape::Jaeger),
             (b"[[{\"traceID\":", Shape::Jaeger),
+            (b"[[],[{\"id\":\"1\",\"traceId\":", Shape::Otlp),
+            (b"[[{\"id\":\"1\",\"traceId\":", Shape::Zipkin),
+            (b"{\"name\":\"n\",\"context\":", Shape::Console),
+            (b"{\"Name\":\"n\",\"SpanContext\":", Shape::Console),
             (b"{]", Shape::Otlp),
             (b"", Shape::Otlp),
             (b"\x0a\x00", Shape::Proto),

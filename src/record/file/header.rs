@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::FileError;
-use super::lenient::{Id, Number, nullable};
-use super::read::{Any, Request, StatusIn, bytes, each_value, status, times};
+use super::lenient::{Id, Number, Sound, nullable};
+use super::read::{Any, Request, StatusIn, bytes, each_value, sound_ids, status, times};
 use crate::names::attr;
 use crate::record::model::{SpanId, Status, TraceId, Value};
 
@@ -91,6 +91,12 @@ fn header(id: TraceId, spans: Vec<SpanIn<'_>>) -> Option<Header> {
         status: status(root.status),
         spans: count,
     })
+}
+
+impl Sound for SpanIn<'_> {
+    fn sound(&self) -> Result<(), String> {
+        sound_ids(&self.name, &self.trace_id, &self.span_id)
+    }
 }
 
 #[derive(Default, Deserialize)]

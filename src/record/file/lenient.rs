@@ -4,13 +4,64 @@ use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine as _;
-use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Unexpected, Visitor};
 
 use crate::record::model::{Kind, SpanId, TraceId};
 
 /// `null` means "not set" in Protobuf's JSON mapping.
 pub(crate) fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(d: D) -> Result<T, D::Error> {
     Option::<T>::deserialize(d).map(Option::unwrap_or_default)
+}
+
+/// What can be refused as soon as it is read: of a list with a million of these the first is one too many.
+pub(crate) trait Sound {
+    /// Why not: got and expected.
+    fn sound(&self) -> Result<(), String>;
+}
+
+/// A list, or `null`; ends with an error at the first element that is not sound.
+pub(crate) fn sound<'de, D: Deserializer<'de>, T: Sound + Deserialize<'de>>(d: D) -> Result<Vec<T>, D::Error> {
+    struct V<T>(std::marker::PhantomData<T>);
+    impl<'de, T: Sound + Deserialize<'de>> Visitor<'de> for V<T> {
+        type Value = Vec<T>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of spans")
+        }
+        fn visit_unit<E: Error>(self) -> Result<Vec<T>, E> {
+            Ok(Vec::new())
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
+            let mut out = Vec::new();
+            while let Some(element) = seq.next_element::<T>()? {
+                element.sound().map_err(A::Error::custom)?;
+                out.push(element);
+            }
+            Ok(out)
+        }
+    }
+    d.deserialize_any(V(std::marker::PhantomData))
+}
+
+/// Files up to this size may hold as many values as they like, bytes.
+const SMALL: usize = 1 << 20;
+
+/// Whether JSON has so many values for its size that it is made to fill memory: an empty object is 2 bytes long and 100 times as
+/// large in memory. Real files have one object, list or comma in 12 bytes.
+pub(crate) fn is_crowded(text: &[u8]) -> bool {
+    if text.len() <= SMALL {
+        return false;
+    }
+    let (mut marks, mut inside, mut escaped) = (0, false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if inside => escaped = true,
+            b'"' => inside = !inside,
+            b'{' | b'[' | b',' if !inside => marks += 1,
+            _ => {}
+        }
+    }
+    marks > text.len() / 6
 }
 
 /// A 64-bit number: a decimal string, or a JSON number.

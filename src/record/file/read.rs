@@ -7,7 +7,7 @@ use std::path::Path;
 use base64::Engine as _;
 use serde::Deserialize;
 
-use super::lenient::{Enum, Id, Number, Real, nullable};
+use super::lenient::{Enum, Id, Number, Real, Sound, is_crowded, nullable, sound};
 use super::{FileError, MAX_FILE};
 use crate::record::collect::Collect;
 use crate::record::model::{Attributes, Event, Key, Link, Origin, Scope, Span, Status, Trace, TraceId, Value};
@@ -33,7 +33,8 @@ pub fn parse(text: &[u8], path: &Path) -> Result<Vec<Trace>, FileError> {
 
 /// Adds the spans of `text` to those collected before.
 pub fn collect(text: &[u8], path: &Path, collect: &mut Collect) -> Result<(), FileError> {
-    each_value(text, path, |request| take(request, collect))
+    each_value(text, path, |request| take(request, collect))?;
+    if collect.overflow() { Err(FileError::Crowded { path: path.to_owned() }) } else { Ok(()) }
 }
 
 pub(super) fn take(request: Request<SpanIn<'_>>, collect: &mut Collect) -> Result<(), String> {
@@ -72,6 +73,9 @@ pub(super) fn each_value<'a, T: Deserialize<'a>>(
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     if text.iter().all(u8::is_ascii_whitespace) {
         return Err(FileError::Empty { path: path.to_owned() });
+    }
+    if is_crowded(text) {
+        return Err(FileError::Crowded { path: path.to_owned() });
     }
     let wrong = |at: usize, reason| FileError::NotOtlp {
         path: path.to_owned(),
@@ -167,13 +171,29 @@ pub(super) fn attributes(pairs: Vec<Pair>) -> Attributes {
     pairs.into_iter().map(|p| (Key::Owned(p.key), p.value.0)).collect()
 }
 
+impl Sound for SpanIn<'_> {
+    fn sound(&self) -> Result<(), String> {
+        sound_ids(&self.name, &self.trace_id, &self.span_id)
+    }
+}
+
+pub(super) fn sound_ids(name: &str, trace: &Id<'_>, span: &Id<'_>) -> Result<(), String> {
+    if trace.trace().is_none() {
+        return Err(format!("the span `{}` has the trace id `{}`: expected 32 hex digits", shown(name), trace.shown()));
+    }
+    if span.span().is_none() {
+        return Err(format!("the span `{}` has the id `{}`: expected 16 hex digits", shown(name), span.shown()));
+    }
+    Ok(())
+}
+
 fn shown(name: &str) -> String {
     name.chars().take(64).flat_map(char::escape_debug).collect()
 }
 
 /// The outer layers of a line; `S` is what is wanted of a span.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", default, bound(deserialize = "S: Deserialize<'de>"))]
+#[serde(rename_all = "camelCase", default, bound(deserialize = "S: Sound + Deserialize<'de>"))]
 pub(super) struct Request<S> {
     // Tempo's answers say `batches`.
     #[serde(alias = "resource_spans", alias = "batches", deserialize_with = "nullable")]
@@ -197,7 +217,7 @@ impl<S> Request<S> {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", default, bound(deserialize = "S: Deserialize<'de>"))]
+#[serde(rename_all = "camelCase", default, bound(deserialize = "S: Sound + Deserialize<'de>"))]
 pub(super) struct ResourceSpans<S> {
     #[serde(deserialize_with = "nullable")]
     resource: Resource,
@@ -207,11 +227,11 @@ pub(super) struct ResourceSpans<S> {
 }
 
 #[derive(Deserialize)]
-#[serde(default, bound(deserialize = "S: Deserialize<'de>"))]
+#[serde(default, bound(deserialize = "S: Sound + Deserialize<'de>"))]
 pub(super) struct ScopeSpans<S> {
     #[serde(alias = "instrumentationLibrary", deserialize_with = "nullable")]
     pub(super) scope: ScopeIn,
-    #[serde(deserialize_with = "nullable")]
+    #[serde(deserialize_with = "sound")]
     pub(super) spans: Vec<S>,
 }
 

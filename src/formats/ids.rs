@@ -1,0 +1,81 @@
+//! What the readers of foreign JSON share: ids without leading zeros, microseconds, the words of errors.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+
+use crate::record::model::{SpanId, TraceId};
+
+/// 1 to 32 hex digits, not all zero; some writers leave out leading zeros.
+pub(super) fn trace_id(text: &str) -> Option<TraceId> {
+    hex(text, 32).map(TraceId)
+}
+
+/// 1 to 16 hex digits, not all zero.
+pub(super) fn span_id(text: &str) -> Option<SpanId> {
+    hex(text, 16).and_then(|id| u64::try_from(id).ok()).map(SpanId)
+}
+
+fn hex(text: &str, most: usize) -> Option<u128> {
+    // `from_str_radix` would take a sign.
+    let digits = text.len() <= most && text.bytes().all(|b| b.is_ascii_hexdigit());
+    u128::from_str_radix(text, 16).ok().filter(|id| digits && *id != 0)
+}
+
+/// That an id is none: `what` of the span `name`.
+pub(super) fn wrong(name: &str, what: &str, got: &str, digits: usize) -> String {
+    let cut = |text: &str| text.chars().take(64).flat_map(char::escape_debug).collect::<String>();
+    format!("the span `{}` has the {what} `{}`: expected up to {digits} hex digits, not all zero", cut(name), cut(got))
+}
+
+/// An error of serde_json, cut: it quotes what it found, however long that is.
+pub(super) fn said(error: &serde_json::Error) -> String {
+    error.to_string().chars().take(200).collect()
+}
+
+/// Without the mark that some editors put before UTF-8.
+pub(super) fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
+}
+
+/// Microseconds in the file, kept as ns: whole numbers, or with a fraction.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Micros(pub(super) i128);
+
+impl Micros {
+    /// The sum; a negative length counts as none.
+    pub(super) fn plus(self, other: Micros) -> Micros {
+        Micros(self.0.saturating_add(other.0.max(0)))
+    }
+
+    /// As nanoseconds since the epoch; what lies outside is clamped.
+    pub(super) fn time(self) -> u64 {
+        self.0.clamp(0, i128::from(u64::MAX)) as u64
+    }
+}
+
+impl<'de> Deserialize<'de> for Micros {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct V;
+        impl Visitor<'_> for V {
+            type Value = Micros;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of microseconds")
+            }
+            fn visit_u64<E: Error>(self, v: u64) -> Result<Micros, E> {
+                Ok(Micros(i128::from(v) * 1000))
+            }
+            fn visit_i64<E: Error>(self, v: i64) -> Result<Micros, E> {
+                Ok(Micros(i128::from(v) * 1000))
+            }
+            fn visit_f64<E: Error>(self, v: f64) -> Result<Micros, E> {
+                // `as` saturates, far below the end of an i128.
+                Ok(Micros(i128::from((v * 1000.0).round() as i64)))
+            }
+            fn visit_str<E: Error>(self, v: &str) -> Result<Micros, E> {
+                v.parse().map(|v: i64| Micros(i128::from(v) * 1000)).map_err(|_| E::custom("expected microseconds"))
+            }
+        }
+        d.deserialize_any(V)
+    }
+}

@@ -1,0 +1,1 @@
+//! Files made to fill memory or to be read for ever.
