@@ -45,6 +45,11 @@ pub enum HttpError {
     TooLarge { host: String, limit: usize },
     #[error("`{host}` answered {status}{}", said(body))]
     Status { host: String, status: u16, body: String },
+    #[error("`{host}` answered {code}{}", said(message))]
+    Grpc { host: String, code: &'static str, message: String },
+    /// The same as for another trace of the batch.
+    #[error("{0}")]
+    Said(String),
 }
 
 /// The begin of what a server said, in quotes.
@@ -63,7 +68,7 @@ impl Failure for HttpError {
             HttpError::Connect { .. } => "backend_connect",
             HttpError::Timeout { .. } => "backend_timeout",
             HttpError::Broken { .. } | HttpError::TooLarge { .. } => "backend_answer",
-            HttpError::Status { .. } => "backend_status",
+            HttpError::Status { .. } | HttpError::Grpc { .. } | HttpError::Said(_) => "backend_status",
         }
     }
 }
@@ -72,35 +77,55 @@ impl HttpError {
     /// From what `reqwest` says about a request to `url` that had `bound` to complete.
     pub fn of(error: &reqwest::Error, url: &Url, bound: Duration) -> Self {
         let host = host(url);
+        if error.is_connect() && error.is_timeout() {
+            return HttpError::Connect { host, why: format!("no connection within {} s", seconds(bound)) };
+        }
         if error.is_timeout() {
-            return HttpError::Timeout { host, seconds: bound.as_secs_f64() };
+            return HttpError::Timeout { host, seconds: seconds(bound) };
         }
         let why = cause(error);
         if error.is_connect() { HttpError::Connect { host, why } } else { HttpError::Broken { host, why } }
     }
 }
 
-/// The innermost cause that says something, in words.
-fn cause(error: &reqwest::Error) -> String {
-    let mut at: Option<&(dyn std::error::Error + 'static)> = error.source();
-    let mut innermost = None;
+/// What went wrong, by the innermost cause that says something; and whether trying again at once is of no use.
+pub(super) fn words(error: &(dyn std::error::Error + 'static)) -> (String, bool) {
+    let mut at = Some(error);
+    let mut innermost = error.to_string();
     while let Some(e) = at {
-        if let Some(words) = e.downcast_ref::<std::io::Error>().and_then(tls_words) {
-            return words;
+        if let Some(tls) = e.downcast_ref::<rustls::Error>() {
+            return (tls_words(tls), true);
         }
-        innermost = Some(e);
-        at = e.source();
+        if e.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+            return ("what answers there does not speak HTTP/1; for gRPC write `grpc://HOST:PORT`".into(), true);
+        }
+        innermost = e.to_string();
+        // The source of an I/O error is that of what it wraps, which would be left out.
+        at = match e.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => e.source(),
+        };
     }
+    (io_words(&innermost), false)
+}
+
+/// The same for `reqwest`, whose own words hold the URL.
+fn cause(error: &reqwest::Error) -> String {
     if error.is_redirect() {
         return "it redirects elsewhere, which is not followed".into();
     }
-    innermost.map_or_else(|| "the request could not be sent".into(), |e| io_words(&e.to_string()))
+    error.source().map_or_else(|| "the request could not be sent".into(), |e| words(e).0)
+}
+
+/// With as many digits as a person wants.
+pub(super) fn seconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 10.0).round() / 10.0
 }
 
 /// What failed in a handshake.
-pub(super) fn tls_words(error: &std::io::Error) -> Option<String> {
+fn tls_words(error: &rustls::Error) -> String {
     use rustls::{CertificateError as C, Error as E};
-    Some(match error.get_ref()?.downcast_ref::<E>()? {
+    match error {
         E::InvalidCertificate(C::UnknownIssuer) => {
             "its certificate is signed by an authority that this machine does not know".into()
         }
@@ -110,12 +135,13 @@ pub(super) fn tls_words(error: &std::io::Error) -> Option<String> {
         E::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => "its certificate has expired".into(),
         E::InvalidCertificate(other) => format!("its certificate is not accepted ({other})"),
         E::InvalidMessage(_) => "what answers there does not speak TLS".into(),
+        E::AlertReceived(alert) => format!("it ended the TLS handshake ({alert:?})"),
         other => format!("the TLS handshake failed ({other})"),
-    })
+    }
 }
 
 /// Without the number that the standard library adds.
-pub(super) fn io_words(text: &str) -> String {
+fn io_words(text: &str) -> String {
     let text = text.split(" (os error").next().unwrap_or(text);
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
@@ -137,7 +163,7 @@ pub fn address(text: &str) -> Result<(Url, Option<HeaderValue>), HttpError> {
         return Err(fail("expected `http://HOST:PORT` or `https://HOST:PORT`"));
     }
     let secret = (!url.username().is_empty() || url.password().is_some()).then(|| {
-        let decode = |part: &str| percent_encoding_decode(part);
+        let decode = |part: &str| percent_decode(part);
         let pair = [decode(url.username()), decode(url.password().unwrap_or_default())].join(&b':');
         let mut value = HeaderValue::from_str(&format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(pair)))
             .expect("base64 is fit for a header");
@@ -150,7 +176,7 @@ pub fn address(text: &str) -> Result<(Url, Option<HeaderValue>), HttpError> {
 }
 
 /// `%41` is `A`; anything that is no such sequence stays as it is.
-pub(super) fn percent_encoding_decode(text: &str) -> Vec<u8> {
+pub(super) fn percent_decode(text: &str) -> Vec<u8> {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut i = 0;
@@ -182,6 +208,8 @@ pub fn client(url: &Url, tls: &Tls, headers: HeaderMap, bound: Duration) -> Resu
         .user_agent(concat!("trace/", env!("CARGO_PKG_VERSION")))
         .default_headers(headers)
         .timeout(bound)
+        // A little earlier, so that it is known which of both it was: what never connected was not delivered.
+        .connect_timeout(bound.mul_f64(0.95))
         .redirect(redirect::Policy::custom(move |attempt| {
             if attempt.previous().len() < 5 && attempt.url().origin() == origin {
                 attempt.follow()
@@ -323,7 +351,12 @@ mod tests {
     #[test]
     fn what_takes_too_long_is_left_behind() {
         let begun = std::time::Instant::now();
-        let work = tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_secs(30)));
-        let _ = work;
+        let hangs = async {
+            let sleeper = tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_secs(20)));
+            let _ = sleeper.await;
+        };
+        assert!(within(Duration::from_millis(50), hangs).unwrap().is_none());
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        assert_eq!(within(Duration::from_secs(5), async { 7 }).unwrap(), Some(7));
     }
 }

@@ -101,6 +101,10 @@ pub struct Run {
     /// Write the trace (one line of OTLP JSON) to FILE too
     #[arg(long, value_name = "FILE")]
     pub trace_out: Option<std::path::PathBuf>,
+    /// Send the trace to an OpenTelemetry receiver after the container has gone; port 4317 or grpc:// is gRPC, else
+    /// HTTP; in place of $OTEL_EXPORTER_OTLP_ENDPOINT
+    #[arg(long, value_name = "URL")]
+    pub otlp: Option<String>,
     /// Record the command line in the trace
     #[arg(long)]
     pub record_args: bool,
@@ -162,7 +166,10 @@ pub struct Run {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: trace export last --format otlp -o run.otlp.jsonl")]
+#[command(after_help = "Example: trace export last --format otlp -o run.otlp.jsonl\n         \
+    trace export --all --otlp http://localhost:4318\n         trace export --pending\n\n\
+    --otlp URL: port 4317 or grpc:// (grpcs:// with TLS) is gRPC, else HTTP, unless $OTEL_EXPORTER_OTLP_PROTOCOL says\n\
+    otherwise; headers, certificates, compression and timeout come from the $OTEL_EXPORTER_OTLP_* variables.")]
 pub struct Export {
     /// Recorded runs: ids, files, last, last~N, cold, warm [default: last]
     #[arg(value_name = "TRACE")]
@@ -171,8 +178,20 @@ pub struct Export {
     #[arg(long, value_name = "FORMAT", default_value = "otlp", value_parser = crate::formats::Format::NAMES)]
     pub format: String,
     /// Write to FILE in place of standard output
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["otlp", "pending"])]
     pub output: Option<std::path::PathBuf>,
+    /// Send to an OpenTelemetry receiver in place of writing
+    #[arg(long, value_name = "URL")]
+    pub otlp: Option<String>,
+    /// All recorded runs that URL has not had yet
+    #[arg(long, requires = "otlp", conflicts_with = "traces")]
+    pub all: bool,
+    /// With --all: also those that URL has had
+    #[arg(long, requires = "all")]
+    pub again: bool,
+    /// Send the runs that could not be sent, to where they should have gone or to the URL of --otlp
+    #[arg(long, conflicts_with_all = ["traces", "all"])]
+    pub pending: bool,
 }
 
 #[derive(Debug, Args)]
@@ -294,6 +313,9 @@ pub struct Bench {
     /// Registry for names without a host: auto, docker.io, builtin or HOST
     #[arg(long, env = "TRACE_HUB", default_value = "auto", value_name = "HUB")]
     pub hub: String,
+    /// Send the recorded runs to an OpenTelemetry receiver when all are done
+    #[arg(long, value_name = "URL")]
+    pub otlp: Option<String>,
     /// Go on with the newest unfinished bench of the same command
     #[arg(long)]
     pub resume: bool,
@@ -328,6 +350,10 @@ pub struct Pull {
     /// Write the trace (one line of OTLP JSON) to FILE too
     #[arg(long, value_name = "FILE")]
     pub trace_out: Option<std::path::PathBuf>,
+    /// Send the trace to an OpenTelemetry receiver; port 4317 or grpc:// is gRPC, else
+    /// HTTP; in place of $OTEL_EXPORTER_OTLP_ENDPOINT
+    #[arg(long, value_name = "URL")]
+    pub otlp: Option<String>,
     /// Remove recorded runs beyond LIMITS (a number, a size, an age, or several by comma; all keeps all) now; by
     /// itself that happens now and then, by $TRACE_KEEP_TRACES, else 10000,1GiB
     #[arg(long, value_name = "LIMITS", value_parser = crate::store::retention::Keep::parse)]
@@ -448,7 +474,6 @@ const NOT_YET: &[&str] = &[
     "--link",
     "--runtime",
     "--engine",
-    "--otlp",
     "--propagate",
     "--fault",
 ];

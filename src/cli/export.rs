@@ -1,17 +1,34 @@
-//! `trace export`: recorded runs for other tools.
+//! `trace export`: recorded runs for other tools, as files or to a receiver.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
+use std::path::Path;
 
-use super::output::print;
-use super::{CliError, Done, args, show};
+use super::deliver::{self, Item, Order, Tally};
+use super::output::{clean, print, say};
+use super::{CliError, Done, args, select, show};
+use crate::backend::settings::{self, Signal, Target};
 use crate::formats::Format;
+use crate::record::file;
+use crate::record::model::{Trace, TraceId};
+use crate::store::Store;
 
 /// `trace export`.
 pub fn export(args: &args::Export) -> Done {
-    let words: Vec<&str> =
-        if args.traces.is_empty() { vec!["last"] } else { args.traces.iter().map(String::as_str).collect() };
+    match &args.otlp {
+        _ if args.pending => pending(args.otlp.as_deref()),
+        Some(url) => send(args, url),
+        None => write(args),
+    }
+}
+
+fn words(args: &args::Export) -> Vec<&str> {
+    if args.traces.is_empty() { vec!["last"] } else { args.traces.iter().map(String::as_str).collect() }
+}
+
+fn write(args: &args::Export) -> Done {
     let mut traces = Vec::new();
-    for word in words {
+    for word in words(args) {
         traces.push(show::find(word)?);
     }
     let format = Format::named(&args.format).unwrap_or(Format::Otlp);
@@ -32,4 +49,103 @@ pub fn export(args: &args::Export) -> Done {
         None => print(bytes),
     }
     Ok(0)
+}
+
+/// `--otlp URL`.
+fn send(args: &args::Export, url: &str) -> Done {
+    super::sending::check(Some(url))?;
+    let target = settings::target(Signal::Traces, Some(url), &settings::environment)?;
+    let store = Store::open(&Store::default_root()?)?;
+    let items = if args.all { all(&store)? } else { named(&words(args))? };
+    let once = args.all && !args.again;
+    let tally = deliver::deliver(Some(&store), order(target, once, false), items)?;
+    tally.tell("");
+    if tally.is_complete() && tally.traces + tally.had + tally.busy == 0 {
+        say("no recorded runs");
+    }
+    Ok(code(&tally))
+}
+
+fn order(target: Target, once: bool, only_marked: bool) -> Order {
+    Order { target, bound: None, keep_marks: false, only_marked, once }
+}
+
+fn code(tally: &Tally) -> u8 {
+    if tally.is_complete() { 0 } else { 125 }
+}
+
+/// All recorded runs, the oldest first.
+fn all(store: &Store) -> Result<Vec<Item>, Box<dyn crate::error::Failure>> {
+    let mut items: Vec<Item> =
+        store.traces()?.iter().filter_map(|path| crate::store::traces::id_of(path)).map(Item::Stored).collect();
+    items.reverse();
+    Ok(items)
+}
+
+/// What the words mean; of a file all its traces.
+fn named(words: &[&str]) -> Result<Vec<Item>, Box<dyn crate::error::Failure>> {
+    let mut items = Vec::new();
+    for word in words {
+        if select::looks_like_a_file(word) {
+            let traces: Vec<Trace> = file::read(Path::new(word))?;
+            items.extend(traces.into_iter().map(|t| Item::Given(Box::new(t))));
+            continue;
+        }
+        let trace = show::find(word)?;
+        items.push(Item::Stored(trace.id));
+    }
+    Ok(items)
+}
+
+/// `--pending`: each run to where it should have gone, or all to `url`.
+fn pending(url: Option<&str>) -> Done {
+    super::sending::check(url)?;
+    let env = &settings::environment;
+    let store = Store::open(&Store::default_root()?)?;
+    let mut ids = store.pending()?;
+    ids.sort();
+    if ids.is_empty() {
+        say("nothing is pending");
+        return Ok(0);
+    }
+    let mut by_address: BTreeMap<String, Vec<TraceId>> = BTreeMap::new();
+    for id in ids {
+        let address = url.map_or_else(|| store.peek_pending(id).url, str::to_owned);
+        by_address.entry(address).or_default().push(id);
+    }
+    let mut worst = 0;
+    for (address, ids) in by_address {
+        let target = match url {
+            Some(url) => settings::target(Signal::Traces, Some(url), env),
+            // Its settings could not be used then.
+            None if address.is_empty() => match settings::from_environment(Signal::Traces, env) {
+                Ok(Some(target)) => Ok(target),
+                Ok(None) => {
+                    let count = crate::report::units::count(ids.len() as u64, "trace");
+                    say(&format!("trace: {count} not exported: it is not known where to; expected `--otlp URL`"));
+                    worst = 125;
+                    continue;
+                }
+                Err(e) => Err(e),
+            },
+            None => settings::later(Signal::Traces, &address, env),
+        };
+        let items = ids.into_iter().map(Item::Stored).collect();
+        let result = match target {
+            Ok(target) => deliver::deliver(Some(&store), order(target, false, true), items),
+            Err(e) => Err(e.into()),
+        };
+        match result {
+            Ok(tally) => {
+                tally.tell("; still pending");
+                worst = worst.max(code(&tally));
+            }
+            // One address must not keep the runs of the others.
+            Err(e) => {
+                say(&clean(&format!("trace: {e}")));
+                worst = 125;
+            }
+        }
+    }
+    Ok(worst)
 }

@@ -6,6 +6,7 @@ mod bench;
 
 mod compare;
 mod containers;
+mod deliver;
 mod export;
 mod hub;
 mod images;
@@ -17,6 +18,7 @@ mod progress;
 mod recording;
 mod run;
 mod select;
+mod sending;
 mod show;
 
 use self::args::{Cli, Command, Hub, Image};

@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use super::CliError;
-use super::output::{To, say, say_text, style};
+use super::output::{To, clean, say, say_text, style};
+use super::sending::Plan;
 use crate::analyze::{self, Analysis};
+use crate::backend::settings::{self, Target};
 use crate::names::attr;
 use crate::record::file;
 use crate::record::model::{Attributes, Trace};
@@ -35,14 +37,12 @@ fn resource() -> Attributes {
         .with(attr::OS_TYPE, "linux")
         .with(attr::OS_VERSION, text(uname.release()))
         .with(attr::PROCESS_PID, std::process::id());
-    // OpenTelemetry specification, "General SDK Configuration": percent-encoded pairs; the name has its own variable.
-    for pair in std::env::var("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default().split(',') {
-        if let Some((key, value)) = pair.split_once('=') {
-            resource.set(key.trim().to_owned(), percent_decode(value.trim()));
-        }
+    let (own, wrong) = settings::resource_attributes(&settings::environment);
+    if let Some(wrong) = wrong {
+        say(&clean(&format!("Note: {wrong}")));
     }
-    if let Some(name) = std::env::var("OTEL_SERVICE_NAME").ok().filter(|n| !n.is_empty()) {
-        resource.set(attr::SERVICE_NAME, name);
+    for (key, value) in own {
+        resource.set(key, value);
     }
     resource
 }
@@ -54,26 +54,6 @@ pub fn host_arch() -> &'static str {
         "aarch64" => "arm64",
         other => other,
     }
-}
-
-fn percent_decode(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let bytes = text.as_bytes();
-    let mut i = 0;
-    while i < bytes.len() {
-        let hex = bytes.get(i + 1..i + 3).and_then(|h| std::str::from_utf8(h).ok());
-        match (bytes[i], hex.and_then(|h| u8::from_str_radix(h, 16).ok())) {
-            (b'%', Some(byte)) => {
-                out.push(byte);
-                i += 3;
-            }
-            (byte, _) => {
-                out.push(byte);
-                i += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// How much to print at the end.
@@ -117,20 +97,26 @@ pub struct Files<'a> {
     pub report: Option<&'a Path>,
 }
 
-/// Writes the trace, then prints the report.
+/// Writes the trace, then prints the report, then sends the trace if that is asked for. Gives where it was sent.
 pub fn end(
     recorder: &Recorder,
     store: Option<&Store>,
     files: Files<'_>,
     report: Report,
     compared: Option<&Compared<'_>>,
-) {
+    otlp: Option<&str>,
+) -> Option<Target> {
     let trace = recorder.finish(resource());
+    let plan = Plan::of(otlp);
+    let mut mark = plan.mark(store, trace.id);
     let mut kept = false;
     if let Some(store) = store {
         match store.keep_trace(trace.id, &(file::to_line(&trace) + "\n")) {
             Ok(_) => kept = true,
-            Err(e) => say(&format!("trace: the run is not recorded: {e}")),
+            Err(e) => {
+                say(&format!("trace: the run is not recorded: {e}"));
+                mark = mark.and_then(|m| m.take_away().err().and(None));
+            }
         }
     }
     if let Some(path) = files.trace
@@ -144,9 +130,15 @@ pub fn end(
         say(&format!("trace: {e}"));
     }
     print(&trace, report, kept);
-    let (Some(store), true, Some(compared)) = (store, kept, compared) else { return };
+    if let (Some(store), true, Some(compared)) = (store, kept, compared) {
+        hold_against_others(&trace, store, report, compared);
+    }
+    plan.carry_out(&trace, store, mark, report == Report::None)
+}
+
+fn hold_against_others(trace: &Trace, store: &Store, report: Report, compared: &Compared<'_>) {
     if report != Report::None {
-        print_comparison(&trace, store, compared);
+        print_comparison(trace, store, compared);
     }
     if compared.succeeded && !compared.kind.is_empty() {
         let _ = store.set_latest(compared.image, compared.kind, trace.id);
@@ -209,6 +201,6 @@ fn print_comparison(trace: &Trace, store: &Store, compared: &Compared<'_>) {
         return;
     }
     if let Some(comparison) = analyze::compare::compare(trace, &other) {
-        say_text(report::compare_line(&comparison, &style(To::Stderr)));
+        say(&report::compare_line(&comparison, &style(To::Stderr)));
     }
 }

@@ -7,6 +7,7 @@ use super::args;
 use super::output::{fail, print};
 use super::progress::PullLines;
 use super::recording::{self, Compared, Report};
+use super::sending;
 use super::{CliError, Done};
 use crate::container::Network;
 use crate::container::cgroup;
@@ -23,6 +24,7 @@ use crate::store::{Maker, Store};
 /// `trace run`.
 pub fn run(args: args::Run, started: Mono, verbose: bool) -> Done {
     let options = options(&args)?;
+    sending::check(args.otlp.as_deref())?;
     let report = Report::named(&args.report);
     let mut signals = block_signals()?;
     let recorder = recording::begin();
@@ -75,7 +77,8 @@ pub fn run(args: args::Run, started: Mono, verbose: bool) -> Done {
         Some(o) if o.known.image.is_some() || report == Report::None => report,
         _ => Report::Pointer,
     };
-    recording::end(&recorder, store.as_ref(), files(&args.trace_out, &args.output), report, compared.as_ref());
+    let files = files(&args.trace_out, &args.output);
+    recording::end(&recorder, store.as_ref(), files, report, compared.as_ref(), args.otlp.as_deref());
     if let Some(store) = &store {
         recording::retain(store, args.keep_traces.as_ref());
     }
@@ -84,6 +87,7 @@ pub fn run(args: args::Run, started: Mono, verbose: bool) -> Done {
 
 /// `trace pull`.
 pub fn pull(args: args::Pull, started: Mono, verbose: bool) -> Done {
+    sending::check(args.otlp.as_deref())?;
     let mut wanted = Wanted::new(&args.image, &HubChoice::parse(&args.hub), platform(args.platform.as_deref())?)?;
     if !args.quiet && !args.image.contains('@') && !args.image.rsplit('/').next().unwrap_or_default().contains(':') {
         print("Using default tag: latest\n");
@@ -111,7 +115,8 @@ pub fn pull(args: args::Pull, started: Mono, verbose: bool) -> Done {
     };
     drop(root);
     let report = if result.is_err() || args.quiet { Report::None } else { Report::named(&args.report) };
-    recording::end(&recorder, Some(&store), files(&args.trace_out, &args.output), report, None);
+    let files = files(&args.trace_out, &args.output);
+    recording::end(&recorder, Some(&store), files, report, None, args.otlp.as_deref());
     recording::retain(&store, args.keep_traces.as_ref());
     Ok(code)
 }

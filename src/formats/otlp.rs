@@ -214,7 +214,6 @@ fn value(wire: Option<AnyValue>) -> Value {
 mod tests {
     use super::*;
     use crate::analyze::samples;
-    use prost::Message as _;
 
     #[test]
     fn what_goes_out_comes_back_the_same() {

@@ -9,6 +9,8 @@
 //!   names/<name>        who has a name
 //!   mount-points/       what every container needs in its root, see [`Store::mount_points`]
 //!   traces/             recorded runs; latest/ points at the newest of each image and kind
+//!   pending/<trace id>  recorded runs that are still to be sent to a tracing back end
+//!   sent/<address>      what a tracing back end has had
 //!   tmp/  locks/
 //! ```
 //! Nothing is reachable before it is verified: it is made in `tmp/` and renamed. Whoever makes something holds a lock
@@ -20,7 +22,9 @@ pub mod gc;
 pub mod images;
 pub mod layers;
 pub mod lock;
+pub mod pending;
 pub mod retention;
+pub mod sent;
 pub mod traces;
 
 use std::fs::{self, File};

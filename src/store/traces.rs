@@ -1,7 +1,7 @@
 //! Recorded runs on disk: `traces/<trace id>.otlp.jsonl`, and for each image and kind the id of the newest.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Store, StoreError};
 use crate::digest::Digest;
@@ -9,6 +9,12 @@ use crate::record::model::TraceId;
 
 /// End of the file names.
 pub const SUFFIX: &str = ".otlp.jsonl";
+
+/// The id that a file of a recorded run has in its name.
+pub fn id_of(path: &Path) -> Option<TraceId> {
+    let digits = path.file_name()?.to_str()?.strip_suffix(SUFFIX)?;
+    Some(digits).filter(|d| d.len() == 32).and_then(|d| u128::from_str_radix(d, 16).ok()).map(TraceId)
+}
 
 impl Store {
     /// Where the trace with this id is, or would be.

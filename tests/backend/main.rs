@@ -1,8 +1,12 @@
-//! Tests of what goes to tracing back ends: a real Jaeger, a second receiver, and servers that misbehave.
+//! What goes to tracing back ends and comes back: a real Jaeger, a second receiver, and servers that misbehave.
 
 #[path = "../common/mod.rs"]
 mod common;
 
+mod faults;
 mod hostile;
+mod jaeger;
 mod reading;
+mod receiver;
+mod second;
 mod tempo;

@@ -4,6 +4,7 @@
 //! Each test binary includes this module and uses a part of it.
 #![allow(dead_code)]
 
+pub mod certificates;
 pub mod docker_registry;
 pub mod image;
 pub mod jaeger;

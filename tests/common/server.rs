@@ -15,8 +15,10 @@ use trace_run::registry::ImageRef;
 /// A request that came.
 #[derive(Clone, Debug)]
 pub struct Seen {
+    pub method: String,
     pub target: String,
     pub headers: HashMap<String, String>,
+    pub body: Vec<u8>,
     /// Which connection, counted from 0.
     pub connection: usize,
     /// How many requests for the same target came before.
@@ -93,11 +95,18 @@ impl Server {
 
     /// Without a runtime of the test's own: served by a thread until the test program ends.
     pub fn in_background(handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Server {
+        Server::in_background_with(None, handler)
+    }
+
+    pub fn in_background_with(
+        tls: Option<TlsAcceptor>,
+        handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static,
+    ) -> Server {
         let (send, receive) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                send.send(Server::start(handler).await).unwrap();
+                send.send(Server::start_with(tls, handler).await).unwrap();
                 std::future::pending::<()>().await;
             });
         });
@@ -128,14 +137,23 @@ where
         let head = String::from_utf8(buffer.drain(..end).collect()).unwrap();
         let mut lines = head.lines();
         let first = lines.next().unwrap();
-        assert!(first.starts_with("GET ") && first.ends_with(" HTTP/1.1"), "{first}");
-        let target = first.split(' ').nth(1).unwrap().to_owned();
-        let headers =
+        let [method, target, "HTTP/1.1"] = first.split(' ').collect::<Vec<_>>()[..] else { panic!("{first}") };
+        let (method, target) = (method.to_owned(), target.to_owned());
+        let headers: HashMap<String, String> =
             lines.filter_map(|l| l.split_once(": ")).map(|(n, v)| (n.to_ascii_lowercase(), v.to_owned())).collect();
+        let length = headers.get("content-length").map_or(0, |l| l.parse::<usize>().unwrap());
+        while buffer.len() < length {
+            let mut chunk = [0; 4096];
+            match stream.read(&mut chunk).await {
+                Ok(n) if n > 0 => buffer.extend_from_slice(&chunk[..n]),
+                _ => return,
+            }
+        }
+        let body = buffer.drain(..length).collect();
         let seen = {
             let mut log = log.lock().unwrap();
             let nth = log.iter().filter(|s| s.target == target).count();
-            log.push(Seen { target, headers, connection, nth });
+            log.push(Seen { method, target, headers, body, connection, nth });
             log.last().unwrap().clone()
         };
         match handler(&seen) {

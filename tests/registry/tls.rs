@@ -2,16 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::ring::default_provider;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use trace_run::error::Failure;
 use trace_run::registry::{Options, Origin};
 
+use super::common::certificates::{self, authority, certificate};
 use super::server::*;
 
 const DIRECTORY: &str = "TRACE_TEST_TLS_DIRECTORY";
@@ -35,60 +31,8 @@ fn in_child() -> bool {
     std::env::var_os(DIRECTORY).is_some()
 }
 
-/// `<name>.pem` and `<name>.key`, signed by `<authority>`.
-fn certificate(dir: &Path, authority: &str, name: &str, subjects: &str, days: &str) {
-    let path = |file: String| dir.join(file).to_str().unwrap().to_owned();
-    let (pem, key, request, extensions) = (
-        path(format!("{name}.pem")),
-        path(format!("{name}.key")),
-        path(format!("{name}.csr")),
-        path(format!("{name}.ext")),
-    );
-    std::fs::write(&extensions, format!("subjectAltName={subjects}\nbasicConstraints=CA:FALSE\n")).unwrap();
-    let new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
-    run("openssl", &[&["req"], &new[..], &["-subj", "/CN=test", "-keyout", &key, "-out", &request]].concat());
-    let (ca, ca_key) = (path(format!("{authority}.pem")), path(format!("{authority}.key")));
-    run(
-        "openssl",
-        &[
-            "x509",
-            "-req",
-            "-in",
-            &request,
-            "-CA",
-            &ca,
-            "-CAkey",
-            &ca_key,
-            "-CAcreateserial",
-            "-days",
-            days,
-            "-extfile",
-            &extensions,
-            "-out",
-            &pem,
-        ],
-    );
-}
-
-fn authority(dir: &Path, name: &str) -> PathBuf {
-    let path = |file: String| dir.join(file).to_str().unwrap().to_owned();
-    let (pem, key) = (path(format!("{name}.pem")), path(format!("{name}.key")));
-    let new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
-    run(
-        "openssl",
-        &[&["req", "-x509"], &new[..], &["-subj", &format!("/CN={name}"), "-days", "2", "-keyout", &key, "-out", &pem]]
-            .concat(),
-    );
-    pem.into()
-}
-
 fn acceptor(name: &str) -> TlsAcceptor {
-    let file = |ending: &str| directory().join(format!("{name}.{ending}"));
-    let chain = vec![CertificateDer::from_pem_file(file("pem")).unwrap()];
-    let key = PrivateKeyDer::from_pem_file(file("key")).unwrap();
-    let config =
-        ServerConfig::builder_with_provider(Arc::new(default_provider())).with_safe_default_protocol_versions();
-    TlsAcceptor::from(Arc::new(config.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap()))
+    certificates::acceptor(&directory(), name)
 }
 
 fn to(host: &str, server: &Server) -> Options {

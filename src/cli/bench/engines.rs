@@ -118,7 +118,12 @@ fn ours(store: &Store, plan: &Plan, bench: &str, image: &str, hub: Option<&Hub>)
             [program.as_str(), "prune", "--force"].map(str::to_owned).to_vec(),
         ],
         has_image: false,
-        env: vec![("OTEL_RESOURCE_ATTRIBUTES", resource), ("TRACE_ROOT", root)],
+        // What the environment asks to be exported is sent by the bench when all is measured.
+        env: vec![
+            ("OTEL_RESOURCE_ATTRIBUTES", resource),
+            ("OTEL_SDK_DISABLED", "true".to_owned()),
+            ("TRACE_ROOT", root),
+        ],
         _bundle: None,
     })
 }

@@ -15,7 +15,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use self::engines::Ready;
 use self::process::{Ended, Watch};
 use super::output::{To, print, say, say_text, style};
-use super::{CliError, Done, args, compare};
+use super::{CliError, Done, args, compare, sending};
 use crate::analyze::bench::{Bench, BenchRun, Engine as Named, OURS, Plan, Skipped, succeeded};
 use crate::container::signals::Signals;
 use crate::record::model::TraceId;
@@ -29,6 +29,7 @@ const GIVE_UP: usize = 3;
 /// `trace bench`.
 pub fn bench(args: &args::Bench) -> Done {
     check(args)?;
+    sending::check(args.otlp.as_deref())?;
     let mut words = args.image_and_command.iter().cloned();
     let plan = Plan {
         image: words.next().unwrap_or_default(),
@@ -57,12 +58,16 @@ pub fn bench(args: &args::Bench) -> Done {
     let own = store.tmp()?;
     let stores = Stores { own: Store::open(own.path())?, kept: &store };
     let mut engines = ready(&stores.own, &plan, &mut bench, &mut watch)?;
+    let before = bench.runs.len();
     let result = measure(&stores, &mut bench, &mut engines, &mut watch);
     engines.finish(&mut watch);
     drop(own);
     bench.finished = result.is_ok() && !watch.asked() && bench.runs.len() >= asked_for(&bench);
     state::save(&store, &bench)?;
     tell(args, &bench)?;
+    let id = |r: &BenchRun| Some(TraceId(u128::from_str_radix(r.trace_id.as_deref()?, 16).ok()?));
+    let ids: Vec<TraceId> = bench.runs[before..].iter().filter_map(id).collect();
+    sending::after_bench(&store, &ids, args.otlp.as_deref());
     result?;
     Ok(if watch.asked() { 130 } else { 0 })
 }

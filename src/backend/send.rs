@@ -1,0 +1,366 @@
+//! Delivers parcels: retries what the protocol says may be retried, within a bound, and knows afterwards what became of it.
+//! Source: "OTLP/gRPC" and "OTLP/HTTP" of the OpenTelemetry protocol specification, 1.x.
+
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
+use prost::Message as _;
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tonic::transport::Channel;
+
+use super::batch::{Body, Parcel};
+use super::grpc::{self, RpcStatus};
+use super::http::{self, HttpError};
+use super::settings::{Protocol, Target};
+use crate::error::Failure;
+use crate::record::Mono;
+
+/// How long a run waits for all of its export, unless `OTEL_EXPORTER_OTLP_TIMEOUT` says otherwise.
+pub const RUN_BOUND: Duration = Duration::from_secs(2);
+
+/// How long a request of `trace export` may take with all its retries: the specification's default.
+pub const EXPORT_BOUND: Duration = Duration::from_secs(10);
+
+/// No answer of a receiver is larger, bytes.
+const ANSWER: usize = 1 << 20;
+
+/// The first pause before another try; each one is twice as long, plus up to half of it by chance.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// A try that has less time than this is not begun.
+const LEAST: Duration = Duration::from_millis(100);
+
+/// Who refuses connections rarely takes one a second later: a run should not wait for that as long as for an answer.
+const REFUSED_TRIES: u32 = 3;
+
+/// What became of a parcel that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Surely not stored; may be taken later.
+    Later,
+    /// Surely not stored: the receiver does not want it as it is.
+    Refused,
+    /// It may have been stored: the request went out and no answer came.
+    Unknown,
+}
+
+/// Why a parcel was not delivered.
+#[derive(Debug)]
+pub struct SendError {
+    /// What went wrong.
+    pub why: HttpError,
+    /// What became of it.
+    pub fate: Fate,
+    /// How long the receiver asks to wait.
+    pub wait: Option<Duration>,
+    /// Whether another try can help.
+    again: bool,
+}
+
+impl SendError {
+    pub(super) fn new(why: HttpError, fate: Fate) -> Self {
+        SendError { why, fate, wait: None, again: fate != Fate::Refused }
+    }
+
+    /// For the other traces of a batch that failed.
+    pub fn same(why: HttpError, fate: Fate) -> Self {
+        Self::new(why, fate)
+    }
+
+    /// Another try would fail alike.
+    pub(super) fn for_good(self) -> Self {
+        SendError { again: false, ..self }
+    }
+
+    pub(super) fn after(self, wait: Option<Duration>) -> Self {
+        SendError { wait, ..self }
+    }
+}
+
+impl std::fmt::Display for SendError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.why.fmt(f)
+    }
+}
+
+impl std::error::Error for SendError {}
+
+impl Failure for SendError {
+    fn kind(&self) -> &'static str {
+        self.why.kind()
+    }
+
+    fn hint(&self) -> Option<String> {
+        self.why.hint()
+    }
+}
+
+/// What a receiver says about one request that it took.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Answer {
+    rejected: u64,
+    message: String,
+}
+
+impl Answer {
+    pub(super) fn new(rejected: i64, message: &str) -> Self {
+        let message = message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect();
+        Answer { rejected: u64::try_from(rejected).unwrap_or(0), message }
+    }
+}
+
+/// What was delivered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Spans.
+    pub spans: usize,
+    /// Requests.
+    pub requests: usize,
+    /// Of the items (spans, or points of metrics) so many were rejected by the receiver.
+    pub rejected: u64,
+    /// What the receiver said, if anything.
+    pub message: String,
+}
+
+#[derive(Clone)]
+enum Line {
+    Http(reqwest::Client),
+    Grpc(Channel),
+}
+
+/// Sends to one target; several parcels may be under way at once.
+pub struct Sender {
+    target: Target,
+    line: Mutex<Option<Line>>,
+}
+
+impl Sender {
+    /// Connects only with the first parcel.
+    pub fn new(target: Target) -> Self {
+        Sender { target, line: Mutex::new(None) }
+    }
+
+    /// Delivers all requests of a parcel, one after the other, with all retries until `until`.
+    pub async fn deliver(&self, parcel: &Parcel, until: Instant) -> Result<Sent, SendError> {
+        let mut sent = Sent { spans: parcel.spans, requests: parcel.bodies.len(), ..Sent::default() };
+        for (at, body) in parcel.bodies.iter().enumerate() {
+            let answer = self.one(body, until).await.map_err(|mut error| {
+                // A part of it has been stored already.
+                if at > 0 {
+                    error.fate = Fate::Unknown;
+                }
+                error
+            })?;
+            sent.rejected += answer.rejected;
+            if !answer.message.is_empty() {
+                sent.message = answer.message;
+            }
+        }
+        Ok(sent)
+    }
+
+    async fn one(&self, body: &Body, until: Instant) -> Result<Answer, SendError> {
+        let mut pause = PAUSE;
+        // Once it may have been stored, a later refusal doesn't undo that.
+        let mut perhaps = false;
+        for tries in 1u32.. {
+            let error = match self.attempt(body, until).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            perhaps |= error.fate == Fate::Unknown;
+            let given_up =
+                |error: SendError| SendError { fate: if perhaps { Fate::Unknown } else { error.fate }, ..error };
+            let refused = matches!(error.why, HttpError::Connect { .. }) && tries >= REFUSED_TRIES;
+            let jitter = Duration::from_nanos(Mono::now().0 % (pause.as_nanos() as u64 / 2));
+            let next = Instant::now() + error.wait.unwrap_or(pause + jitter);
+            // What has hardly any time left can only fail in another way.
+            if !error.again || refused || next + LEAST >= until {
+                return Err(given_up(error));
+            }
+            sleep_until(next).await;
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+        unreachable!("the loop ends by returning")
+    }
+
+    async fn attempt(&self, body: &Body, until: Instant) -> Result<Answer, SendError> {
+        let line = self.line(until).await?;
+        let answered = match &line {
+            Line::Http(client) => self.post(client, body, until).await,
+            Line::Grpc(channel) => grpc::call(channel.clone(), &self.target, body, until).await,
+        };
+        // A connection that broke is made anew, so that it is known whether there is one.
+        if matches!(line, Line::Grpc(_)) && matches!(&answered, Err(e) if matches!(e.why, HttpError::Broken { .. })) {
+            *self.line.lock().await = None;
+        }
+        answered
+    }
+
+    async fn line(&self, until: Instant) -> Result<Line, SendError> {
+        let mut slot = self.line.lock().await;
+        if let Some(line) = &*slot {
+            return Ok(line.clone());
+        }
+        let line = match self.target.protocol {
+            Protocol::Grpc => Line::Grpc(grpc::connect(&self.target, until).await?),
+            Protocol::HttpProtobuf | Protocol::HttpJson => Line::Http(self.client(until).await?),
+        };
+        Ok(slot.insert(line).clone())
+    }
+
+    async fn client(&self, until: Instant) -> Result<reqwest::Client, SendError> {
+        let target = self.target.clone();
+        let bound = until - Instant::now();
+        let make = move || http::client(&target.url, &target.tls, target.headers, bound);
+        let never = |error| SendError::new(error, Fate::Later).for_good();
+        if self.target.url.scheme() != "https" {
+            return make().map_err(never);
+        }
+        // On a thread of its own: a file of certificates can be a pipe that nobody writes.
+        timeout_at(until, tokio::task::spawn_blocking(make))
+            .await
+            .map_err(|_| never(HttpError::Tls("the certificate files cannot be read in time".into())))?
+            .map_err(|e| never(HttpError::Tls(e.to_string())))?
+            .map_err(never)
+    }
+
+    async fn post(&self, client: &reqwest::Client, body: &Body, until: Instant) -> Result<Answer, SendError> {
+        let url = &self.target.url;
+        let left = until.saturating_duration_since(Instant::now());
+        let mut request = client.post(url.clone()).timeout(left).header(CONTENT_TYPE, body.media_type());
+        let mut bytes = body.bytes();
+        if self.target.gzip {
+            bytes = gzip(&bytes);
+            request = request.header(CONTENT_ENCODING, "gzip");
+        }
+        let failed = |e: reqwest::Error| {
+            let lasting = e.is_redirect() || std::error::Error::source(&e).is_some_and(|e| http::words(e).1);
+            let fate = if e.is_connect() || e.is_builder() { Fate::Later } else { Fate::Unknown };
+            let error = SendError::new(HttpError::of(&e, url, left), fate);
+            if lasting { error.for_good() } else { error }
+        };
+        let answer = request.body(bytes).send().await.map_err(failed)?;
+        let status = answer.status();
+        let header = |name| answer.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let (media_type, wait) = (header(CONTENT_TYPE), header(RETRY_AFTER));
+        let unknown = |error| SendError::new(error, Fate::Unknown);
+        let content = http::body(answer, ANSWER, left).await;
+        if status.is_success() {
+            let content = content.map_err(|e| match e {
+                HttpError::TooLarge { .. } => unknown(e).for_good(),
+                other => unknown(other),
+            })?;
+            return read_answer(&content, media_type.as_deref())
+                .map_err(|why| unknown(HttpError::Broken { host: self.target.host(), why }).for_good());
+        }
+        let body = said(&content.unwrap_or_default(), media_type.as_deref());
+        let error = HttpError::Status { host: self.target.host(), status: status.as_u16(), body };
+        let fate = match status.as_u16() {
+            429 | 503 => Fate::Later,
+            // A gateway doesn't know what became of it behind it.
+            502 | 504 => Fate::Unknown,
+            _ => Fate::Refused,
+        };
+        Err(SendError::new(error, fate).after(wait.and_then(|w| retry_after(&w))))
+    }
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut out = GzEncoder::new(Vec::new(), Compression::fast());
+    std::io::Write::write_all(&mut out, bytes).and_then(|()| out.finish()).expect("memory takes it")
+}
+
+/// Seconds. A date is not read: receivers of telemetry send seconds, and the usual pause is no worse.
+fn retry_after(value: &str) -> Option<Duration> {
+    value.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// The answer of a receiver that took a request, without the parameters of its media type.
+fn read_answer(content: &[u8], media_type: Option<&str>) -> Result<Answer, String> {
+    let media_type = media_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    match media_type {
+        "application/x-protobuf" => {
+            // Both signals' answers have the same shape.
+            let partial = ExportTraceServiceResponse::decode(content)
+                .map_err(|_| "it took the request and said something that is no OTLP".to_owned())?
+                .partial_success
+                .unwrap_or_default();
+            Ok(Answer::new(partial.rejected_spans, &partial.error_message))
+        }
+        "application/json" if !content.is_empty() => {
+            let json: serde_json::Value = serde_json::from_slice(content)
+                .map_err(|_| "it took the request and said something that is no JSON".to_owned())?;
+            let partial = &json["partialSuccess"];
+            let rejected = ["rejectedSpans", "rejectedDataPoints"].iter().find_map(|k| {
+                // 64-bit numbers are texts in the JSON of Protobuf.
+                partial[k].as_i64().or_else(|| partial[k].as_str()?.parse().ok())
+            });
+            Ok(Answer::new(rejected.unwrap_or(0), partial["errorMessage"].as_str().unwrap_or_default()))
+        }
+        // A web page: any address of a web server answers so.
+        "text/html" => Err("it answered with a web page: expected an OTLP receiver, usually at port 4318".into()),
+        _ => Ok(Answer::default()),
+    }
+}
+
+/// What a receiver said about a request that it did not take.
+fn said(content: &[u8], media_type: Option<&str>) -> String {
+    match media_type {
+        Some(t) if t.starts_with("application/x-protobuf") => {
+            RpcStatus::decode(content).map(|s| s.message).unwrap_or_default()
+        }
+        Some(t) if t.starts_with("application/json") => serde_json::from_slice::<serde_json::Value>(content)
+            .ok()
+            .and_then(|v| v["message"].as_str().map(str::to_owned))
+            .unwrap_or_default(),
+        Some(t) if t.starts_with("text/plain") => String::from_utf8_lossy(content).into_owned(),
+        _ => String::new(),
+    }
+}
+
+/// Delivers one parcel from code that is not asynchronous, with everything that belongs to it within `bound`.
+pub fn deliver(target: &Target, parcel: &Parcel, bound: Duration) -> Result<Sent, SendError> {
+    let late =
+        || SendError::new(HttpError::Timeout { host: target.host(), seconds: http::seconds(bound) }, Fate::Unknown);
+    let work = async {
+        let until = Instant::now() + bound.mul_f64(0.97);
+        Sender::new(target.clone()).deliver(parcel, until).await
+    };
+    match http::within(bound, work) {
+        Ok(done) => done.unwrap_or_else(|| Err(late())),
+        Err(error) => Err(SendError::new(error, Fate::Later)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers() {
+        let partial = |rejected, message: &str| Answer { rejected, message: message.into() };
+        assert_eq!(read_answer(b"", Some("application/x-protobuf")), Ok(Answer::default()));
+        let wire = b"\x0a\x07\x08\x02\x12\x03bad";
+        assert_eq!(read_answer(wire, Some("application/x-protobuf")), Ok(partial(2, "bad")));
+        assert!(read_answer(b"\xff\xff", Some("application/x-protobuf")).is_err());
+        let json = br#"{"partialSuccess":{"rejectedSpans":"3","errorMessage":"x\ny"}}"#;
+        assert_eq!(read_answer(json, Some("application/json; charset=utf-8")), Ok(partial(3, "x y")));
+        assert!(read_answer(b"<html>", Some("text/html")).unwrap_err().contains("web page"));
+        assert!(read_answer(b"no", Some("application/json")).is_err());
+        assert_eq!(read_answer(b"ok", None), Ok(Answer::default()));
+    }
+
+    #[test]
+    fn what_is_said_about_a_refusal() {
+        assert_eq!(said(b"\x12\x03why", Some("application/x-protobuf")), "why");
+        assert_eq!(said(br#"{"message":"why"}"#, Some("application/json")), "why");
+        assert_eq!(said(b"<html>", Some("text/html")), "");
+        assert_eq!(retry_after(" 3 "), Some(Duration::from_secs(3)));
+        assert_eq!(retry_after("Wed, 21 Oct 2015 07:28:00 GMT"), None);
+    }
+}

@@ -1,0 +1,162 @@
+//! Handing finished runs to a tracing back end. The container has gone, all is printed and written; nothing here changes the
+//! exit code of a run.
+
+use std::time::Instant;
+
+use super::CliError;
+use super::deliver::{self, Item, Order};
+use super::output::{clean, say};
+use crate::backend::batch;
+use crate::backend::send::{self, Fate, Sent};
+use crate::backend::settings::{self, Signal, Target};
+use crate::record::model::{Trace, TraceId};
+use crate::report::units;
+use crate::store::Store;
+use crate::store::containers::now;
+use crate::store::pending::{Held, Hold, Mark};
+
+/// Refuses a URL that cannot be used, before anything is run.
+pub fn check(url: Option<&str>) -> Result<(), CliError> {
+    let Some(url) = url else { return Ok(()) };
+    settings::target(Signal::Traces, Some(url), &|_| None).map(drop).map_err(|e| CliError::Usage(e.to_string()))
+}
+
+/// Where a run is to be sent, and the mark that it is not yet there.
+pub enum Plan {
+    /// Nobody asks for it.
+    Nowhere,
+    /// Asked for, with settings that cannot be used: the sentence.
+    Wrong(String),
+    /// There.
+    To(Box<Target>),
+}
+
+impl Plan {
+    /// By `--otlp` and the environment. To be asked after the container has gone.
+    pub fn of(url: Option<&str>) -> Plan {
+        let asked = match url {
+            Some(_) if settings::disabled(&settings::environment) => {
+                say("trace: the run is not exported: `OTEL_SDK_DISABLED` is `true`");
+                return Plan::Nowhere;
+            }
+            Some(url) => settings::target(Signal::Traces, Some(url), &settings::environment).map(Some),
+            None => settings::from_environment(Signal::Traces, &settings::environment),
+        };
+        match asked {
+            Ok(None) => Plan::Nowhere,
+            Ok(Some(target)) => Plan::To(Box::new(target)),
+            Err(e) => Plan::Wrong(clean(&e.to_string())),
+        }
+    }
+
+    /// Marks the run as still to be sent, before its file is there: whoever is killed while sending has not lost it, and no other
+    /// process sends it too.
+    pub fn mark(&self, store: Option<&Store>, id: TraceId) -> Option<Held> {
+        let mark = match self {
+            Plan::Nowhere => return None,
+            Plan::Wrong(reason) => Mark { reason: reason.clone(), at: now(), ..Mark::default() },
+            Plan::To(target) => Mark { url: target.shown(), at: now(), ..Mark::default() },
+        };
+        match store?.mark_pending(id, mark) {
+            Ok(Hold::Held(held)) => Some(held),
+            Ok(Hold::Busy | Hold::None) => None,
+            Err(e) => {
+                say(&clean(&format!("trace: should the export fail, it cannot be done later: {e}")));
+                None
+            }
+        }
+    }
+
+    /// Sends the run. `held` is its mark, if the store has the run; `quiet`: nothing is said if it went well. Gives where it
+    /// went.
+    pub fn carry_out(self, trace: &Trace, store: Option<&Store>, held: Option<Held>, quiet: bool) -> Option<Target> {
+        let target = match self {
+            Plan::Nowhere => return None,
+            Plan::Wrong(why) => {
+                say(&format!("trace: the run is not exported: {why}{}", kept(held.is_some())));
+                return None;
+            }
+            Plan::To(target) => *target,
+        };
+        let begun = Instant::now();
+        let parcel = batch::parcel(&[trace], target.protocol);
+        match send::deliver(&target, &parcel, target.timeout.unwrap_or(send::RUN_BOUND)) {
+            Ok(sent) => {
+                if let (Some(held), Some(store)) = (held, store) {
+                    let noted = store.note_sent(&target.shown(), &[trace.id]).and_then(|()| held.take_away());
+                    noted.unwrap_or_else(|e| say(&clean(&format!("trace: {e}"))));
+                }
+                if !quiet || sent.rejected > 0 {
+                    say(&clean(&delivered(&sent, &target, begun)));
+                }
+                Some(target)
+            }
+            Err(e) => {
+                let is_kept = held.map(|mut held| {
+                    let mark = deliver::after_failure(&held, &target, &e.to_string(), e.fate == Fate::Unknown);
+                    held.keep(mark)
+                });
+                let tail = match is_kept {
+                    Some(Err(e)) => format!("; {e}"),
+                    other => kept(other.is_some()).to_owned(),
+                };
+                say(&clean(&format!("trace: the run is not exported: {e}{tail}")));
+                None
+            }
+        }
+    }
+}
+
+fn kept(is_kept: bool) -> &'static str {
+    if is_kept { "; it is kept, `trace export --pending` sends it" } else { "; it is not recorded either" }
+}
+
+/// Sends the runs of a `trace bench`, all at once and after the last one: a bench measures nothing of it.
+pub fn after_bench(store: &Store, ids: &[TraceId], url: Option<&str>) {
+    let target = match Plan::of(url) {
+        Plan::Nowhere => return,
+        Plan::Wrong(why) => {
+            for id in ids {
+                let mark = Mark { reason: why.clone(), at: now(), ..Mark::default() };
+                let _ = store.mark_pending(*id, mark);
+            }
+            say(&format!(
+                "trace: the runs are not exported: {why}; they are kept, `trace export --pending` sends them"
+            ));
+            return;
+        }
+        Plan::To(target) => *target,
+    };
+    let order = Order {
+        bound: Some(target.timeout.unwrap_or(send::RUN_BOUND)),
+        target,
+        keep_marks: true,
+        only_marked: false,
+        once: false,
+    };
+    let items: Vec<Item> = ids.iter().copied().map(Item::Stored).collect();
+    match deliver::deliver(Some(store), order, items) {
+        Ok(tally) => tally.tell("; they are kept, `trace export --pending` sends them"),
+        Err(e) => say(&clean(&format!("trace: the runs are not exported: {e}"))),
+    }
+}
+
+/// A line about what was delivered.
+fn delivered(sent: &Sent, target: &Target, begun: Instant) -> String {
+    let ms = begun.elapsed().as_secs_f64() * 1e3;
+    let mut line = format!("exported to {} in {ms:.0} ms", target.host());
+    line.push_str(&remarks(sent));
+    line
+}
+
+/// What the receiver said about it, if anything.
+pub fn remarks(sent: &Sent) -> String {
+    let mut line = String::new();
+    if sent.rejected > 0 {
+        line.push_str(&format!("; it rejected {}", units::count(sent.rejected, "span")));
+    }
+    if !sent.message.is_empty() {
+        line.push_str(&format!("; it says `{}`", sent.message));
+    }
+    line
+}

@@ -1,0 +1,148 @@
+//! Which runs an address has had: `sent/<hash of the address>`, so that `trace export --all` goes on where it was interrupted and
+//! sends nothing twice. One id a line after a line with the address; appended by whoever has sent a run.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::PathBuf;
+
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+
+use super::{Store, StoreError};
+use crate::digest::Digest;
+use crate::record::model::TraceId;
+
+/// Over this size, bytes, the ids of runs that are no longer recorded are dropped.
+const LARGE: u64 = 1 << 20;
+
+/// What an address has had.
+#[derive(Debug)]
+pub struct Sent {
+    path: PathBuf,
+    file: File,
+    had: HashSet<TraceId>,
+    /// So much of the file has been read.
+    read: u64,
+}
+
+impl Store {
+    fn sent_path(&self, url: &str) -> PathBuf {
+        self.path("sent").join(Digest::of(url.as_bytes()).short())
+    }
+
+    fn sent_file(&self, url: &str) -> Result<(PathBuf, File), StoreError> {
+        let path = self.sent_path(url);
+        let open = || File::options().read(true).append(true).create(true).mode(0o600).open(&path);
+        let file = match open() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(self.path("sent"));
+                made.and_then(|()| open())
+            }
+            other => other,
+        };
+        let mut file = file.map_err(|e| StoreError::file("open", &path, e))?;
+        // The address for whoever reads the file; two that do this at once do no harm.
+        if file.metadata().is_ok_and(|m| m.len() == 0) {
+            file.write_all(format!("# {url}\n").as_bytes()).map_err(|e| StoreError::file("write", &path, e))?;
+        }
+        Ok((path, file))
+    }
+
+    /// Notes that `url` has had these runs.
+    pub fn note_sent(&self, url: &str, ids: &[TraceId]) -> Result<(), StoreError> {
+        let (path, file) = self.sent_file(url)?;
+        append(&file, ids).map_err(|e| StoreError::file("write", &path, e))
+    }
+
+    /// What `url` has had, for this process alone among those that ask by this. `None` if another one does.
+    pub fn sent(&self, url: &str) -> Result<Option<Sent>, StoreError> {
+        let (path, file) = self.sent_file(url)?;
+        let fail = |e: io::Error| StoreError::file("read", &path, e);
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => return Ok(None),
+            other => other.map_err(|e| fail(e.into()))?,
+        }
+        let mut sent = Sent { path: path.clone(), file, had: HashSet::new(), read: 0 };
+        sent.refresh()?;
+        if sent.read > LARGE {
+            sent.had.retain(|id| self.trace_path(*id).exists());
+            sent.file.set_len(0).map_err(fail)?;
+            let ids: Vec<TraceId> = sent.had.iter().copied().collect();
+            (&sent.file).write_all(format!("# {url}\n").as_bytes()).map_err(fail)?;
+            append(&sent.file, &ids).map_err(fail)?;
+            sent.read = sent.file.metadata().map_err(fail)?.len();
+        }
+        Ok(Some(sent))
+    }
+}
+
+fn append(mut file: &File, ids: &[TraceId]) -> io::Result<()> {
+    // One write: lines of several processes don't mix.
+    let text: String = ids.iter().map(|id| format!("{id}\n")).collect();
+    file.write_all(text.as_bytes())
+}
+
+impl Sent {
+    fn refresh(&mut self) -> Result<(), StoreError> {
+        let fail = |e: io::Error| StoreError::file("read", &self.path, e);
+        if self.file.metadata().map_err(fail)?.len() == self.read {
+            return Ok(());
+        }
+        let mut text = Vec::new();
+        self.file.seek(SeekFrom::Start(self.read)).map_err(fail)?;
+        (&self.file).read_to_end(&mut text).map_err(fail)?;
+        // A line that is being written is read the next time.
+        let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+        for line in String::from_utf8_lossy(&text[..whole]).lines() {
+            self.had.extend(u128::from_str_radix(line, 16).ok().map(TraceId));
+        }
+        self.read += whole as u64;
+        Ok(())
+    }
+
+    /// Whether it has had this run, as far as anybody has noted by now.
+    pub fn has(&mut self, id: TraceId) -> Result<bool, StoreError> {
+        self.refresh()?;
+        Ok(self.had.contains(&id))
+    }
+
+    /// Notes that it has had these.
+    pub fn add(&mut self, ids: &[TraceId]) -> Result<(), StoreError> {
+        append(&self.file, ids).map_err(|e| StoreError::file("write", &self.path, e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_knows_what_it_has_had() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        store.note_sent("http://a", &[TraceId(1)]).unwrap();
+        let mut sent = store.sent("http://a").unwrap().unwrap();
+        assert!(store.sent("http://a").unwrap().is_none(), "one at a time");
+        assert!(sent.has(TraceId(1)).unwrap() && !sent.has(TraceId(2)).unwrap());
+        store.note_sent("http://a", &[TraceId(2)]).unwrap();
+        sent.add(&[TraceId(3)]).unwrap();
+        assert!(sent.has(TraceId(2)).unwrap() && sent.has(TraceId(3)).unwrap(), "what others note meanwhile");
+        drop(sent);
+        assert!(!store.sent("http://b").unwrap().unwrap().has(TraceId(1)).unwrap());
+    }
+
+    #[test]
+    fn a_large_file_loses_what_is_no_longer_recorded() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        store.keep_trace(TraceId(7), "{}").unwrap();
+        store.note_sent("u", &(1..40_000).map(TraceId).collect::<Vec<_>>()).unwrap();
+        let mut sent = store.sent("u").unwrap().unwrap();
+        assert!(sent.has(TraceId(7)).unwrap() && !sent.has(TraceId(8)).unwrap());
+        store.note_sent("u", &[TraceId(8)]).unwrap();
+        assert!(sent.has(TraceId(8)).unwrap());
+        assert!(fs::metadata(store.sent_path("u")).unwrap().len() < 200);
+    }
+}
