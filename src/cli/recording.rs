@@ -7,20 +7,19 @@ use super::output::{To, clean, say, say_text, style};
 use super::sending::Plan;
 use crate::analyze::{self, Analysis};
 use crate::backend::settings::{self, Target};
+use crate::error::Failure;
 use crate::names::attr;
 use crate::record::file;
 use crate::record::model::{Attributes, Trace};
-use crate::record::recorder::Remote;
 use crate::record::{Mono, Recorder};
 use crate::report::{self, Format};
 use crate::store::Store;
+use crate::store::lock::Lock;
 use crate::store::retention::Keep;
 
 /// Starts to record; joins the caller's trace if `TRACEPARENT` says so (W3C trace context by environment).
 pub fn begin() -> Recorder {
-    let env = |name| std::env::var(name).ok();
-    let remote = env("TRACEPARENT").and_then(|p| Remote::parse(&p, env("TRACESTATE").as_deref()));
-    let recorder = Recorder::new(remote);
+    let recorder = super::context::recorder();
     recorder.install();
     recorder
 }
@@ -107,12 +106,13 @@ pub fn end(
     otlp: Option<&str>,
 ) -> Option<Target> {
     let trace = recorder.finish(resource());
-    let plan = Plan::of(otlp);
+    // What the caller does not record is not sent unless the user says so.
+    let plan = if otlp.is_none() && !recorder.sampled() { Plan::Nowhere } else { Plan::of(otlp) };
     let mut mark = plan.mark(store, trace.id);
     let mut kept = false;
     if let Some(store) = store {
-        match store.keep_trace(trace.id, &(file::to_line(&trace) + "\n")) {
-            Ok(_) => kept = true,
+        match keep(store, &trace, recorder.has_caller()) {
+            Ok(()) => kept = true,
             Err(e) => {
                 say(&format!("trace: the run is not recorded: {e}"));
                 mark = mark.and_then(|m| m.take_away().err().and(None));
@@ -134,6 +134,17 @@ pub fn end(
         hold_against_others(&trace, store, report, compared);
     }
     plan.carry_out(&trace, store, mark, report == Report::None)
+}
+
+/// Several runs may belong to one trace of the caller, also at once: a file has them all.
+fn keep(store: &Store, trace: &Trace, has_caller: bool) -> Result<(), Box<dyn Failure>> {
+    if has_caller {
+        let _alone = Lock::exclusive(&store.path("locks/callers-traces"))?;
+        super::import::keep(store, trace.clone())?;
+    } else {
+        store.keep_trace(trace.id, &(file::to_line(trace) + "\n"))?;
+    }
+    Ok(())
 }
 
 fn hold_against_others(trace: &Trace, store: &Store, report: Report, compared: &Compared<'_>) {

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod context;
 mod faults;
 mod hostile;
 mod jaeger;
