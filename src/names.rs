@@ -100,6 +100,8 @@ pub mod span {
 
 /// Attribute keys.
 pub mod attr {
+    /// Begin of the keys under which entries of the caller's baggage are recorded, where the user asks for it.
+    pub const BAGGAGE: &str = "trace.baggage";
     /// Resource: who recorded.
     pub const SERVICE_NAME: &str = "service.name";
     /// Resource: version of the recorder.

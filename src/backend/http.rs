@@ -289,6 +289,14 @@ pub fn within<T>(
     Ok(ended)
 }
 
+/// [`within`] for what nobody stops: `None` if it took too long.
+pub fn in_time<T>(bound: Duration, work: impl Future<Output = T>) -> Result<Option<T>, HttpError> {
+    Ok(match within(bound, &mut || false, work)? {
+        Ended::Done(done) => Some(done),
+        Ended::Late | Ended::Stopped => None,
+    })
+}
+
 /// How often the user is listened to.
 const ASK: Duration = Duration::from_millis(50);
 

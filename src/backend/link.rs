@@ -17,16 +17,23 @@ const BOUND: Duration = Duration::from_millis(300);
 /// The page of a trace, `BASE/trace/<id>`, without credentials. `given` is where the user says that Jaeger is. Without it, it is looked for
 /// on the host that traces are sent to, and `None` if no Jaeger answers there within 0.3 s.
 pub fn of(given: Option<&str>, otlp: Option<&Url>, id: TraceId) -> Result<Option<String>, HttpError> {
-    Ok(base(given, otlp)?.map(|mut url| {
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(["trace", &id.to_string()]);
-        }
-        url.to_string()
-    }))
+    Ok(base(given, otlp)?.map(|url| page(&url, id)))
 }
 
-/// The address of the user's Jaeger, as [`of`] finds it.
+/// The page of a trace below the address of a Jaeger.
+pub fn page(base: &Url, id: TraceId) -> String {
+    let mut url = base.clone();
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop_if_empty().extend(["trace", &id.to_string()]);
+    }
+    url.to_string()
+}
+
+/// The address of the user's Jaeger, as [`of`] finds it; none if the user says `none`.
 pub fn base(given: Option<&str>, otlp: Option<&Url>) -> Result<Option<Url>, HttpError> {
+    if given == Some("none") {
+        return Ok(None);
+    }
     if let Some(given) = given.filter(|g| !g.is_empty()) {
         let (mut url, _) = http::address(given)?;
         url.set_query(None);
@@ -57,7 +64,7 @@ fn is_jaeger(url: &Url) -> Result<bool, HttpError> {
         }
         false
     };
-    Ok(http::within(BOUND, ask)?.unwrap_or(false))
+    Ok(http::in_time(BOUND, ask)?.unwrap_or(false))
 }
 
 #[cfg(test)]

@@ -107,9 +107,23 @@ pub struct Run {
     /// HTTP; in place of $OTEL_EXPORTER_OTLP_ENDPOINT
     #[arg(long, value_name = "URL")]
     pub otlp: Option<String>,
+    /// Where Jaeger's user interface is, for a link to what was sent; none for no link [default: looked for where
+    /// traces are sent to, port 16686]
+    #[arg(long, env = "TRACE_JAEGER_URL", hide_env_values = true, value_name = "URL")]
+    pub jaeger_url: Option<String>,
     /// Record the command line in the trace
     #[arg(long)]
     pub record_args: bool,
+    /// Record these entries of the caller's $BAGGAGE in the trace; `*` for all
+    #[arg(long, value_name = "KEYS", value_delimiter = ',')]
+    pub record_baggage: Vec<String>,
+    /// Hand the trace's context and the OTLP endpoint into the container, so that its program's spans hang under
+    /// `container.run`: TRACEPARENT, TRACESTATE, BAGGAGE, OTEL_EXPORTER_OTLP_ENDPOINT and _PROTOCOL
+    #[arg(long)]
+    pub propagate: bool,
+    /// The same with the headers of the export (OTEL_EXPORTER_OTLP_HEADERS), which may hold secrets
+    #[arg(long)]
+    pub propagate_headers: bool,
     /// Remove recorded runs beyond LIMITS (a number, a size, an age, or several by comma; all keeps all) now; by
     /// itself that happens now and then, by $TRACE_KEEP_TRACES, else 10000,1GiB
     #[arg(long, value_name = "LIMITS", value_parser = crate::store::retention::Keep::parse)]
@@ -188,6 +202,10 @@ pub struct Export {
     /// Send to an OpenTelemetry receiver in place of writing
     #[arg(long, value_name = "URL")]
     pub otlp: Option<String>,
+    /// Where Jaeger's user interface is, for a link to what was sent; none for no link [default: looked for where
+    /// traces are sent to, port 16686]
+    #[arg(long, env = "TRACE_JAEGER_URL", hide_env_values = true, value_name = "URL")]
+    pub jaeger_url: Option<String>,
     /// All recorded runs that URL has not had yet
     #[arg(long, requires = "otlp", conflicts_with = "traces")]
     pub all: bool,
@@ -347,6 +365,10 @@ pub struct Bench {
     /// Send the recorded runs to an OpenTelemetry receiver when all are done
     #[arg(long, value_name = "URL")]
     pub otlp: Option<String>,
+    /// Where Jaeger's user interface is, for a link to what was sent; none for no link [default: looked for where
+    /// traces are sent to, port 16686]
+    #[arg(long, env = "TRACE_JAEGER_URL", hide_env_values = true, value_name = "URL")]
+    pub jaeger_url: Option<String>,
     /// Go on with the newest unfinished bench of the same command
     #[arg(long)]
     pub resume: bool,
@@ -385,6 +407,10 @@ pub struct Pull {
     /// HTTP; in place of $OTEL_EXPORTER_OTLP_ENDPOINT
     #[arg(long, value_name = "URL")]
     pub otlp: Option<String>,
+    /// Where Jaeger's user interface is, for a link to what was sent; none for no link [default: looked for where
+    /// traces are sent to, port 16686]
+    #[arg(long, env = "TRACE_JAEGER_URL", hide_env_values = true, value_name = "URL")]
+    pub jaeger_url: Option<String>,
     /// Remove recorded runs beyond LIMITS (a number, a size, an age, or several by comma; all keeps all) now; by
     /// itself that happens now and then, by $TRACE_KEEP_TRACES, else 10000,1GiB
     #[arg(long, value_name = "LIMITS", value_parser = crate::store::retention::Keep::parse)]
@@ -505,7 +531,6 @@ const NOT_YET: &[&str] = &[
     "--link",
     "--runtime",
     "--engine",
-    "--propagate",
     "--fault",
 ];
 

@@ -39,6 +39,16 @@ pub enum Item {
     Given(Box<Trace>),
 }
 
+impl Item {
+    /// Which trace it is.
+    pub fn id(&self) -> TraceId {
+        match self {
+            Item::Stored(id) => *id,
+            Item::Given(trace) => trace.id,
+        }
+    }
+}
+
 /// How.
 pub struct Order {
     /// Where to.

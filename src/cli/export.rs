@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::deliver::{self, Item, Order, Tally};
 use super::output::{clean, print, say};
-use super::{CliError, Done, args, select, show};
+use super::{CliError, Done, args, link, select, show};
 use crate::backend::settings::{self, Signal, Target};
 use crate::formats::Format;
 use crate::record::file;
@@ -59,8 +59,13 @@ fn send(args: &args::Export, url: &str) -> Done {
     let store = Store::open(&Store::default_root()?)?;
     let items = if args.all { all(&store)? } else { named(&words(args))? };
     let once = args.all && !args.again;
+    let otlp = target.url.clone();
+    let ids: Vec<TraceId> = items.iter().map(Item::id).collect();
     let tally = deliver::deliver(Some(&store), order(target, once, false), items)?;
     tally.tell("");
+    if tally.traces == ids.len() {
+        link::tell(args.jaeger_url.as_deref(), &otlp, &ids);
+    }
     if tally.is_complete() && tally.traces + tally.had + tally.busy == 0 {
         say("no recorded runs");
     }

@@ -6,11 +6,13 @@ mod bench;
 
 mod compare;
 mod containers;
+mod context;
 mod deliver;
 mod export;
 mod hub;
 mod images;
 mod import;
+mod link;
 mod live;
 mod metrics;
 mod open;

@@ -9,7 +9,7 @@ use super::{CliError, Done, args, show};
 use crate::backend::ask::Access;
 use crate::backend::find::Backend;
 use crate::backend::query_error::QueryError;
-use crate::backend::{http, link};
+use crate::backend::{http, link, settings};
 use crate::error::Failure;
 use crate::record::model::{Trace, TraceId};
 use crate::report::{self, Format};
@@ -43,8 +43,8 @@ fn page(args: &args::Open, id: TraceId) -> Result<Option<String>, Box<dyn Failur
     // With the user's credentials, if there are any: the link has none.
     let url = args.jaeger_url.clone().filter(|u| !u.is_empty()).unwrap_or_else(|| base.to_string());
     let mut backend = Backend::jaeger(&Access { url, headers: Vec::new(), bound: BOUND })?;
-    match http::within(BOUND, backend.trace(id))? {
-        Some(Ok(_)) => Ok(link::of(Some(base.as_str()), None, id)?),
+    match http::in_time(BOUND, backend.trace(id))? {
+        Some(Ok(_)) => Ok(Some(link::page(&base, id))),
         Some(Err(e @ QueryError::NotThere { .. })) => {
             say(&clean(&format!("Note: {e}; this is its report")));
             Ok(None)
@@ -121,6 +121,8 @@ fn find(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|dir| dir.join(program)).find(|p| p.is_file())
 }
 
+/// Where the environment says that traces are sent to.
 fn endpoint() -> Option<reqwest::Url> {
-    None
+    let target = settings::from_environment(settings::Signal::Traces, &settings::environment).ok()??;
+    Some(target.url)
 }

@@ -8,20 +8,19 @@ use super::sending::Plan;
 use crate::analyze::{self, Analysis};
 use crate::backend::settings::{self, Target};
 use crate::container::signals::Signals;
+use crate::error::Failure;
 use crate::names::attr;
 use crate::record::file;
 use crate::record::model::{Attributes, Trace};
-use crate::record::recorder::Remote;
 use crate::record::{Mono, Recorder};
 use crate::report::{self, Format};
 use crate::store::Store;
+use crate::store::lock::Lock;
 use crate::store::retention::Keep;
 
 /// Starts to record; joins the caller's trace if `TRACEPARENT` says so (W3C trace context by environment).
 pub fn begin() -> Recorder {
-    let env = |name| std::env::var(name).ok();
-    let remote = env("TRACEPARENT").and_then(|p| Remote::parse(&p, env("TRACESTATE").as_deref()));
-    let recorder = Recorder::new(remote);
+    let recorder = super::context::recorder();
     recorder.install();
     recorder
 }
@@ -120,12 +119,13 @@ pub fn end(
     export: Export<'_>,
 ) -> Option<Target> {
     let trace = recorder.finish(resource());
-    let plan = Plan::of(export.url);
+    // What the caller does not record is not sent unless the user says so.
+    let plan = if export.url.is_none() && !recorder.sampled() { Plan::Nowhere } else { Plan::of(export.url) };
     let mut mark = plan.mark(store, trace.id);
     let mut kept = false;
     if let Some(store) = store {
-        match store.keep_trace(trace.id, &(file::to_line(&trace) + "\n")) {
-            Ok(_) => kept = true,
+        match keep(store, &trace, recorder.has_caller()) {
+            Ok(()) => kept = true,
             Err(e) => {
                 say(&format!("trace: the run is not recorded: {e}"));
                 mark = mark.and_then(|m| m.take_away().err().and(None));
@@ -147,6 +147,17 @@ pub fn end(
         hold_against_others(&trace, store, report, compared);
     }
     plan.carry_out(&trace, store, mark, report == Report::None, &mut || export.signals.interrupted().is_some())
+}
+
+/// Several runs may belong to one trace of the caller, also at once: a file has them all.
+fn keep(store: &Store, trace: &Trace, has_caller: bool) -> Result<(), Box<dyn Failure>> {
+    if has_caller {
+        let _alone = Lock::exclusive(&store.path("locks/callers-traces"))?;
+        super::import::keep(store, trace.clone(), true)?;
+    } else {
+        store.keep_trace(trace.id, &(file::to_line(trace) + "\n"))?;
+    }
+    Ok(())
 }
 
 fn hold_against_others(trace: &Trace, store: &Store, report: Report, compared: &Compared<'_>) {

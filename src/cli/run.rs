@@ -4,11 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::args;
+use super::context;
+use super::link;
 use super::output::{fail, print};
 use super::progress::PullLines;
 use super::recording::{self, Compared, Export, Report};
 use super::sending;
 use super::{CliError, Done};
+use crate::backend::settings::Target;
 use crate::container::Network;
 use crate::container::cgroup;
 use crate::container::privilege::Privilege;
@@ -16,7 +19,7 @@ use crate::container::signals::Signals;
 use crate::engine::{self, Context, HubChoice, RunOptions, Wanted};
 use crate::error::Failure;
 use crate::names::span;
-use crate::record::{Mono, Stage};
+use crate::record::{Mono, Recorder, Stage};
 use crate::registry::{ImageRef, Platform};
 use crate::stage;
 use crate::store::{Maker, Store};
@@ -29,6 +32,7 @@ pub fn run(args: args::Run, started: Mono, verbose: bool) -> Done {
     let mut signals = block_signals()?;
     let recorder = recording::begin();
     let root = engine::root_stage(span::RUN, started);
+    context::record_baggage(&root, &args.record_baggage);
     let lines = Arc::new(PullLines::for_run(args.quiet));
 
     let begun = prepare(&root, started, options.plain);
@@ -79,7 +83,8 @@ pub fn run(args: args::Run, started: Mono, verbose: bool) -> Done {
     };
     let files = files(&args.trace_out, &args.output);
     let export = Export { url: args.otlp.as_deref(), signals: &mut signals };
-    recording::end(&recorder, store.as_ref(), files, report, compared.as_ref(), export);
+    let sent = recording::end(&recorder, store.as_ref(), files, report, compared.as_ref(), export);
+    tell(sent, args.jaeger_url.as_deref(), &recorder, report);
     if let Some(store) = &store {
         recording::retain(store, args.keep_traces.as_ref());
     }
@@ -118,9 +123,17 @@ pub fn pull(args: args::Pull, started: Mono, verbose: bool) -> Done {
     let report = if result.is_err() || args.quiet { Report::None } else { Report::named(&args.report) };
     let files = files(&args.trace_out, &args.output);
     let export = Export { url: args.otlp.as_deref(), signals: &mut signals };
-    recording::end(&recorder, Some(&store), files, report, None, export);
+    let sent = recording::end(&recorder, Some(&store), files, report, None, export);
+    tell(sent, args.jaeger_url.as_deref(), &recorder, report);
     recording::retain(&store, args.keep_traces.as_ref());
     Ok(code)
+}
+
+/// Where the run that was sent can be looked at.
+fn tell(sent: Option<Target>, jaeger: Option<&str>, recorder: &Recorder, report: Report) {
+    if let Some(target) = sent.filter(|_| report != Report::None) {
+        link::tell(jaeger, &target.url, &[recorder.trace_id()]);
+    }
 }
 
 fn files<'a>(trace: &'a Option<PathBuf>, report: &'a Option<PathBuf>) -> recording::Files<'a> {
@@ -193,6 +206,7 @@ fn options(args: &args::Run) -> Result<RunOptions, Box<dyn Failure>> {
     for entry in &args.env {
         env.extend(env_entry(entry)?);
     }
+    let network = if args.network == "host" { Network::Host } else { Network::None };
     let hostname = args.hostname.clone();
     if let Some(name) = &hostname
         && (name.is_empty() || name.len() > 64 || name.contains(|c: char| c.is_control() || c.is_whitespace()))
@@ -209,12 +223,12 @@ fn options(args: &args::Run) -> Result<RunOptions, Box<dyn Failure>> {
         keep: args.keep || (args.name.is_some() && !args.rm),
         name: args.name.clone(),
         env,
-        propagate: None,
+        propagated: context::propagated(args, network)?,
         workdir: args.workdir.clone().map(absolute).transpose()?,
         user: args.user.clone(),
         entrypoint: args.entrypoint.clone(),
         hostname,
-        network: if args.network == "host" { Network::Host } else { Network::None },
+        network,
         read_only: args.read_only,
         record_args: args.record_args,
         plain: args.isolation == "none",

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::CliError;
 use super::deliver::{self, Item, Order};
+use super::link;
 use super::output::{clean, say};
 use crate::backend::batch;
 use crate::backend::send::{self, Fate, Sent};
@@ -119,7 +120,7 @@ fn kept(is_kept: bool) -> &'static str {
 }
 
 /// Sends the runs of a `trace bench`, all at once and after the last one: a bench measures nothing of it.
-pub fn after_bench(store: &Store, ids: &[TraceId], url: Option<&str>) {
+pub fn after_bench(store: &Store, ids: &[TraceId], url: Option<&str>, jaeger: Option<&str>) {
     let target = match Plan::of(url) {
         Plan::Nowhere => return,
         Plan::Wrong(why) => {
@@ -142,8 +143,14 @@ pub fn after_bench(store: &Store, ids: &[TraceId], url: Option<&str>) {
         once: false,
     };
     let items: Vec<Item> = ids.iter().copied().map(Item::Stored).collect();
+    let otlp = order.target.url.clone();
     match deliver::deliver(Some(store), order, items) {
-        Ok(tally) => tally.tell("; they are kept, `trace export --pending` sends them"),
+        Ok(tally) => {
+            tally.tell("; they are kept, `trace export --pending` sends them");
+            if tally.traces == ids.len() {
+                link::tell(jaeger, &otlp, ids);
+            }
+        }
         Err(e) => say(&clean(&format!("trace: the runs are not exported: {e}"))),
     }
 }

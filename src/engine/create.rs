@@ -1,6 +1,6 @@
 //! Everything prepared before there is a process (`container.create`).
 
-use super::{Context, EngineError, RunOptions, parse_config};
+use super::{Context, EngineError, Propagated, RunOptions, parse_config};
 use crate::container::cgroup::Cgroup;
 use crate::container::rootfs::{Overlay, RootLooks, open_lowers};
 use crate::container::{self, ContainerError, Prepared, Spec};
@@ -170,11 +170,11 @@ fn spec(options: &RunOptions, config: &RunConfig, argv: Vec<String>, container: 
 /// The image's variables, then those that hand the context on, then the user's; of two with one name the later holds. Also the id that the
 /// program's own spans will name as their parent.
 pub(super) fn environment(options: &RunOptions, config: &RunConfig, run: &Stage) -> (Option<SpanId>, Vec<String>) {
-    let (run_id, context) = match &options.propagate {
+    let (run_id, context) = match &options.propagated {
         None => (None, Vec::new()),
-        Some(more) => {
-            let (id, parent) = run.reserve().unzip();
-            (id, parent.map(|p| format!("TRACEPARENT={p}")).into_iter().chain(more.iter().cloned()).collect())
+        Some(Propagated { trace_context, env }) => {
+            let (id, parent) = run.reserve().filter(|_| *trace_context).unzip();
+            (id, parent.map(|p| format!("TRACEPARENT={p}")).into_iter().chain(env.iter().cloned()).collect())
         }
     };
     (run_id, config.env.iter().chain(&context).chain(&options.env).cloned().collect())

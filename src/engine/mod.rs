@@ -62,8 +62,8 @@ pub struct RunOptions {
     pub name: Option<String>,
     /// `KEY=value`, over the image's.
     pub env: Vec<String>,
-    /// Variables that hand the trace's context on into the container, besides `TRACEPARENT`; `None` hands on nothing. Those in `env` win.
-    pub propagate: Option<Vec<String>>,
+    /// What the container is told about the trace; `env` wins.
+    pub propagated: Option<Propagated>,
     /// Working directory, over the image's.
     pub workdir: Option<String>,
     /// User, over the image's.
@@ -80,6 +80,15 @@ pub struct RunOptions {
     pub record_args: bool,
     /// Run without a container even an image that is not from the built-in hub.
     pub plain: bool,
+}
+
+/// What a container is told about the trace that it is part of.
+#[derive(Clone, Debug)]
+pub struct Propagated {
+    /// Its span: `TRACEPARENT`.
+    pub trace_context: bool,
+    /// `KEY=value`: what else belongs to the context, and where to send spans.
+    pub env: Vec<String>,
 }
 
 /// How a run ended.

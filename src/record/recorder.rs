@@ -73,6 +73,11 @@ impl Recorder {
         self.0.remote.as_ref().map_or(SAMPLED, |r| r.flags)
     }
 
+    /// Whether this trace is one that a caller began.
+    pub fn has_caller(&self) -> bool {
+        self.0.remote.is_some()
+    }
+
     /// Whether the caller, if there is one, records this trace, too.
     pub fn sampled(&self) -> bool {
         self.0.remote.as_ref().is_none_or(Remote::sampled)

@@ -1,8 +1,9 @@
-//! What goes to tracing back ends: a real Jaeger, a second receiver, and servers that misbehave.
+//! What goes to tracing back ends and comes back: a real Jaeger, a second receiver, and servers that misbehave.
 
 #[path = "../common/mod.rs"]
 mod common;
 
+mod context;
 mod faults;
 mod hostile;
 mod jaeger;

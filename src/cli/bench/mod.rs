@@ -69,7 +69,7 @@ pub fn bench(args: &args::Bench) -> Done {
     tell(args, &bench)?;
     let id = |r: &BenchRun| Some(TraceId(u128::from_str_radix(r.trace_id.as_deref()?, 16).ok()?));
     let ids: Vec<TraceId> = bench.runs[before..].iter().filter_map(id).collect();
-    sending::after_bench(&store, &ids, args.otlp.as_deref());
+    sending::after_bench(&store, &ids, args.otlp.as_deref(), args.jaeger_url.as_deref());
     result?;
     Ok(if bench.finished { 0 } else { 130 })
 }

@@ -91,7 +91,7 @@ impl Groups {
 
     /// A whole trace once more.
     pub fn trace(&mut self, id: TraceId) -> Result<Trace, Box<dyn Failure>> {
-        let asked = http::within(super::FOR_EVER, self.backend.trace(id)).map_err(Box::<dyn Failure>::from)?;
+        let asked = http::in_time(super::FOR_EVER, self.backend.trace(id)).map_err(Box::<dyn Failure>::from)?;
         Ok(asked.ok_or_else(|| CliError::NoTrace(id.to_string()))??)
     }
 }

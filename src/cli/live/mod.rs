@@ -178,7 +178,7 @@ fn read(
             done = take_each() => Ended { interrupted: false, error: done.err() },
         }
     };
-    let ended = http::within(FOR_EVER, work).map_err(Box::<dyn Failure>::from)?;
+    let ended = http::in_time(FOR_EVER, work).map_err(Box::<dyn Failure>::from)?;
     Ok(ended.unwrap_or(Ended { interrupted: false, error: None }))
 }
 
