@@ -144,11 +144,12 @@ impl Sender {
         Sender { target, line: Mutex::new(None) }
     }
 
-    /// Delivers all requests of a parcel, one after the other, with all retries until `until`.
-    pub async fn deliver(&self, parcel: &Parcel, until: Instant) -> Result<Sent, SendError> {
+    /// Delivers all requests of a parcel, one after the other: each with all its retries within `each`, all of them until `until`.
+    pub async fn deliver(&self, parcel: &Parcel, each: Duration, until: Option<Instant>) -> Result<Sent, SendError> {
         let mut sent = Sent { spans: parcel.spans, requests: parcel.bodies.len(), ..Sent::default() };
         for (at, body) in parcel.bodies.iter().enumerate() {
-            let answer = self.one(body, until).await.map_err(|mut error| {
+            let own = Instant::now() + each;
+            let answer = self.one(body, until.map_or(own, |all| all.min(own))).await.map_err(|mut error| {
                 // A part of it has been stored already.
                 if at > 0 {
                     error.fate = Fate::Unknown;
@@ -334,7 +335,7 @@ pub fn deliver(
     let unknown = |error| Err(SendError::new(error, Fate::Unknown));
     let work = async {
         let until = Instant::now() + bound.mul_f64(0.97);
-        Sender::new(target.clone()).deliver(parcel, until).await
+        Sender::new(target.clone()).deliver(parcel, bound, Some(until)).await
     };
     match http::within(bound, stop, work) {
         Ok(Ended::Done(done)) => done,

@@ -5,6 +5,7 @@ mod common;
 
 mod faults;
 mod jaeger;
+mod many;
 mod metrics;
 mod receiver;
 mod second;

@@ -125,7 +125,7 @@ fn statuses_of_grpc() {
     let (said, _, _) = run("PARTIAL 3 too many\n");
     assert!(said.contains("it rejected 3 spans; it says `too many`"), "{said}");
     let (said, _, took) = run("HANG\n");
-    assert!(said.contains("did not answer within") && took < Duration::from_millis(2600), "{said} {took:?}");
+    assert!(said.contains("did not answer within") && took < Duration::from_secs(4), "{said} {took:?}");
     // Those that were not delivered are pending, and go together.
     let said = lab.trace(&["export", "--pending"]).ok().err();
     assert!(said.contains("exported 9 traces"), "{said}");
