@@ -196,8 +196,10 @@ impl Delivery<'_> {
             // Another process has sent it meanwhile.
             Hold::None => return Ok(None),
         };
-        // Whoever sends notes it before the mark goes: with the mark in hand this is the last word.
+        // Whoever sends notes it before the mark goes: with the mark in hand this is the last word. Where there was a mark, a part
+        // of the trace is not there yet.
         if let Some(had) = &mut self.had
+            && held.is_fresh()
             && had.has(id)?
         {
             self.tally.had += 1;

@@ -146,7 +146,9 @@ pub fn end(
     if let (Some(store), true, Some(compared)) = (store, kept, compared) {
         hold_against_others(&trace, store, report, compared);
     }
-    plan.carry_out(&trace, store, mark, report == Report::None, &mut || export.signals.interrupted().is_some())
+    plan.carry_out(&trace, store.filter(|_| kept), mark, report == Report::None, &mut || {
+        export.signals.interrupted().is_some()
+    })
 }
 
 fn hold_against_others(trace: &Trace, store: &Store, report: Report, compared: &Compared<'_>) {

@@ -170,3 +170,20 @@ fn wrong_settings_are_pending_too() {
     run(&["export", "--pending"], &[("OTEL_EXPORTER_OTLP_ENDPOINT", &url)]).ok();
     assert_eq!(counted(&good.seen()).len(), 1);
 }
+
+/// Two runs below one caller are one trace: that one of them arrived says nothing about the other.
+#[test]
+fn a_run_does_not_answer_for_another_of_the_same_trace() {
+    let lab = Lab::new();
+    let good = Server::in_background(|_| good());
+    let url = format!("http://{}", good.address);
+    for to in ["http://127.0.0.1:1", &url] {
+        let mut command = lab.command(&["run", "--hub", "builtin", "--otlp", to, "hello-world"]);
+        command.env("TRACEPARENT", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+        lab::Running::start(command, &[]).wait().ok();
+    }
+    assert_eq!(names_in(&lab.store("pending")), ["0af7651916cd43dd8448eb211c80319c"]);
+    let ran = lab.trace(&["export", "--all", "--otlp", &url]).ok();
+    assert!(ran.err().contains("exported 1 trace ("), "{}", ran.err());
+    assert_eq!(names_in(&lab.store("pending")), [""; 0]);
+}
