@@ -241,7 +241,8 @@ impl Sender {
         }
         let failed = |e: reqwest::Error| {
             let lasting = e.is_redirect() || std::error::Error::source(&e).is_some_and(|e| http::words(e).1);
-            let fate = if e.is_connect() || e.is_builder() { Fate::Later } else { Fate::Unknown };
+            // Who does not speak the protocol has not understood the request either.
+            let fate = if e.is_connect() || e.is_builder() || lasting { Fate::Later } else { Fate::Unknown };
             let error = SendError::new(HttpError::of(&e, url, left), fate);
             if lasting { error.for_good() } else { error }
         };
