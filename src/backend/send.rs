@@ -144,11 +144,12 @@ impl Sender {
         Sender { target, line: Mutex::new(None) }
     }
 
-    /// Delivers all requests of a parcel, one after the other, with all retries until `until`.
-    pub async fn deliver(&self, parcel: &Parcel, until: Instant) -> Result<Sent, SendError> {
+    /// Delivers all requests of a parcel, one after the other: each with all its retries within `each`, all of them until `until`.
+    pub async fn deliver(&self, parcel: &Parcel, each: Duration, until: Option<Instant>) -> Result<Sent, SendError> {
         let mut sent = Sent { spans: parcel.spans, requests: parcel.bodies.len(), ..Sent::default() };
         for (at, body) in parcel.bodies.iter().enumerate() {
-            let answer = self.one(body, until).await.map_err(|mut error| {
+            let own = Instant::now() + each;
+            let answer = self.one(body, until.map_or(own, |all| all.min(own))).await.map_err(|mut error| {
                 // A part of it has been stored already.
                 if at > 0 {
                     error.fate = Fate::Unknown;
@@ -240,7 +241,8 @@ impl Sender {
         }
         let failed = |e: reqwest::Error| {
             let lasting = e.is_redirect() || std::error::Error::source(&e).is_some_and(|e| http::words(e).1);
-            let fate = if e.is_connect() || e.is_builder() { Fate::Later } else { Fate::Unknown };
+            // Who does not speak the protocol has not understood the request either.
+            let fate = if e.is_connect() || e.is_builder() || lasting { Fate::Later } else { Fate::Unknown };
             let error = SendError::new(HttpError::of(&e, url, left), fate);
             if lasting { error.for_good() } else { error }
         };
@@ -334,7 +336,7 @@ pub fn deliver(
     let unknown = |error| Err(SendError::new(error, Fate::Unknown));
     let work = async {
         let until = Instant::now() + bound.mul_f64(0.97);
-        Sender::new(target.clone()).deliver(parcel, until).await
+        Sender::new(target.clone()).deliver(parcel, bound, Some(until)).await
     };
     match http::within(bound, stop, work) {
         Ok(Ended::Done(done)) => done,

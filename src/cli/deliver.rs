@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::task::JoinSet;
 
-use super::output::{clean, say};
-use super::sending::remarks;
+use super::output::clean;
+use super::tally::Tally;
 use crate::backend::batch::{self, Parcel};
 use crate::backend::http::{self, HttpError};
 use crate::backend::send::{self, Fate, SendError, Sender, Sent};
@@ -17,7 +17,6 @@ use crate::backend::settings::Target;
 use crate::error::Failure;
 use crate::record::file;
 use crate::record::model::{Trace, TraceId};
-use crate::report::units;
 use crate::store::containers::now;
 use crate::store::pending::{Held, Hold, Mark};
 use crate::store::sent::Sent as Had;
@@ -61,72 +60,6 @@ pub struct Order {
     pub only_marked: bool,
     /// Whether what this address has had is left out.
     pub once: bool,
-}
-
-/// What became of it.
-#[derive(Debug, Default)]
-pub struct Tally {
-    host: String,
-    took: Duration,
-    /// Traces that were delivered.
-    pub traces: usize,
-    /// What the receiver said about them.
-    pub sent: Sent,
-    /// Traces that the address has had before.
-    pub had: usize,
-    /// Traces that another process is sending now.
-    pub busy: usize,
-    /// Pending traces whose file is no longer there.
-    pub gone: usize,
-    /// Traces that could not be read, and why the first one could not.
-    pub unreadable: (usize, String),
-    /// Traces that were not delivered, and why the first one was not.
-    pub failed: (usize, String),
-    /// Of the delivered ones these may be there twice: an earlier try had no answer.
-    pub again: usize,
-}
-
-impl Tally {
-    /// Says it, with `tail` after what failed.
-    pub fn tell(&self, tail: &str) {
-        let runs = |n: usize| units::count(n as u64, "trace");
-        if self.traces > 0 {
-            say(&clean(&format!(
-                "exported {} ({}) to {} in {:.0} ms{}",
-                runs(self.traces),
-                units::count(self.sent.spans as u64, "span"),
-                self.host,
-                self.took.as_secs_f64() * 1e3,
-                remarks(&self.sent, "span"),
-            )));
-        }
-        if self.again > 0 {
-            say(&format!(
-                "Note: {} had been sent before without an answer; a back end that keeps spans by id has each once",
-                runs(self.again)
-            ));
-        }
-        if self.had > 0 {
-            say(&format!("{} had been sent there before; `--again` sends them anyway", runs(self.had)));
-        }
-        if self.busy > 0 {
-            say(&format!("{} left to another process that is sending now", runs(self.busy)));
-        }
-        if self.gone > 0 {
-            say(&format!("Note: {} still to be sent is no longer recorded: taken off the list", runs(self.gone)));
-        }
-        if self.unreadable.0 > 0 {
-            say(&clean(&format!("trace: {} cannot be read: {}", runs(self.unreadable.0), self.unreadable.1)));
-        }
-        if self.failed.0 > 0 {
-            say(&clean(&format!("trace: {} not exported: {}{tail}", runs(self.failed.0), self.failed.1)));
-        }
-    }
-
-    /// Whether all is there.
-    pub fn is_complete(&self) -> bool {
-        self.failed.0 == 0 && self.unreadable.0 == 0
-    }
 }
 
 /// What a mark says after a failure.
@@ -215,8 +148,7 @@ impl Delivery<'_> {
                 if claims.is_empty() {
                     break;
                 }
-                let own = tokio::time::Instant::now() + self.order.target.timeout.unwrap_or(send::EXPORT_BOUND);
-                let until = self.until.map_or(own, |t| t.min(own));
+                let until = self.until;
                 let (sender, target) = (Arc::clone(&sender), self.order.target.clone());
                 under_way.spawn(async move { batch_to(&sender, &target, claims, until).await });
             }
@@ -274,8 +206,10 @@ impl Delivery<'_> {
             // Another process has sent it meanwhile.
             Hold::None => return Ok(None),
         };
-        // Whoever sends notes it before the mark goes: with the mark in hand this is the last word.
+        // Whoever sends notes it before the mark goes: with the mark in hand this is the last word. Where there was a mark, a part
+        // of the trace is not there yet.
         if let Some(had) = &mut self.had
+            && held.is_fresh()
             && had.has(id)?
         {
             self.tally.had += 1;
@@ -379,18 +313,24 @@ impl Delivery<'_> {
 }
 
 /// Delivers a batch; if the receiver refuses it, trace by trace, so that one bad trace does not keep the others.
-async fn batch_to(sender: &Sender, target: &Target, claims: Vec<Claimed>, until: tokio::time::Instant) -> Delivered {
+async fn batch_to(
+    sender: &Sender,
+    target: &Target,
+    claims: Vec<Claimed>,
+    until: Option<tokio::time::Instant>,
+) -> Delivered {
+    let each = target.timeout.unwrap_or(send::EXPORT_BOUND);
     let parcel = |claims: &[&Claimed]| -> Parcel {
         let traces: Vec<&Trace> = claims.iter().map(|c| &c.trace).collect();
         batch::parcel(&traces, target.protocol)
     };
     let all: Vec<&Claimed> = claims.iter().collect();
-    let result = sender.deliver(&parcel(&all), until).await;
+    let result = sender.deliver(&parcel(&all), each, until).await;
     match result {
         Err(error) if error.fate == Fate::Refused && claims.len() > 1 => {
             let mut done = Vec::new();
             for claim in claims {
-                let result = sender.deliver(&parcel(&[&claim]), until).await;
+                let result = sender.deliver(&parcel(&[&claim]), each, until).await;
                 done.push((claim, result));
             }
             done

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::Path;
 
-use super::deliver::{self, Item, Order, Tally};
+use super::deliver::{self, Item, Order};
 use super::output::{clean, print, say};
+use super::tally::Tally;
 use super::{CliError, Done, args, link, select, show};
 use crate::backend::settings::{self, Signal, Target};
 use crate::formats::Format;

@@ -23,6 +23,7 @@ mod run;
 mod select;
 mod sending;
 mod show;
+mod tally;
 
 use self::args::{Cli, Command, Hub, Image};
 use crate::error::Failure;

@@ -146,7 +146,9 @@ pub fn end(
     if let (Some(store), true, Some(compared)) = (store, kept, compared) {
         hold_against_others(&trace, store, report, compared);
     }
-    plan.carry_out(&trace, store, mark, report == Report::None, &mut || export.signals.interrupted().is_some())
+    plan.carry_out(&trace, store.filter(|_| kept), mark, report == Report::None, &mut || {
+        export.signals.interrupted().is_some()
+    })
 }
 
 /// Several runs may belong to one trace of the caller, also at once: a file has them all.

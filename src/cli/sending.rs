@@ -1,7 +1,7 @@
 //! Handing finished runs to a tracing back end. The container has gone, all is printed and written; nothing here changes the
 //! exit code of a run.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::CliError;
 use super::deliver::{self, Item, Order};
@@ -68,7 +68,7 @@ impl Plan {
         }
     }
 
-    /// Sends the run. `held` is its mark, if the store has the run; `quiet`: nothing is said if it went well; `stop` says that
+    /// Sends the run. `store` is where it is recorded, if it is, and `held` its mark there; `quiet`: nothing is said if it went well; `stop` says that
     /// the user does not want to wait. Gives where it went.
     pub fn carry_out(
         self,
@@ -90,8 +90,11 @@ impl Plan {
         let parcel = batch::parcel(&[trace], target.protocol);
         match send::deliver(&target, &parcel, target.timeout.unwrap_or(send::RUN_BOUND), stop) {
             Ok(sent) => {
-                if let (Some(held), Some(store)) = (held, store) {
-                    let noted = store.note_sent(&target.shown(), &[trace.id]).and_then(|()| held.take_away());
+                if let Some(store) = store {
+                    // An older mark is that of another run below the same caller: that one is not there yet.
+                    let own = held.filter(Held::is_fresh);
+                    let noted = store.note_sent(&target.shown(), &[trace.id]);
+                    let noted = noted.and_then(|()| own.map_or(Ok(()), Held::take_away));
                     noted.unwrap_or_else(|e| say(&clean(&format!("trace: {e}"))));
                 }
                 if !quiet || sent.rejected > 0 {
@@ -100,6 +103,7 @@ impl Plan {
                 Some(target)
             }
             Err(e) => {
+                let held = held.or_else(|| mark_late(store?, trace.id));
                 let is_kept = held.map(|mut held| {
                     let mark = deliver::after_failure(&held, &target, &e.to_string(), e.fate == Fate::Unknown);
                     held.keep(mark)
@@ -115,8 +119,20 @@ impl Plan {
     }
 }
 
+/// The mark of a run that another process was at: one that has the same caller, so that both are one trace. It is done soon.
+fn mark_late(store: &Store, id: TraceId) -> Option<Held> {
+    for _ in 0..20 {
+        match store.mark_pending(id, Mark { at: now(), ..Mark::default() }) {
+            Ok(Hold::Held(held)) => return Some(held),
+            Ok(Hold::Busy) => std::thread::sleep(Duration::from_millis(25)),
+            Ok(Hold::None) | Err(_) => return None,
+        }
+    }
+    None
+}
+
 fn kept(is_kept: bool) -> &'static str {
-    if is_kept { "; it is kept, `trace export --pending` sends it" } else { "; it is not recorded either" }
+    if is_kept { "; it is kept, `trace export --pending` sends it" } else { "; it cannot be sent later" }
 }
 
 /// Sends the runs of a `trace bench`, all at once and after the last one: a bench measures nothing of it.

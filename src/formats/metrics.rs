@@ -1,15 +1,17 @@
 //! Recorded runs as metrics: how many, how long, how long each stage; for dashboards. Cumulative over the runs given. OTLP by
 //! the metrics data model, OpenMetrics text 1.0 for Prometheus; exemplars lead from a bucket to a trace.
 
+mod json;
+mod text;
+
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+
+pub use json::to_json;
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
-use opentelemetry_proto::tonic::common::v1::any_value::Value as WireValue;
 use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::metrics::v1::{self as wire, exemplar, metric, number_data_point};
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use serde_json::{Value as Json, json};
 
 use super::otlp;
 use crate::names::{attr, metric as names, span};
@@ -291,145 +293,11 @@ impl Metrics {
             max: Some(h.max as f64 / 1e9),
         }
     }
-
-    /// OpenMetrics text, for Prometheus' textfile collector or a web server of one's own.
-    pub fn to_openmetrics(&self) -> String {
-        let mut out = String::new();
-        let head = |out: &mut String, (name, description): (&str, &str), kind: &str, unit: &str| {
-            let name = flat(name) + if unit.is_empty() { "" } else { "_" } + unit;
-            let _ = writeln!(out, "# TYPE {name} {kind}");
-            if !unit.is_empty() {
-                let _ = writeln!(out, "# UNIT {name} {unit}");
-            }
-            let _ = writeln!(out, "# HELP {name} {description}");
-            name
-        };
-        let name = head(&mut out, names::RUNS, "counter", "");
-        for (series, n) in &self.runs {
-            let _ = writeln!(out, "{name}_total{} {n}", labels(series, None));
-        }
-        for (named, all) in [(names::RUN_DURATION, &self.durations), (names::STAGE_DURATION, &self.stages)] {
-            let name = head(&mut out, named, "histogram", "seconds");
-            for (series, h) in all {
-                let mut below = 0;
-                for (i, n) in h.counts.iter().enumerate() {
-                    below += n;
-                    let le = h.bounds.get(i).map_or("+Inf".to_owned(), |b| format!("{b:?}"));
-                    let _ = write!(out, "{name}_bucket{} {below}", labels(series, Some(&le)));
-                    if let Some(e) = &h.exemplars[i] {
-                        let (s, ms) = (e.at / 1_000_000_000, e.at / 1_000_000 % 1000);
-                        let ids = format!("trace_id=\"{}\",span_id=\"{}\"", e.trace, e.span);
-                        let _ = write!(out, " # {{{ids}}} {} {s}.{ms:03}", e.seconds);
-                    }
-                    out.push('\n');
-                }
-                let _ = writeln!(out, "{name}_count{} {}", labels(series, None), h.count());
-                let _ = writeln!(out, "{name}_sum{} {}", labels(series, None), h.sum as f64 / 1e9);
-            }
-        }
-        out.push_str("# EOF\n");
-        out
-    }
 }
 
 fn pairs(series: &Series) -> Vec<KeyValue> {
     let attributes: Attributes = series.iter().map(|(k, v)| ((*k).into(), v.as_str().into())).collect();
     otlp::pairs(&attributes)
-}
-
-/// [`Metrics::to_otlp`] as JSON: 64-bit numbers are text, ids hex (OTLP, "JSON Protobuf Encoding").
-pub fn to_json(request: &ExportMetricsServiceRequest) -> String {
-    let resources = request.resource_metrics.iter().map(|r| {
-        let scopes = r.scope_metrics.iter().map(|s| {
-            let scope = s.scope.as_ref().map(|s| json!({"name": s.name, "version": s.version}));
-            json!({"scope": scope, "metrics": s.metrics.iter().map(metric_json).collect::<Vec<_>>()})
-        });
-        let attributes = r.resource.as_ref().map(|r| attributes_json(&r.attributes));
-        json!({"resource": {"attributes": attributes}, "scopeMetrics": scopes.collect::<Vec<_>>()})
-    });
-    json!({"resourceMetrics": resources.collect::<Vec<_>>()}).to_string()
-}
-
-fn metric_json(m: &wire::Metric) -> Json {
-    let mut out = json!({"name": m.name, "description": m.description, "unit": m.unit});
-    match &m.data {
-        Some(metric::Data::Sum(sum)) => {
-            let points = sum.data_points.iter().map(|p| {
-                let value = match p.value {
-                    Some(number_data_point::Value::AsInt(n)) => n,
-                    _ => 0,
-                };
-                json!({
-                    "attributes": attributes_json(&p.attributes),
-                    "startTimeUnixNano": p.start_time_unix_nano.to_string(),
-                    "timeUnixNano": p.time_unix_nano.to_string(),
-                    "asInt": value.to_string(),
-                })
-            });
-            out["sum"] = json!({
-                "dataPoints": points.collect::<Vec<_>>(),
-                "aggregationTemporality": sum.aggregation_temporality,
-                "isMonotonic": sum.is_monotonic,
-            });
-        }
-        Some(metric::Data::Histogram(histogram)) => {
-            out["histogram"] = json!({
-                "dataPoints": histogram.data_points.iter().map(point_json).collect::<Vec<_>>(),
-                "aggregationTemporality": histogram.aggregation_temporality,
-            });
-        }
-        _ => {}
-    }
-    out
-}
-
-fn point_json(p: &wire::HistogramDataPoint) -> Json {
-    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
-    let exemplars = p.exemplars.iter().map(|e| {
-        let value = if let Some(exemplar::Value::AsDouble(v)) = e.value { v } else { 0.0 };
-        json!({
-            "timeUnixNano": e.time_unix_nano.to_string(),
-            "asDouble": value,
-            "spanId": hex(&e.span_id),
-            "traceId": hex(&e.trace_id),
-        })
-    });
-    json!({
-        "attributes": attributes_json(&p.attributes),
-        "startTimeUnixNano": p.start_time_unix_nano.to_string(),
-        "timeUnixNano": p.time_unix_nano.to_string(),
-        "count": p.count.to_string(),
-        "sum": p.sum,
-        "bucketCounts": p.bucket_counts.iter().map(u64::to_string).collect::<Vec<_>>(),
-        "explicitBounds": p.explicit_bounds,
-        "exemplars": exemplars.collect::<Vec<_>>(),
-        "min": p.min,
-        "max": p.max,
-    })
-}
-
-/// Ours are texts and whole numbers.
-fn attributes_json(pairs: &[KeyValue]) -> Vec<Json> {
-    let value = |p: &KeyValue| match p.value.as_ref().and_then(|v| v.value.as_ref()) {
-        Some(WireValue::StringValue(v)) => json!({"stringValue": v}),
-        Some(WireValue::IntValue(v)) => json!({"intValue": v.to_string()}),
-        _ => json!({}),
-    };
-    pairs.iter().map(|p| json!({"key": p.key, "value": value(p)})).collect()
-}
-
-/// As the OpenTelemetry exporters for Prometheus name it.
-fn flat(name: &str) -> String {
-    name.replace('.', "_")
-}
-
-fn labels(series: &Series, le: Option<&str>) -> String {
-    let own = series.iter().map(|(k, v)| (flat(k), v.as_str()));
-    let all: Vec<String> = own
-        .chain(le.map(|v| ("le".to_owned(), v)))
-        .map(|(k, v)| format!("{k}=\"{}\"", v.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")))
-        .collect();
-    if all.is_empty() { String::new() } else { format!("{{{}}}", all.join(",")) }
 }
 
 #[cfg(test)]

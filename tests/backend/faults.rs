@@ -11,7 +11,7 @@ use super::common::jaeger::Jaeger;
 use super::common::lab::{Lab, Ran, names_in};
 use super::common::same::assert_same;
 use super::common::server::{Reply, Seen, Server, status};
-use super::common::{have, lab};
+use super::common::{have, lab, needs_root};
 use super::jaeger::read_v3;
 
 /// A run may take so much longer than one that exports nothing: 2 s and what starting and ending takes on a busy machine.
@@ -180,6 +180,10 @@ fn answers_that_are_wrong() {
         server.seen().len() == 2 && longer < Duration::from_millis(800),
         "what is beyond the bound is not waited for"
     );
+    for (name, status) in [("429", 429), ("502", 502), ("504", 504)] {
+        let (server, _) = check(name, http(move |_| self::status(status)), "answered");
+        assert!(server.seen().len() > 4, "{name}: tried again");
+    }
     let why = || Reply::Http(400, vec![("Content-Type", OK.into())], b"\x12\x0bbad request".to_vec());
     let (server, _) = check("400", http(move |_| why()), "answered 400: `bad request`");
     assert_eq!(server.seen().len(), 2, "never again");
@@ -364,4 +368,48 @@ fn a_lost_answer_doubles_nothing() {
         assert_eq!(&answer, b"HTTP/1.1 200");
     });
     faulty(&jaeger, "a lost answer").holds(&format!("http://{lossy}"), "");
+}
+
+/// Name servers that don't answer: the look-up alone would take 10 s.
+#[test]
+fn a_name_server_that_hangs_is_bounded() {
+    if !needs_root() || !have(&["unshare", "ip", "mount", "python3"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let resolv = lab.dir().join("resolv.conf");
+    std::fs::write(&resolv, "nameserver 127.0.0.1\n").unwrap();
+    let program = env!("CARGO_BIN_EXE_trace");
+    let silent =
+        "import socket, time; s = socket.socket(type=socket.SOCK_DGRAM); s.bind((\"127.0.0.1\", 53)); time.sleep(60)";
+    for url in ["http://collector.example:4318", "grpc://collector.example:4317"] {
+        // Namespaces of its own: nobody else sees the name server that is silent.
+        let script = format!(
+            "ip link set lo up && mount --bind {} /etc/resolv.conf && {{ python3 -c '{silent}' & }} && sleep 0.5 && \
+             exec {program} run --hub builtin --report none --otlp {url} hello-world",
+            resolv.display()
+        );
+        let mut command = lab.command(&["unused"]);
+        let environment: Vec<_> = command.get_envs().map(|(k, v)| (k.to_owned(), v.map(ToOwned::to_owned))).collect();
+        command = std::process::Command::new("unshare");
+        command.args([
+            "--mount",
+            "--net",
+            "--propagation",
+            "private",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+        ]);
+        command.args(["sh", "-c", &script]);
+        command.env_clear().envs(environment.into_iter().filter_map(|(k, v)| Some((k, v?))));
+        command.stdin(std::process::Stdio::null());
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let begun = Instant::now();
+        let ran = lab::Running::start(command, &[]).wait().ok();
+        let took = begun.elapsed();
+        assert!(ran.err().contains("no connection within"), "{}", ran.err());
+        assert!(took > Duration::from_secs(2) && took < Duration::from_secs(4), "{took:?}");
+    }
 }

@@ -7,6 +7,7 @@ mod context;
 mod faults;
 mod hostile;
 mod jaeger;
+mod many;
 mod metrics;
 mod reading;
 mod receiver;

@@ -3,7 +3,9 @@
 use super::bundle;
 use super::process::{Ended, Watch, last_line};
 use crate::analyze::bench::{Bench, OURS, Plan, Skipped};
+use crate::backend::settings;
 use crate::cli::CliError;
+use crate::cli::output::{clean, say};
 use crate::engine::{HubChoice, Wanted};
 use crate::error::Failure;
 use crate::hub::Hub;
@@ -126,6 +128,11 @@ fn ours(store: &Store, plan: &Plan, bench: &str, image: &str, hub: Option<&Hub>)
         words.map(str::to_owned).chain(plan.command.iter().cloned()).collect::<Vec<_>>()
     };
     let mut resource = std::env::var("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
+    // One bad entry makes all of them unusable, ours too.
+    if let (_, Some(wrong)) = settings::resource_attributes(&settings::environment) {
+        say(&clean(&format!("Note: {wrong}")));
+        resource.clear();
+    }
     if !resource.is_empty() {
         resource.push(',');
     }
