@@ -12,7 +12,7 @@ pub fn export(args: &args::Export) -> Done {
         if args.traces.is_empty() { vec!["last"] } else { args.traces.iter().map(String::as_str).collect() };
     let mut traces = Vec::new();
     for word in words {
-        traces.push(show::find(word)?);
+        traces.extend(show::find_all(word)?);
     }
     let by_ending = || args.output.as_deref().and_then(Format::of_file);
     let format = args.format.as_deref().and_then(Format::named).or_else(by_ending).unwrap_or(Format::Otlp);

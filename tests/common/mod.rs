@@ -6,7 +6,9 @@
 
 pub mod docker_registry;
 pub mod image;
+pub mod jaeger;
 pub mod lab;
+pub mod same;
 pub mod server;
 pub mod shop;
 pub mod tree;

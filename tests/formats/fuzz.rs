@@ -38,7 +38,13 @@ fn run(length: Duration, seed: u64) {
     let before = resident("VmRSS");
     let (mut cases, mut read, mut slowest, mut findings) = (0u64, 0u64, Duration::ZERO, Vec::new());
     let mut said = begun;
-    std::panic::set_hook(Box::new(|_| {}));
+    // Only this thread is silent: other tests run beside it.
+    let (told, this) = (std::panic::take_hook(), std::thread::current().id());
+    std::panic::set_hook(Box::new(move |panic| {
+        if std::thread::current().id() != this {
+            told(panic);
+        }
+    }));
     while begun.elapsed() < length {
         let case = seed.wrapping_mul(1 << 32).wrapping_add(cases);
         let bytes = mutate::file(&mut Dice::new(case), &seeds);
@@ -50,7 +56,10 @@ fn run(length: Duration, seed: u64) {
         match done {
             Ok(was_read) => read += u64::from(was_read),
             Err(panic) => {
-                let why = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+                let why = panic
+                    .downcast_ref::<String>()
+                    .cloned()
+                    .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
                 findings.push(keep(&bytes, case, &why.unwrap_or_default()));
             }
         }
@@ -59,12 +68,21 @@ fn run(length: Duration, seed: u64) {
         }
         if said.elapsed() > Duration::from_secs(60) {
             said = Instant::now();
-            println!("{} s: {cases} cases, {read} read, slowest {slowest:?}, {} findings, peak {} MiB", begun.elapsed().as_secs(), findings.len(), resident("VmHWM") >> 20);
+            println!(
+                "{} s: {cases} cases, {read} read, slowest {slowest:?}, {} findings, peak {} MiB",
+                begun.elapsed().as_secs(),
+                findings.len(),
+                resident("VmHWM") >> 20
+            );
         }
     }
     let _ = std::panic::take_hook();
     let peak = resident("VmHWM").saturating_sub(before);
-    println!("{cases} cases in {:?} from seed {seed}: {read} read, slowest {slowest:?}, memory grew by at most {} MiB", begun.elapsed(), peak >> 20);
+    println!(
+        "{cases} cases in {:?} from seed {seed}: {read} read, slowest {slowest:?}, memory grew by at most {} MiB",
+        begun.elapsed(),
+        peak >> 20
+    );
     assert!(findings.is_empty(), "{}", findings.join("\n"));
     assert!(cases > 50 && read > 0, "{cases} cases, {read} read");
     assert!(peak < MEMORY, "memory grew by {} MiB", peak >> 20);
@@ -104,7 +122,8 @@ fn one(bytes: &[u8]) -> bool {
 
 /// The fixtures, and our own recorded runs in every form.
 fn seeds() -> Vec<Vec<u8>> {
-    let mut out: Vec<Vec<u8>> = fixtures().iter().map(|path| std::fs::read(path).unwrap()).filter(|b| b.len() < 200_000).collect();
+    let mut out: Vec<Vec<u8>> =
+        fixtures().iter().map(|path| std::fs::read(path).unwrap()).filter(|b| b.len() < 200_000).collect();
     let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("traces");
     for name in ["warm-hello-world", "cold-hello-world"] {
         let traces = file::read(&ours.join(format!("{name}.otlp.jsonl"))).unwrap();

@@ -50,8 +50,11 @@ pub fn file(dice: &mut Dice, seeds: &[Vec<u8>]) -> Vec<u8> {
 
 /// Changes in the tree of a JSON text, or of one of its lines.
 fn json(dice: &mut Dice, seed: &[u8]) -> Option<Vec<u8>> {
-    let mut values: Vec<Json> =
-        serde_json::Deserializer::from_slice(seed).into_iter().collect::<Result<_, _>>().ok().filter(|v: &Vec<_>| !v.is_empty())?;
+    let mut values: Vec<Json> = serde_json::Deserializer::from_slice(seed)
+        .into_iter()
+        .collect::<Result<_, _>>()
+        .ok()
+        .filter(|v: &Vec<_>| !v.is_empty())?;
     let at = dice.below(values.len());
     for _ in 0..1 + dice.below(6) {
         let change = 1 + dice.below(60);
@@ -232,8 +235,16 @@ fn scramble(dice: &mut Dice, bytes: &mut Vec<u8>) {
         1 => bytes[at] = dice.next() as u8,
         2 => bytes.truncate(at),
         3 => {
-            let words: [&[u8]; 8] =
-                [b"{\"resourceSpans\":[", b"\"\\ud800\"", b"[[[[[[[[", b"null", b"\xff\xff\xff\xff\x0f", b"\n", b"1e999", b"\0\0\0\x05"];
+            let words: [&[u8]; 8] = [
+                b"{\"resourceSpans\":[",
+                b"\"\\ud800\"",
+                b"[[[[[[[[",
+                b"null",
+                b"\xff\xff\xff\xff\x0f",
+                b"\n",
+                b"1e999",
+                b"\0\0\0\x05",
+            ];
             bytes.splice(at..at, dice.one(&words).iter().copied());
         }
         4 => {
