@@ -1,4 +1,5 @@
 //! Every reader against broken files: no panic, no hang, no memory without end.
+#![allow(clippy::print_stdout, reason = "figures for whoever runs it by hand")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
