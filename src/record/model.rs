@@ -349,11 +349,13 @@ impl Trace {
         self.origins.get(span.origin as usize)
     }
 
-    /// The root: the span whose parent is not in this trace; of several the longest.
+    /// The root: the span whose parent is not in this trace; of several the longest, of equals the first.
     pub fn root(&self) -> Option<&Span> {
         let ids: std::collections::HashSet<SpanId> = self.spans.iter().map(|s| s.id).collect();
+        // `max_by_key` gives the last of equals.
         self.spans
             .iter()
+            .rev()
             .filter(|s| s.parent.is_none_or(|p| !ids.contains(&p)))
             .max_by_key(|s| (s.duration(), std::cmp::Reverse(s.id)))
     }

@@ -74,7 +74,7 @@ pub fn read_headers(path: &Path) -> Result<Vec<Header>, FileError> {
 fn header(id: TraceId, spans: Vec<(u32, SpanIn<'_>)>, services: &[Option<String>]) -> Option<Header> {
     let ids: HashSet<SpanId> = spans.iter().filter_map(|(_, s)| s.span_id.span()).collect();
     let count = ids.len();
-    let (service, root) = spans.into_iter().max_by_key(|(_, s)| {
+    let (service, root) = spans.into_iter().rev().max_by_key(|(_, s)| {
         let (start, end) = times(s.start_time_unix_nano, s.end_time_unix_nano);
         let top = s.parent_span_id.span().is_none_or(|p| !ids.contains(&p));
         (top, end - start, s.span_id.span().map(std::cmp::Reverse))
