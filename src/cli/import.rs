@@ -169,7 +169,7 @@ impl Tally {
         self.known += usize::from(kept.added == 0);
         self.merged += usize::from(kept.added > 0 && kept.known);
         self.renamed += kept.renamed;
-        self.first.get_or_insert_with(|| kept.id.to_string()[..8].to_owned());
+        self.first.get_or_insert_with(|| kept.id.short());
         for (name, spans) in kept.services {
             *self.services.entry(name).or_default() += spans;
         }

@@ -11,6 +11,15 @@ pub struct TraceId(pub u128);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SpanId(pub u64);
 
+impl TraceId {
+    /// The first 8 digits; of ids of 64 bits, which begin with 16 zeros, the first 8 after these.
+    pub fn short(self) -> String {
+        let all = self.to_string();
+        let digits = if self.0 >> 64 == 0 { &all[16..24] } else { &all[..8] };
+        digits.to_owned()
+    }
+}
+
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)

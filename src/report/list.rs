@@ -57,7 +57,7 @@ fn row(header: &Header, now_ns: u64, style: &Style) -> [String; 6] {
         _ => "ok".to_owned(),
     };
     [
-        header.id.to_string().chars().take(8).collect(),
+        header.id.short(),
         name,
         header.kind.as_deref().map(|k| style.clean(k).into_owned()).unwrap_or_default(),
         units::duration(header.duration, style),

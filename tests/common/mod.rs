@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 pub mod docker_registry;
+pub mod fixtures;
 pub mod image;
 pub mod jaeger;
 pub mod lab;

@@ -3,9 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-mod fuzz;
 mod hostile;
 mod import;
 mod jaeger;
-mod mutate;
 mod recorded;

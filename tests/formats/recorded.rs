@@ -1,25 +1,11 @@
 //! Files recorded by other programs, held against what those files say by other means.
 
 use std::collections::{BTreeSet, HashSet};
-use std::path::{Path, PathBuf};
 
+use super::common::fixtures;
 use super::common::same::assert_same;
 use trace_run::formats::{Format, read};
 use trace_run::record::model::{Span, Trace};
-
-fn directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
-}
-
-/// All of them, by name.
-pub fn fixtures() -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(directory()).unwrap().map(|e| e.unwrap().path());
-    let other = ["md", "tsv", "py"];
-    let mut all: Vec<_> =
-        entries.filter(|p| p.extension().is_none_or(|e| !other.iter().any(|o| e == *o)) && p.is_file()).collect();
-    all.sort();
-    all
-}
 
 /// A line of `expected.tsv`, made by `expect.py` from what we read.
 fn line(name: &str, traces: &[Trace]) -> String {
@@ -48,9 +34,9 @@ fn line(name: &str, traces: &[Trace]) -> String {
 
 #[test]
 fn every_file_is_read_as_its_own_program_means_it() {
-    let expected = std::fs::read_to_string(directory().join("expected.tsv")).unwrap();
+    let expected = std::fs::read_to_string(fixtures::directory().join("expected.tsv")).unwrap();
     let expected: Vec<&str> = expected.lines().skip(1).collect();
-    let got: Vec<String> = fixtures()
+    let got: Vec<String> = fixtures::all()
         .iter()
         .map(|path| {
             let traces = read::read(path).unwrap_or_else(|e| panic!("{e}"));
@@ -63,7 +49,7 @@ fn every_file_is_read_as_its_own_program_means_it() {
 
 #[test]
 fn what_was_read_goes_out_and_comes_back_the_same() {
-    for path in fixtures() {
+    for path in fixtures::all() {
         let traces = read::read(&path).unwrap();
         for format in [Format::Otlp, Format::OtlpProto] {
             let again = read::parse(&format.render(&traces), &path).unwrap();
@@ -101,6 +87,9 @@ fn spans(traces: &[Trace]) -> Vec<String> {
 fn compressed_files_say_the_same() {
     for (packed, plain) in [("dockerd-cold.pb.gz", "dockerd-cold.pb"), ("jaeger-v3-cri.json.zst", "jaeger-v3-cri.json")]
     {
-        assert_eq!(read::read(&directory().join(packed)).unwrap(), read::read(&directory().join(plain)).unwrap());
+        assert_eq!(
+            read::read(&fixtures::directory().join(packed)).unwrap(),
+            read::read(&fixtures::directory().join(plain)).unwrap()
+        );
     }
 }

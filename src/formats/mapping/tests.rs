@@ -82,6 +82,8 @@ fn ours_and_strangers_are_left_alone() {
     for mut trace in [crate::analyze::samples::cold(3), {
         let mut s = Sample::new();
         s.add(None, "GET /cart", 0, 10);
+        let get = s.add(None, "HTTP GET", 0, 10);
+        s.set(get, "http.method", "GET");
         s.done()
     }] {
         let before = trace.clone();

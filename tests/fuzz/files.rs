@@ -10,8 +10,8 @@ use trace_run::formats::{Format, mapping, read};
 use trace_run::record::file;
 use trace_run::report;
 
+use super::common::fixtures;
 use super::mutate::{self, Dice};
-use super::recorded::fixtures;
 
 /// What one case may take. The machine may be busy with others.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -23,7 +23,7 @@ fn broken_files_are_refused_or_read() {
     run(Duration::from_secs(5), 1);
 }
 
-/// `TRACE_FUZZ_SECONDS=3600 cargo test --test formats -- --ignored --nocapture an_hour`
+/// `TRACE_FUZZ_SECONDS=3600 cargo test --test fuzz -- --ignored --nocapture an_hour`
 #[test]
 #[ignore = "takes as long as TRACE_FUZZ_SECONDS says"]
 fn an_hour_of_broken_files() {
@@ -124,7 +124,7 @@ fn one(bytes: &[u8]) -> bool {
 /// The fixtures, and our own recorded runs in every form.
 fn seeds() -> Vec<Vec<u8>> {
     let mut out: Vec<Vec<u8>> =
-        fixtures().iter().map(|path| std::fs::read(path).unwrap()).filter(|b| b.len() < 200_000).collect();
+        fixtures::all().iter().map(|path| std::fs::read(path).unwrap()).filter(|b| b.len() < 200_000).collect();
     let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("traces");
     for name in ["warm-hello-world", "cold-hello-world"] {
         let traces = file::read(&ours.join(format!("{name}.otlp.jsonl"))).unwrap();
