@@ -6,6 +6,7 @@ mod common;
 mod committed;
 mod driver;
 mod page;
+mod viewers;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
