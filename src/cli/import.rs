@@ -83,6 +83,7 @@ pub fn keep(store: &Store, trace: Trace, keep_names: bool) -> Result<Kept, Box<d
     let path = store.trace_path(trace.id);
     let mut there = if path.exists() { file::read(&path)?.into_iter().find(|t| t.id == trace.id) } else { None };
     let known = there.is_some();
+    let by_our_names = there.iter().flat_map(|t| &t.spans).any(mapping::is_mapped);
     if let Some(there) = &mut there {
         mapping::undo(there);
     }
@@ -90,11 +91,14 @@ pub fn keep(store: &Store, trace: Trace, keep_names: bool) -> Result<Kept, Box<d
     let added = trace.spans.iter().filter(|s| !ids.contains(&s.id)).count();
     let services = services(&trace);
     let mut whole = there.map_or_else(|| trace.clone(), |there| union(there, &trace, &ids));
-    let renamed = if keep_names { 0 } else { mapping::apply(&mut whole) };
-    if added > 0 {
-        store.keep_trace(whole.id, &(file::to_line(&whole) + "\n"))?;
-    }
+    let mut renamed = if keep_names { 0 } else { mapping::apply(&mut whole) };
     let root = whole.root().map(|r| r.name.to_string());
+    // Also without new spans: what was kept by its own names may be wanted by ours now, or the other way round.
+    if added > 0 || by_our_names != (renamed > 0) {
+        store.keep_trace(whole.id, &(file::to_line(&whole) + "\n"))?;
+    } else {
+        renamed = 0;
+    }
     Ok(Kept { id: whole.id, root, services, added, known, renamed })
 }
 
@@ -169,7 +173,7 @@ impl Tally {
         self.known += usize::from(kept.added == 0);
         self.merged += usize::from(kept.added > 0 && kept.known);
         self.renamed += kept.renamed;
-        self.first.get_or_insert_with(|| kept.id.to_string()[..8].to_owned());
+        self.first.get_or_insert_with(|| kept.id.short());
         for (name, spans) in kept.services {
             *self.services.entry(name).or_default() += spans;
         }

@@ -80,7 +80,12 @@ pub fn kind(what: &str) -> Found<Option<(&str, Option<String>)>> {
 
 /// The file of the run whose id begins so.
 pub fn by_id(store: &Store, what: &str) -> Found<PathBuf> {
-    let begins = |p: &&PathBuf| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(what));
+    // Ids of 64 bits are shown without the zeros before them.
+    let begins = |p: &&PathBuf| {
+        p.file_name().map(|n| n.to_string_lossy()).is_some_and(|name| {
+            name.starts_with(what) || name.strip_prefix("0000000000000000").is_some_and(|rest| rest.starts_with(what))
+        })
+    };
     let traces = store.traces()?;
     let mut found = traces.iter().filter(begins);
     match (found.next(), found.next()) {
@@ -375,7 +380,7 @@ fn label(runs: &[Run], word: &str) -> String {
 }
 
 fn single(run: Run) -> Picked {
-    let mut label = short(run.id);
+    let mut label = run.id.short();
     if let Some(kind) = &run.kind {
         label.push_str(&format!(" {kind}"));
     }
@@ -383,11 +388,6 @@ fn single(run: Run) -> Picked {
         label.push_str(&format!(" {}", crate::report::familiar(image)));
     }
     Picked { label, runs: vec![run] }
-}
-
-/// The first 8 digits.
-fn short(id: TraceId) -> String {
-    id.to_string().chars().take(8).collect()
 }
 
 #[cfg(test)]

@@ -46,6 +46,7 @@ fn json(h: &Header) -> serde_json::Value {
     serde_json::json!({
         "trace_id": h.id.to_string(),
         "name": h.name,
+        "service": h.service,
         "start_unix_ns": h.start,
         "duration_ns": h.duration,
         "image": h.image,
@@ -98,6 +99,14 @@ pub(super) fn find(what: &str) -> Result<Trace, Box<dyn crate::error::Failure>> 
         return first(&store.trace_path(header.ok_or_else(no_trace)?.id), what);
     }
     first(&select::by_id(&store, what)?, what)
+}
+
+/// The same, but of a file all of its traces.
+pub(super) fn find_all(what: &str) -> Result<Vec<Trace>, Box<dyn crate::error::Failure>> {
+    if select::looks_like_a_file(what) {
+        return Ok(formats::read::read(Path::new(what))?);
+    }
+    Ok(vec![find(what)?])
 }
 
 /// The first trace of a file, as far as it can be read; what is odd about the file is said.

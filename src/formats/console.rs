@@ -209,7 +209,7 @@ struct Time(u64);
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
-        let shown = || text.chars().take(40).collect::<String>();
+        let shown = || text.chars().take(40).flat_map(char::escape_debug).collect::<String>();
         moment(&text).map(Time).ok_or_else(|| {
             D::Error::custom(format!("`{}` is no time: expected e.g. 2026-01-31T12:00:00.123Z", shown()))
         })

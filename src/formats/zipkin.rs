@@ -3,8 +3,6 @@
 //! What OpenTelemetry's exporters put into tags is taken out again, by the specification "OpenTelemetry to Zipkin Transformation".
 //! Where a server shares its client's span id (`shared`), the server's span gets an id of its own below the client's.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
@@ -146,6 +144,7 @@ impl SpanIn {
                 ("otel.scope.version" | "otel.library.version", Value::Str(v)) => scope.version = v,
                 ("otel.status_code", Value::Str(v)) => code = Some(v.to_ascii_uppercase()),
                 ("error", Value::Str(v)) => error = Some(v),
+                (attr::SERVICE_NAME, Value::Str(v)) if v == self.local_endpoint.service_name => {}
                 (_, value) => attributes.push((Key::Owned(key), value)),
             }
         }
@@ -203,18 +202,23 @@ fn other_id(id: SpanId) -> SpanId {
 }
 
 impl Annotation {
-    /// OpenTelemetry writes an event with attributes as `{"name":{"key":value}}`, one without as its name.
+    /// OpenTelemetry writes an event without attributes as its name, else as `{"name":{"key":value}}` or, in Go, `name: {"key":value}`.
     fn event(self) -> Event {
-        let read = self.value.starts_with('{').then(|| serde_json::from_str::<Plain>(&self.value).ok()).flatten();
-        let (name, attributes) = match read.map(|p| p.0) {
-            Some(Value::Map(mut pairs)) if pairs.len() == 1 => match pairs.pop() {
-                Some((name, Value::Map(inner))) => (Cow::Owned(name), inner),
-                _ => (Cow::Owned(self.value), Vec::new()),
+        let read = |text: &str| match serde_json::from_str(text) {
+            Ok(Plain(Value::Map(pairs))) => Some(pairs),
+            _ => None,
+        };
+        let whole = self.value.starts_with('{').then(|| read(&self.value)).flatten().filter(|pairs| pairs.len() == 1);
+        let (name, attributes) = match (whole.and_then(|mut p| p.pop()), self.value.split_once(": {")) {
+            (Some((name, Value::Map(inner))), _) => (name, inner),
+            (_, Some((name, _))) => match read(&self.value[name.len() + 2..]) {
+                Some(inner) => (name.to_owned(), inner),
+                None => (self.value, Vec::new()),
             },
-            _ => (Cow::Owned(self.value), Vec::new()),
+            _ => (self.value, Vec::new()),
         };
         let attributes = attributes.into_iter().map(|(k, v)| (Key::Owned(k), v)).collect();
-        Event { name, time: self.timestamp.time(), attributes }
+        Event { name: Key::Owned(name), time: self.timestamp.time(), attributes }
     }
 }
 

@@ -11,6 +11,15 @@ pub struct TraceId(pub u128);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SpanId(pub u64);
 
+impl TraceId {
+    /// The first 8 digits; of ids of 64 bits, which begin with 16 zeros, the first 8 after these.
+    pub fn short(self) -> String {
+        let all = self.to_string();
+        let digits = if self.0 >> 64 == 0 { &all[16..24] } else { &all[..8] };
+        digits.to_owned()
+    }
+}
+
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
@@ -349,11 +358,13 @@ impl Trace {
         self.origins.get(span.origin as usize)
     }
 
-    /// The root: the span whose parent is not in this trace; of several the longest.
+    /// The root: the span whose parent is not in this trace; of several the longest, of equals the first.
     pub fn root(&self) -> Option<&Span> {
         let ids: std::collections::HashSet<SpanId> = self.spans.iter().map(|s| s.id).collect();
+        // `max_by_key` gives the last of equals.
         self.spans
             .iter()
+            .rev()
             .filter(|s| s.parent.is_none_or(|p| !ids.contains(&p)))
             .max_by_key(|s| (s.duration(), std::cmp::Reverse(s.id)))
     }

@@ -47,13 +47,17 @@ fn row(header: &Header, now_ns: u64, style: &Style) -> [String; 6] {
             name.push_str(&style.clean(tag));
         }
     }
+    // A trace of somebody else: of its name alone nobody knows what it is.
+    if let (None, Some(service)) = (&header.image, &header.service) {
+        name.push_str(&format!(" ({})", style.clean(service)));
+    }
     let status = match (header.status.is_error(), header.exit_code) {
         (true, _) => "failed".to_owned(),
         (false, Some(code)) if code != 0 => format!("exit {code}"),
         _ => "ok".to_owned(),
     };
     [
-        header.id.to_string().chars().take(8).collect(),
+        header.id.short(),
         name,
         header.kind.as_deref().map(|k| style.clean(k).into_owned()).unwrap_or_default(),
         units::duration(header.duration, style),

@@ -227,6 +227,7 @@ fn the_list_of_runs() {
     let header = |n: u128, image: &str, tag: &str, exit, status| Header {
         id: TraceId(n << 96),
         name: "run".into(),
+        service: Some("trace".into()),
         start: 1_000_000_000,
         duration: 4_100_000,
         image: Some(image.into()),

@@ -9,6 +9,7 @@ mod hostile;
 mod look;
 mod page;
 mod pair;
+mod viewers;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -6,6 +6,7 @@
 
 pub mod certificates;
 pub mod docker_registry;
+pub mod fixtures;
 pub mod image;
 pub mod jaeger;
 pub mod lab;

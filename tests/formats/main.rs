@@ -1,6 +1,9 @@
 //! Trace files of other programs: what was recorded by them is read as they meant it, and whatever else comes is refused.
 
-mod fuzz;
+#[path = "../common/mod.rs"]
+mod common;
+
 mod hostile;
-mod mutate;
+mod import;
+mod jaeger;
 mod recorded;

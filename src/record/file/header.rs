@@ -20,6 +20,8 @@ pub struct Header {
     pub id: TraceId,
     /// Name of the root span, e.g. `run`.
     pub name: String,
+    /// `service.name` of the program that recorded the root.
+    pub service: Option<String>,
     /// Begin, ns since the Unix epoch.
     pub start: u64,
     /// Length, ns.
@@ -45,33 +47,34 @@ pub struct Header {
 pub fn read_headers(path: &Path) -> Result<Vec<Header>, FileError> {
     let text = bytes(path)?;
     let mut order: Vec<TraceId> = Vec::new();
-    let mut traces: HashMap<TraceId, Vec<SpanIn<'_>>> = HashMap::new();
+    let mut traces: HashMap<TraceId, Vec<(u32, SpanIn<'_>)>> = HashMap::new();
+    let mut services: Vec<Option<String>> = Vec::new();
     each_value(&text, path, |request: Request<SpanIn<'_>>| {
-        for span in request.resource_spans().flat_map(|r| r.scope_spans).flat_map(|s| s.spans) {
-            let id = span.trace_id.trace().ok_or("a span has no valid trace id: expected 32 hex digits")?;
-            if span.span_id.span().is_none() {
-                return Err("a span has no valid id: expected 16 hex digits".to_owned());
-            }
-            traces
-                .entry(id)
-                .or_insert_with(|| {
+        for resource in request.resource_spans() {
+            services.push(resource.service());
+            let service = services.len() as u32 - 1;
+            for span in resource.scope_spans.into_iter().flat_map(|s| s.spans) {
+                let id = span.trace_id.trace().ok_or("a span has no valid trace id: expected 32 hex digits")?;
+                let of_trace = traces.entry(id).or_insert_with(|| {
                     order.push(id);
                     Vec::new()
-                })
-                .push(span);
+                });
+                of_trace.push((service, span));
+            }
         }
         Ok(())
     })?;
     if order.is_empty() {
         return Err(FileError::NoSpans { path: path.to_owned() });
     }
-    Ok(order.into_iter().filter_map(|id| traces.remove(&id).and_then(|spans| header(id, spans))).collect())
+    let mut one = |id| header(id, traces.remove(&id)?, &services);
+    Ok(order.into_iter().filter_map(&mut one).collect())
 }
 
-fn header(id: TraceId, spans: Vec<SpanIn<'_>>) -> Option<Header> {
-    let ids: HashSet<SpanId> = spans.iter().filter_map(|s| s.span_id.span()).collect();
+fn header(id: TraceId, spans: Vec<(u32, SpanIn<'_>)>, services: &[Option<String>]) -> Option<Header> {
+    let ids: HashSet<SpanId> = spans.iter().filter_map(|(_, s)| s.span_id.span()).collect();
     let count = ids.len();
-    let root = spans.into_iter().max_by_key(|s| {
+    let (service, root) = spans.into_iter().rev().max_by_key(|(_, s)| {
         let (start, end) = times(s.start_time_unix_nano, s.end_time_unix_nano);
         let top = s.parent_span_id.span().is_none_or(|p| !ids.contains(&p));
         (top, end - start, s.span_id.span().map(std::cmp::Reverse))
@@ -81,6 +84,7 @@ fn header(id: TraceId, spans: Vec<SpanIn<'_>>) -> Option<Header> {
     Some(Header {
         id,
         name: root.name,
+        service: services.get(service as usize).cloned().flatten(),
         start,
         duration: end - start,
         image,

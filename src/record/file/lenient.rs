@@ -148,7 +148,7 @@ impl<'de> Deserialize<'de> for Real {
     }
 }
 
-/// An enum value: its number, or the last word of its Protobuf name (`SPAN_KIND_CLIENT` → `CLIENT`).
+/// An enum value: its number, or the last word of its name in Protobuf (`SPAN_KIND_CLIENT`) or Python (`SpanKind.CLIENT`).
 #[derive(Clone, Copy, Default, PartialEq)]
 pub(crate) enum Enum {
     #[default]
@@ -184,7 +184,7 @@ impl Visitor<'_> for EnumVisitor {
         if let Ok(number) = v.parse() {
             return Ok(Enum::Number(number));
         }
-        Ok(match v.rsplit('_').next().unwrap_or_default() {
+        Ok(match v.rsplit(['_', '.']).next().unwrap_or_default() {
             "INTERNAL" => Enum::Kind(Kind::Internal),
             "SERVER" => Enum::Kind(Kind::Server),
             "CLIENT" => Enum::Kind(Kind::Client),

@@ -235,6 +235,18 @@ pub(super) struct ScopeSpans<S> {
     pub(super) spans: Vec<S>,
 }
 
+impl<S> ResourceSpans<S> {
+    /// `service.name`, if it is text.
+    pub(super) fn service(&self) -> Option<String> {
+        self.resource.attributes.iter().find(|p| p.key == crate::names::attr::SERVICE_NAME).and_then(|p| {
+            match &p.value.0 {
+                Value::Str(name) => Some(name.clone()),
+                _ => None,
+            }
+        })
+    }
+}
+
 // Derived, these would ask for `S: Default`.
 impl<S> Default for Request<S> {
     fn default() -> Self {

@@ -1,4 +1,5 @@
 //! Every reader against broken files: no panic, no hang, no memory without end.
+#![allow(clippy::print_stdout, reason = "figures for whoever runs it by hand")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -9,8 +10,8 @@ use trace_run::formats::{Format, mapping, read};
 use trace_run::record::file;
 use trace_run::report;
 
+use super::common::fixtures;
 use super::mutate::{self, Dice};
-use super::recorded::fixtures;
 
 /// What one case may take. The machine may be busy with others.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -22,7 +23,7 @@ fn broken_files_are_refused_or_read() {
     run(Duration::from_secs(5), 1);
 }
 
-/// `TRACE_FUZZ_SECONDS=3600 cargo test --test formats -- --ignored --nocapture an_hour`
+/// `TRACE_FUZZ_SECONDS=3600 cargo test --test fuzz -- --ignored --nocapture an_hour`
 #[test]
 #[ignore = "takes as long as TRACE_FUZZ_SECONDS says"]
 fn an_hour_of_broken_files() {
@@ -38,7 +39,13 @@ fn run(length: Duration, seed: u64) {
     let before = resident("VmRSS");
     let (mut cases, mut read, mut slowest, mut findings) = (0u64, 0u64, Duration::ZERO, Vec::new());
     let mut said = begun;
-    std::panic::set_hook(Box::new(|_| {}));
+    // Only this thread is silent: other tests run beside it.
+    let (told, this) = (std::panic::take_hook(), std::thread::current().id());
+    std::panic::set_hook(Box::new(move |panic| {
+        if std::thread::current().id() != this {
+            told(panic);
+        }
+    }));
     while begun.elapsed() < length {
         let case = seed.wrapping_mul(1 << 32).wrapping_add(cases);
         let bytes = mutate::file(&mut Dice::new(case), &seeds);
@@ -117,7 +124,7 @@ fn one(bytes: &[u8]) -> bool {
 /// The fixtures, and our own recorded runs in every form.
 fn seeds() -> Vec<Vec<u8>> {
     let mut out: Vec<Vec<u8>> =
-        fixtures().iter().map(|path| std::fs::read(path).unwrap()).filter(|b| b.len() < 200_000).collect();
+        fixtures::all().iter().map(|path| std::fs::read(path).unwrap()).filter(|b| b.len() < 200_000).collect();
     let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("traces");
     for name in ["warm-hello-world", "cold-hello-world"] {
         let traces = file::read(&ours.join(format!("{name}.otlp.jsonl"))).unwrap();
