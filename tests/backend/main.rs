@@ -5,6 +5,7 @@ mod common;
 
 mod context;
 mod faults;
+mod fleet;
 mod hostile;
 mod jaeger;
 mod reading;

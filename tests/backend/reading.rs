@@ -131,7 +131,10 @@ fn more_than_one_answer_holds_comes_whole_and_once() {
         // The newest, whatever the order of the answers.
         let few = Lab::new();
         few.trace(&import(&url, &["--limit", "10"])).ok();
-        assert_eq!(few.trace_files().len(), 10);
+        let newest = in_order(all.clone(), Order::Newest);
+        let mut starts: Vec<u64> = few.trace_files().iter().map(|p| read_trace(p).spans[0].start).collect();
+        starts.sort_by_key(|s| std::cmp::Reverse(*s));
+        assert_eq!(starts, newest[..10].iter().map(|t| t.spans[0].start).collect::<Vec<_>>(), "{order:?}");
     }
 }
 
@@ -145,6 +148,16 @@ fn a_crowded_moment_is_asked_for_at_once() {
     let server = Server::in_background(jaeger_v3((1..=4200).map(|i| trace(i, NOON)).collect(), Order::Newest));
     let ran = Lab::new().trace(&import(&address(&server), &[])).exits(125);
     assert!(ran.err().contains("has more than 4096 traces of one moment"), "{}", ran.err());
+
+    // A moment whose traces are too large to be asked for together.
+    let answer = jaeger_v3((1..=4200).map(|i| trace(i, NOON)).collect(), Order::Newest);
+    let server =
+        Server::in_background(move |seen| match parameters(seen)["query.num_traces"].parse::<usize>().unwrap() {
+            1000.. => ok("application/json", vec![b' '; (64 << 20) + 1]),
+            _ => answer(seen),
+        });
+    let ran = Lab::new().trace(&import(&address(&server), &[])).exits(125);
+    assert!(ran.err().contains("has more than 256 traces of one moment"), "{}", ran.err());
 }
 
 #[test]
