@@ -8,6 +8,7 @@ mod faults;
 mod fleet;
 mod hostile;
 mod jaeger;
+mod links;
 mod reading;
 mod receiver;
 mod second;
