@@ -182,12 +182,12 @@ impl ProcessIn {
 }
 
 impl SpanIn {
-    fn take<'a>(
+    fn take(
         self,
         whole: &str,
         resources: &HashMap<String, Attributes>,
         sources: &mut HashMap<(String, Library), Source>,
-        collect: &'a mut Collect,
+        collect: &mut Collect,
     ) -> Result<(), String> {
         let written = if self.trace_id.is_empty() { whole } else { &self.trace_id };
         let trace = trace_id(written).ok_or_else(|| self.wrong("trace id", written, 32))?;
