@@ -24,6 +24,9 @@ const MAX_FOUND: usize = 1_000_000;
 /// How far a trace's time may lie outside of the stretch asked for, ns: back ends keep microseconds or milliseconds.
 const SLACK: u64 = 1_000_000;
 
+/// What query APIs call the status of a span.
+const ERROR: &str = "error";
+
 /// What a span has to be like for its trace to be wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector {
@@ -73,7 +76,7 @@ impl Selector {
         };
         self.service.as_ref().is_none_or(|s| resource.str(attr::SERVICE_NAME) == Some(s))
             && self.operation.as_ref().is_none_or(|o| span.name == o.as_str())
-            && self.tags.iter().all(|(k, v)| is(k, v))
+            && self.tags.iter().all(|(k, v)| is(k, v) || (k == ERROR && *v == span.status.is_error().to_string()))
     }
 }
 
@@ -122,6 +125,16 @@ impl Backend {
         match self {
             Backend::Jaeger(j) => j.host(),
             Backend::Tempo(t) => t.host(),
+        }
+    }
+
+    /// What the user should know about what was read.
+    pub fn remark(&self) -> Option<String> {
+        match self {
+            Backend::Jaeger(j) if j.is_old() => {
+                Some(format!("`{}` has no API v3: by the older one times are whole microseconds", j.host()))
+            }
+            _ => None,
         }
     }
 

@@ -31,7 +31,7 @@ pub fn trace(id: u128, start: u64) -> Trace {
         start,
         end,
         attributes: Attributes::new()
-            .with("trace.run.kind", if id % 2 == 0 { "cold" } else { "warm" })
+            .with("trace.run.kind", if id.is_multiple_of(2) { "cold" } else { "warm" })
             .with("n", id as i64),
         events: Vec::new(),
         links: Vec::new(),
@@ -257,7 +257,12 @@ fn without_api_v3_the_older_one_is_asked() {
         let url = format!("{}/jaeger/", address(&server));
         for service in ["trace", "*"] {
             let lab = Lab::new();
-            lab.trace(&import(&url, &["--service", service])).ok();
+            let ran = lab.trace(&import(&url, &["--service", service])).ok();
+            assert!(
+                ran.err().contains("has no API v3: by the older one times are whole microseconds"),
+                "{}",
+                ran.err()
+            );
             assert_eq!(lab.trace_files().len(), all.len());
             assert_same(&read_trace(&lab.store(&format!("traces/{}.otlp.jsonl", all[7].id))), &all[7]);
         }
@@ -299,6 +304,8 @@ fn runs_come_back_from_a_real_jaeger_as_they_were() {
     assert_eq!(count(&["--tag", "trace.run.kind=cold"]), 1);
     assert_eq!(count(&["--tag", "process.exit.code=0", "--operation", "run"]), 4);
     assert_eq!(count(&["--tag", "trace.run.kind=cold", "--operation", "container.run"]), 0);
+    assert_eq!(count(&["--tag", "error=false"]), 4);
+    assert_eq!(count(&["--tag", "error=true"]), 0);
     assert_eq!(count(&["--service", "nobody"]), 0);
     assert_eq!(count(&["--service", "*", "--limit", "2"]), 2);
     assert_eq!(count(&["--to", "2020-01-01"]), 0);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::output::{print, say};
+use super::output::{clean, print, say};
 use super::{CliError, Done, args};
 use crate::backend::ask::Access;
 use crate::backend::find::{Backend, Query, Selector, Step, Stretch, Walk};
@@ -186,7 +186,13 @@ fn read(
         }
     };
     let ended = http::within(FOR_EVER, work).map_err(Box::<dyn Failure>::from)?;
-    Ok(ended.unwrap_or(Ended { interrupted: false, error: None }))
+    // What comes now can be interrupted as usual.
+    signals.release();
+    let ended = ended.unwrap_or(Ended { interrupted: false, error: None });
+    if let Some(remark) = backend.remark().filter(|_| ended.error.is_none()) {
+        say(&clean(&format!("Note: {remark}")));
+    }
+    Ok(ended)
 }
 
 /// `trace import --jaeger`.
