@@ -134,6 +134,9 @@ impl Backend {
             Backend::Jaeger(j) if j.is_old() => {
                 Some(format!("`{}` has no API v3: by the older one times are whole microseconds", j.host()))
             }
+            Backend::Tempo(t) if t.partial > 0 => {
+                Some(format!("`{}` gave {} of the traces in part only: they are too large for it", t.host(), t.partial))
+            }
             _ => None,
         }
     }
