@@ -331,7 +331,7 @@ pub fn sizes(said: &serde_json::Value) -> [usize; 2] {
 }
 
 /// By OTLP over HTTP, as any program can.
-fn post(jaeger: &Jaeger, trace: &Trace) {
+pub fn post(jaeger: &Jaeger, trace: &Trace) {
     use std::io::{Read as _, Write as _};
     let body = Format::OtlpProto.render(std::slice::from_ref(trace));
     let url = Url::parse(&jaeger.http()).unwrap();
