@@ -17,8 +17,8 @@ pub const MAX_ANSWER: usize = 64 << 20;
 pub struct Access {
     /// `http://HOST:PORT/BASE`, with user and password if need be.
     pub url: String,
-    /// Further headers, e.g. `Authorization`.
-    pub headers: Vec<(String, String)>,
+    /// Further headers, e.g. `Authorization`; marked as sensitive.
+    pub headers: HeaderMap,
     /// How long one question may take, from name resolution to the last byte.
     pub bound: Duration,
 }
@@ -28,14 +28,14 @@ impl Access {
     pub const BOUND: Duration = Duration::from_secs(30);
 
     /// `NAME: VALUE` or `NAME=VALUE`, as written on the command line. The error names no value: it may be a secret.
-    pub fn header(text: &str) -> Result<(String, String), QueryError> {
+    pub fn header(text: &str) -> Result<(HeaderName, HeaderValue), QueryError> {
         let wrong = |name: &str| QueryError::Header { name: name.chars().take(60).collect() };
         let (name, value) = text.split_once([':', '=']).ok_or_else(|| wrong("…"))?;
         let (name, value) = (name.trim(), value.trim());
-        if HeaderName::from_bytes(name.as_bytes()).is_err() || HeaderValue::from_str(value).is_err() {
-            return Err(wrong(name));
-        }
-        Ok((name.to_owned(), value.to_owned()))
+        let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong(name))?;
+        let mut value = HeaderValue::from_str(value).map_err(|_| wrong(name))?;
+        value.set_sensitive(true);
+        Ok((key, value))
     }
 }
 
@@ -67,12 +67,7 @@ impl Asker {
     pub fn new(access: &Access) -> Result<Self, QueryError> {
         let (base, authorization) = http::address(&access.url)?;
         let mut headers: HeaderMap = http::authorized(authorization);
-        for (name, value) in &access.headers {
-            let wrong = || QueryError::Header { name: name.clone() };
-            let mut value = HeaderValue::from_str(value).map_err(|_| wrong())?;
-            value.set_sensitive(true);
-            headers.insert(HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?, value);
-        }
+        headers.extend(access.headers.clone());
         let client = http::client(&base, &Tls::default(), headers, access.bound)?;
         Ok(Asker { client, host: http::host(&base), base, bound: access.bound })
     }

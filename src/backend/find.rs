@@ -1,6 +1,7 @@
 //! From a question over a stretch of time to all traces that answer it. Query APIs give the newest so many and have no cursor: while an
 //! answer is full its stretch is cut in two. The newest come first, and what was handed over before is known by its id.
 
+use std::cmp::Reverse;
 use std::collections::{HashSet, VecDeque};
 
 use super::ask::{Access, MAX_ANSWER};
@@ -22,6 +23,9 @@ const MAX_FOUND: usize = 1_000_000;
 
 /// How far a trace's time may lie outside of the stretch asked for, ns: back ends keep microseconds or milliseconds.
 const SLACK: u64 = 1_000_000;
+
+/// What query APIs call the status of a span.
+const ERROR: &str = "error";
 
 /// What a span has to be like for its trace to be wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,7 +76,7 @@ impl Selector {
         };
         self.service.as_ref().is_none_or(|s| resource.str(attr::SERVICE_NAME) == Some(s))
             && self.operation.as_ref().is_none_or(|o| span.name == o.as_str())
-            && self.tags.iter().all(|(k, v)| is(k, v))
+            && self.tags.iter().all(|(k, v)| is(k, v) || (k == ERROR && *v == span.status.is_error().to_string()))
     }
 }
 
@@ -124,6 +128,19 @@ impl Backend {
         }
     }
 
+    /// What the user should know about what was read.
+    pub fn remark(&self) -> Option<String> {
+        match self {
+            Backend::Jaeger(j) if j.is_old() => {
+                Some(format!("`{}` has no API v3: by the older one times are whole microseconds", j.host()))
+            }
+            Backend::Tempo(t) if t.partial > 0 => {
+                Some(format!("`{}` gave {} of the traces in part only: they are too large for it", t.host(), t.partial))
+            }
+            _ => None,
+        }
+    }
+
     /// The smallest step of time that the API can speak of, ns.
     fn grain(&self) -> u64 {
         match self {
@@ -167,6 +184,10 @@ pub struct Walk<'a> {
     /// Done once nothing is waiting any more.
     finishing: Option<Stretch>,
     page: usize,
+    /// As much as `page` may grow to.
+    most: usize,
+    /// How long a stretch may be, ns, so that its answer will not be full; unknown at first.
+    width: Option<u64>,
     matched: usize,
 }
 
@@ -193,6 +214,8 @@ impl<'a> Walk<'a> {
             waiting: VecDeque::new(),
             finishing: None,
             page: PAGE,
+            most: MAX_PAGE,
+            width: None,
             matched: 0,
         }
     }
@@ -206,9 +229,14 @@ impl<'a> Walk<'a> {
         if let Some(id) = self.waiting.pop_front() {
             return self.fetch(id).await.map(Some);
         }
-        let Some(time) = self.todo.pop() else { return Ok(None) };
-        let Some(page) = self.ask(time).await? else { return Ok(Some(Step::default())) };
-        self.plan(time, &page)?;
+        let Some(time) = self.next_stretch() else { return Ok(None) };
+        let Some(mut page) = self.ask(time).await? else { return Ok(Some(Step::default())) };
+        if !self.plan(time, &page)? && self.query.limit.is_some() {
+            // Which are the newest is known only of a stretch that was answered whole.
+            return Ok(Some(Step::default()));
+        }
+        page.traces.sort_by_cached_key(|t| Reverse(t.spans.iter().map(|s| s.start).max()));
+        page.found.sort_by_key(|(_, start)| Reverse(*start));
         let mut step = Step::default();
         for trace in page.traces {
             if self.matched < self.query.limit.unwrap_or(usize::MAX)
@@ -265,6 +293,7 @@ impl<'a> Walk<'a> {
             }
             Err(QueryError::Http(HttpError::TooLarge { .. })) => {
                 self.page = self.page.div_ceil(4);
+                self.most = self.page;
                 self.todo.push(time);
                 Ok(None)
             }
@@ -281,11 +310,27 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What is still to be asked about a stretch.
-    fn plan(&mut self, time: Stretch, page: &Page) -> Result<(), QueryError> {
-        if page.found.len() < self.page {
+    /// The newest part of what is still to be asked for, of a length whose answer should be three quarters full.
+    fn next_stretch(&mut self) -> Option<Stretch> {
+        let Stretch { from, to } = self.todo.pop()?;
+        let begin = self.width.and_then(|w| to.checked_sub(w)).map_or(from, |t| aligned(t, self.backend.grain()));
+        if begin <= from {
+            return Some(Stretch { from, to });
+        }
+        self.todo.push(Stretch { from, to: begin - 1 });
+        Some(Stretch { from: begin, to })
+    }
+
+    /// What is still to be asked about a stretch; true if that is nothing.
+    fn plan(&mut self, time: Stretch, page: &Page) -> Result<bool, QueryError> {
+        let found = page.found.len();
+        if found < self.page {
             self.finishing = Some(time);
-            return Ok(());
+            // Where little is found the steps grow fast, so that days of nothing cost little.
+            let [wanted, found] = [self.page * 3 / 4, found.max(1)].map(|n| n as u64);
+            let (up, down) = if found * 4 < wanted { (4, 1) } else { (wanted.max(1), found) };
+            self.width = self.width.map(|w| w.max(1000).saturating_mul(up) / down);
+            return Ok(true);
         }
         let mut starts: Vec<u64> = page.found.iter().filter_map(|(_, start)| *start).collect();
         if starts.is_empty() {
@@ -293,16 +338,17 @@ impl<'a> Walk<'a> {
         }
         let grain = self.backend.grain();
         let Some(cut) = cut(time, &mut starts, grain) else {
-            if self.page >= MAX_PAGE {
+            if self.page >= self.most {
                 return Err(QueryError::Crowded { host: self.backend.host().to_owned(), limit: self.page });
             }
-            self.page = (self.page * 4).min(MAX_PAGE);
+            self.page = (self.page * 4).min(self.most);
             self.todo.push(time);
-            return Ok(());
+            return Ok(false);
         };
+        self.width = Some(time.to - cut);
         self.todo.push(Stretch { from: time.from, to: cut - 1 });
         self.todo.push(Stretch { from: cut, to: time.to });
-        Ok(())
+        Ok(false)
     }
 }
 

@@ -31,6 +31,11 @@ impl Jaeger {
         &self.asker.host
     }
 
+    /// Whether it turned out to have no API v3.
+    pub fn is_old(&self) -> bool {
+        self.old
+    }
+
     /// At most `limit` traces that have a matching span in this time.
     pub async fn page(&mut self, query: &Query, time: Stretch, limit: usize) -> Result<Page, QueryError> {
         let traces = match self.find(query, time, limit).await? {

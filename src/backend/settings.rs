@@ -303,7 +303,7 @@ fn address(
 }
 
 /// `name=value` with commas between, values percent-encoded (W3C Baggage without properties).
-fn parse_headers(variable: &str, list: &str) -> Result<HeaderMap, SettingsError> {
+pub fn parse_headers(variable: &str, list: &str) -> Result<HeaderMap, SettingsError> {
     /// Those of the transport itself.
     const OURS: [&str; 6] =
         ["content-type", "content-length", "content-encoding", "transfer-encoding", "te", "connection"];

@@ -24,6 +24,14 @@ pub struct Tempo {
     asker: Asker,
     /// Whether there is no second version of the API for single traces.
     old: bool,
+    /// Traces that it gave in part only, because they are too large for it.
+    pub partial: usize,
+}
+
+/// What stands beside a trace in the second version of the API.
+#[derive(Deserialize)]
+struct Outcome {
+    status: Option<String>,
 }
 
 /// What a search answers.
@@ -44,7 +52,7 @@ struct Summary {
 impl Tempo {
     /// Nothing is asked yet.
     pub fn new(access: &Access) -> Result<Self, QueryError> {
-        Ok(Tempo { asker: Asker::new(access)?, old: false })
+        Ok(Tempo { asker: Asker::new(access)?, old: false, partial: 0 })
     }
 
     /// `name:port`.
@@ -110,7 +118,7 @@ impl Tempo {
         Ok(trace)
     }
 
-    fn read(&self, answer: &Answer, id: TraceId, wrapped: bool) -> Result<Trace, QueryError> {
+    fn read(&mut self, answer: &Answer, id: TraceId, wrapped: bool) -> Result<Trace, QueryError> {
         match answer.status {
             200..300 => {}
             404 => return Err(QueryError::NotThere { host: self.asker.host.clone(), id }),
@@ -123,7 +131,10 @@ impl Tempo {
                 return Err(QueryError::TraceTooLarge { host: self.asker.host.clone(), limit: MAX_ANSWER });
             }
             let decoded = if wrapped {
-                Whole::decode(&answer.body[..]).map(|w| w.trace.unwrap_or_default())
+                Whole::decode(&answer.body[..]).map(|w| {
+                    self.partial += usize::from(w.status == PARTIAL);
+                    w.trace.unwrap_or_default()
+                })
             } else {
                 ExportTraceServiceRequest::decode(&answer.body[..])
             };
@@ -132,6 +143,8 @@ impl Tempo {
             if answer.is_crowded() {
                 return Err(QueryError::TraceTooLarge { host: self.asker.host.clone(), limit: MAX_ANSWER });
             }
+            let outcome = serde_json::from_slice::<Outcome>(&answer.body).ok().filter(|_| wrapped);
+            self.partial += usize::from(outcome.is_some_and(|o| o.status.as_deref() == Some("PARTIAL")));
             file::collect(&answer.body, Path::new(""), &mut collect)
                 .map_err(|e| self.asker.unusable(answer, words(&e)))?;
         }
@@ -145,7 +158,12 @@ impl Tempo {
 struct Whole {
     #[prost(message, optional, tag = "1")]
     trace: Option<ExportTraceServiceRequest>,
+    #[prost(int32, tag = "3")]
+    status: i32,
 }
+
+/// `PartialStatus` of Tempo's API.
+const PARTIAL: i32 = 1;
 
 /// Tempo searches through a limited time at once; it says so and how much.
 fn too_long(answer: &Answer) -> bool {

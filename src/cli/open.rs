@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
+use reqwest::header::HeaderMap;
+
 use super::output::{To, clean, print, say, style};
 use super::{CliError, Done, args, show};
 use crate::backend::ask::Access;
@@ -42,7 +44,7 @@ fn page(args: &args::Open, id: TraceId) -> Result<Option<String>, Box<dyn Failur
     let Some(base) = link::base(args.jaeger_url.as_deref(), otlp.as_ref())? else { return Ok(None) };
     // With the user's credentials, if there are any: the link has none.
     let url = args.jaeger_url.clone().filter(|u| !u.is_empty()).unwrap_or_else(|| base.to_string());
-    let mut backend = Backend::jaeger(&Access { url, headers: Vec::new(), bound: BOUND })?;
+    let mut backend = Backend::jaeger(&Access { url, headers: HeaderMap::new(), bound: BOUND })?;
     match http::in_time(BOUND, backend.trace(id))? {
         Some(Ok(_)) => Ok(Some(link::page(&base, id))),
         Some(Err(e @ QueryError::NotThere { .. })) => {

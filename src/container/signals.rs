@@ -47,6 +47,13 @@ impl Signals {
         Ok(Signals { fd, asked: 0 })
     }
 
+    /// From here on signals do what they usually do.
+    pub fn release(self) {
+        let mut set = SigSet::empty();
+        PASSED_ON.iter().for_each(|s| set.add(*s));
+        let _ = set.thread_unblock();
+    }
+
     /// The next pending signal. Never blocks.
     pub fn take(&mut self) -> Action {
         let Ok(Some(info)) = self.fd.read_signal() else { return Action::Nothing };

@@ -1,6 +1,6 @@
 //! The caller's context joined, and handed on into the container.
 
-use trace_run::record::model::{SpanId, Trace, TraceId};
+use trace_run::record::model::{Attributes, SpanId, Trace, TraceId};
 
 use super::common::image::{busybox, needs_busybox};
 use super::common::jaeger::Jaeger;
@@ -9,6 +9,7 @@ use super::common::needs_root;
 use super::common::same::assert_same;
 use super::common::server::{Server, status};
 use super::common::shop::Shop;
+use super::reading::post;
 
 const CANARY: &str = "canary-51c0";
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -120,6 +121,17 @@ fn the_endpoint_goes_in_and_its_headers_do_not() {
     );
 }
 
+/// The span of a job that runs us, as its own instrumentation sends it.
+fn job() -> Trace {
+    let mut job = super::reading::trace(1, super::reading::NOON);
+    job.id = TraceId(u128::from_str_radix(TRACE, 16).unwrap());
+    job.origins[0].resource = Attributes::new().with("service.name", "ci");
+    job.spans.truncate(1);
+    job.spans[0].id = SpanId(u64::from_str_radix(PARENT, 16).unwrap());
+    job.spans[0].name = "ci job".into();
+    job
+}
+
 #[test]
 fn spans_of_the_program_hang_under_its_container() {
     if !needs_root() || !needs_busybox() {
@@ -138,10 +150,13 @@ fn spans_of_the_program_hang_under_its_container() {
     let parent = format!("00-{TRACE}-{PARENT}-01");
     for env in [&[][..], &[("TRACEPARENT", parent.as_str())]] {
         let lab = Lab::new();
+        if !env.is_empty() {
+            post(&jaeger, &job());
+        }
         let args = ["--network", "host", "--propagate", "--otlp", &jaeger.http(), &image, "sh", "-c", program];
         let (ran, trace) = run(&lab, env, &args);
         ran.ok();
-        jaeger.v3(&trace.id.to_string(), trace.spans.len() + 1);
+        jaeger.v3(&trace.id.to_string(), trace.spans.len() + 1 + env.len());
         let id = trace.id.to_string();
         lab.trace(&["import", "--jaeger", &jaeger.query(), &id]).ok();
         let back = read_trace(&lab.store(&format!("traces/{id}.otlp.jsonl")));
@@ -149,12 +164,17 @@ fn spans_of_the_program_hang_under_its_container() {
         assert_eq!((own.name.as_ref(), own.parent), ("checkout", Some(span(&trace, "container.run"))));
         assert_eq!(back.origin(own).unwrap().resource.str("service.name"), Some("shop"));
         // Under the job that ran us, where there was one.
-        let job = (!env.is_empty()).then(|| SpanId(u64::from_str_radix(PARENT, 16).unwrap()));
-        assert_eq!(back.root().unwrap().parent, job);
+        if !env.is_empty() {
+            let ours = back.span(trace.root().unwrap().id).unwrap();
+            assert_eq!(ours.parent, Some(job().spans[0].id));
+            assert_eq!(back.root().unwrap().name, "ci job");
+        }
         // The rest is as it was.
         let mut rest = back.clone();
-        rest.spans.retain(|s| s.id != own.id);
-        rest.origins.truncate(1);
+        let ours = back.span(trace.root().unwrap().id).unwrap().origin;
+        rest.spans.retain(|s| s.origin == ours);
+        rest.spans.iter_mut().for_each(|s| s.origin = 0);
+        rest.origins = vec![back.origins[ours as usize].clone()];
         assert_same(&rest, &trace);
         assert!(lab.trace(&["show", &id]).ok().out().contains("checkout"));
     }

@@ -128,6 +128,15 @@ fn credentials_go_to_the_host_they_are_for_alone() {
     assert_eq!(seen["x-token"], CANARY);
     assert!(seen["authorization"].starts_with("Basic "));
     assert!(!ran.err().contains(CANARY), "{}", ran.err());
+    // The same by the environment.
+    let mut command = lab.command(&["import", "--jaeger", &format!("http://{}", server.address)]);
+    command.env("TRACE_QUERY_HEADERS", format!("x-token={CANARY}%21,x-other=1"));
+    super::common::lab::Running::start(command, &[]).wait().exits(125);
+    assert_eq!(server.seen().last().unwrap().headers["x-token"], format!("{CANARY}!"));
+    let mut command = lab.command(&["import", "--jaeger", &url]);
+    command.env("TRACE_QUERY_HEADERS", CANARY);
+    let ran = super::common::lab::Running::start(command, &[]).wait().exits(125);
+    assert!(ran.err().contains("entry 1 of `TRACE_QUERY_HEADERS`") && !ran.err().contains(CANARY), "{}", ran.err());
     // Nor are they in what is kept, or in other errors.
     for bad in [format!("X-Token {CANARY}"), format!("X Y: {CANARY}"), format!("X: {CANARY}\n")] {
         let ran =

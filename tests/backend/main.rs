@@ -5,8 +5,10 @@ mod common;
 
 mod context;
 mod faults;
+mod fleet;
 mod hostile;
 mod jaeger;
+mod links;
 mod many;
 mod metrics;
 mod reading;

@@ -131,7 +131,10 @@ fn more_than_one_answer_holds_comes_whole_and_once() {
         // The newest, whatever the order of the answers.
         let few = Lab::new();
         few.trace(&import(&url, &["--limit", "10"])).ok();
-        assert_eq!(few.trace_files().len(), 10);
+        let newest = in_order(all.clone(), Order::Newest);
+        let mut starts: Vec<u64> = few.trace_files().iter().map(|p| read_trace(p).spans[0].start).collect();
+        starts.sort_by_key(|s| std::cmp::Reverse(*s));
+        assert_eq!(starts, newest[..10].iter().map(|t| t.spans[0].start).collect::<Vec<_>>(), "{order:?}");
     }
 }
 
@@ -145,6 +148,16 @@ fn a_crowded_moment_is_asked_for_at_once() {
     let server = Server::in_background(jaeger_v3((1..=4200).map(|i| trace(i, NOON)).collect(), Order::Newest));
     let ran = Lab::new().trace(&import(&address(&server), &[])).exits(125);
     assert!(ran.err().contains("has more than 4096 traces of one moment"), "{}", ran.err());
+
+    // A moment whose traces are too large to be asked for together.
+    let answer = jaeger_v3((1..=4200).map(|i| trace(i, NOON)).collect(), Order::Newest);
+    let server =
+        Server::in_background(move |seen| match parameters(seen)["query.num_traces"].parse::<usize>().unwrap() {
+            1000.. => ok("application/json", vec![b' '; (64 << 20) + 1]),
+            _ => answer(seen),
+        });
+    let ran = Lab::new().trace(&import(&address(&server), &[])).exits(125);
+    assert!(ran.err().contains("has more than 256 traces of one moment"), "{}", ran.err());
 }
 
 #[test]
@@ -244,7 +257,12 @@ fn without_api_v3_the_older_one_is_asked() {
         let url = format!("{}/jaeger/", address(&server));
         for service in ["trace", "*"] {
             let lab = Lab::new();
-            lab.trace(&import(&url, &["--service", service])).ok();
+            let ran = lab.trace(&import(&url, &["--service", service])).ok();
+            assert!(
+                ran.err().contains("has no API v3: by the older one times are whole microseconds"),
+                "{}",
+                ran.err()
+            );
             assert_eq!(lab.trace_files().len(), all.len());
             assert_same(&read_trace(&lab.store(&format!("traces/{}.otlp.jsonl", all[7].id))), &all[7]);
         }
@@ -286,6 +304,8 @@ fn runs_come_back_from_a_real_jaeger_as_they_were() {
     assert_eq!(count(&["--tag", "trace.run.kind=cold"]), 1);
     assert_eq!(count(&["--tag", "process.exit.code=0", "--operation", "run"]), 4);
     assert_eq!(count(&["--tag", "trace.run.kind=cold", "--operation", "container.run"]), 0);
+    assert_eq!(count(&["--tag", "error=false"]), 4);
+    assert_eq!(count(&["--tag", "error=true"]), 0);
     assert_eq!(count(&["--service", "nobody"]), 0);
     assert_eq!(count(&["--service", "*", "--limit", "2"]), 2);
     assert_eq!(count(&["--to", "2020-01-01"]), 0);
@@ -311,7 +331,7 @@ pub fn sizes(said: &serde_json::Value) -> [usize; 2] {
 }
 
 /// By OTLP over HTTP, as any program can.
-fn post(jaeger: &Jaeger, trace: &Trace) {
+pub fn post(jaeger: &Jaeger, trace: &Trace) {
     use std::io::{Read as _, Write as _};
     let body = Format::OtlpProto.render(std::slice::from_ref(trace));
     let url = Url::parse(&jaeger.http()).unwrap();

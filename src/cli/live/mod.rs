@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::output::{print, say};
+use super::output::{clean, print, say};
 use super::{CliError, Done, args};
 use crate::backend::ask::Access;
 use crate::backend::find::{Backend, Query, Selector, Step, Stretch, Walk};
-use crate::backend::{http, time};
+use crate::backend::{http, settings, time};
 use crate::container::signals::Signals;
 use crate::error::Failure;
 use crate::record::model::{Trace, TraceId};
@@ -56,13 +56,16 @@ pub struct Live {
     /// At most so many, the newest
     #[arg(long, value_name = "N", help_heading = "From a tracing back end")]
     pub limit: Option<usize>,
-    /// Send this header, e.g. `Authorization: Bearer …`
+    /// Send this header, e.g. `Authorization: Bearer …`; others come from $TRACE_QUERY_HEADERS (name=value,…)
     #[arg(long, value_name = "NAME: VALUE", hide_default_value = true, help_heading = "From a tracing back end")]
     pub header: Vec<String>,
     /// How long one answer may take
     #[arg(long, value_name = "TIME", value_parser = args::duration, default_value = "30s", help_heading = "From a tracing back end")]
     pub timeout: Duration,
 }
+
+/// As `OTEL_EXPORTER_OTLP_HEADERS`: a place for secrets that other users of the machine cannot see, as they can the command line.
+const HEADERS: &str = "TRACE_QUERY_HEADERS";
 
 fn tag(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').filter(|(k, _)| !k.is_empty());
@@ -96,7 +99,11 @@ impl Live {
 
     /// The back end; nothing is sent yet.
     pub fn backend(&self) -> Result<Backend, Box<dyn Failure>> {
-        let headers = self.header.iter().map(|h| Access::header(h)).collect::<Result<_, _>>()?;
+        let listed = settings::environment(HEADERS).unwrap_or_default();
+        let mut headers = settings::parse_headers(HEADERS, &listed)?;
+        for header in &self.header {
+            headers.extend([Access::header(header)?]);
+        }
         let access = |url: &str| Access { url: url.to_owned(), headers, bound: self.timeout };
         Ok(match &self.tempo {
             Some(url) => Backend::tempo(&access(url))?,
@@ -179,7 +186,13 @@ fn read(
         }
     };
     let ended = http::in_time(FOR_EVER, work).map_err(Box::<dyn Failure>::from)?;
-    Ok(ended.unwrap_or(Ended { interrupted: false, error: None }))
+    // What comes now can be interrupted as usual.
+    signals.release();
+    let ended = ended.unwrap_or(Ended { interrupted: false, error: None });
+    if let Some(remark) = backend.remark().filter(|_| ended.error.is_none()) {
+        say(&clean(&format!("Note: {remark}")));
+    }
+    Ok(ended)
 }
 
 /// `trace import --jaeger`.
