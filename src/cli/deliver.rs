@@ -103,11 +103,9 @@ pub fn deliver(store: Option<&Store>, order: Order, items: Vec<Item>) -> Result<
         Delivery { store, order, items: items.into(), had, tally, until: None, stopped: false, progress };
     // Each delivery has its own bound; this is only for the case that one of them does not keep it.
     let bound = delivery.order.bound.unwrap_or(Duration::from_secs(86_400));
-    let ended = http::within(bound + Duration::from_millis(200), &mut || false, delivery.run())?;
+    let done = http::within(bound + Duration::from_millis(200), delivery.run())?;
     delivery.progress.finish_and_clear();
-    if let http::Ended::Done(done) = ended {
-        done?;
-    }
+    done.unwrap_or(Ok(()))?;
     delivery.tally.took = begun.elapsed();
     Ok(delivery.tally)
 }
