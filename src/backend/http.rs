@@ -261,17 +261,9 @@ pub enum Ended<T> {
     Stopped,
 }
 
-/// Runs `work` on a runtime of its own and gives its result, or `None` if it took longer than `bound`. Does not wait for what
-/// it leaves behind, e.g. a name server that doesn't answer.
-pub fn within<T>(bound: Duration, work: impl Future<Output = T>) -> Result<Option<T>, HttpError> {
-    Ok(match within_unless(bound, &mut || false, work)? {
-        Ended::Done(done) => Some(done),
-        Ended::Late | Ended::Stopped => None,
-    })
-}
-
-/// The same, unless `stop`, which is asked now and then, says that the user does not want to wait.
-pub fn within_unless<T>(
+/// Runs `work` on a runtime of its own until it is done, `bound` is over, or `stop`, which is asked now and then, says so. Does
+/// not wait for what it leaves behind, e.g. a name server that doesn't answer.
+pub fn within<T>(
     bound: Duration,
     stop: &mut dyn FnMut() -> bool,
     work: impl Future<Output = T>,
@@ -396,10 +388,10 @@ mod tests {
             let sleeper = tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_secs(20)));
             let _ = sleeper.await;
         };
-        assert_eq!(within(Duration::from_millis(50), hangs).unwrap(), None);
+        assert_eq!(within(Duration::from_millis(50), &mut || false, hangs).unwrap(), Ended::Late);
         let never = std::future::pending::<()>();
-        assert_eq!(within_unless(Duration::from_secs(60), &mut || true, never).unwrap(), Ended::Stopped);
+        assert_eq!(within(Duration::from_secs(60), &mut || true, never).unwrap(), Ended::Stopped);
         assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
-        assert_eq!(within(Duration::from_secs(5), async { 7 }).unwrap(), Some(7));
+        assert_eq!(within(Duration::from_secs(5), &mut || false, async { 7 }).unwrap(), Ended::Done(7));
     }
 }

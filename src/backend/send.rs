@@ -338,7 +338,7 @@ pub fn deliver(
         let until = Instant::now() + bound.mul_f64(0.97);
         Sender::new(target.clone()).deliver(parcel, bound, Some(until)).await
     };
-    match http::within_unless(bound, stop, work) {
+    match http::within(bound, stop, work) {
         Ok(Ended::Done(done)) => done,
         Ok(Ended::Late) => unknown(HttpError::Timeout { host: target.host(), seconds: http::seconds(bound) }),
         Ok(Ended::Stopped) => unknown(HttpError::Interrupted { host: target.host() }),

@@ -103,9 +103,11 @@ pub fn deliver(store: Option<&Store>, order: Order, items: Vec<Item>) -> Result<
         Delivery { store, order, items: items.into(), had, tally, until: None, stopped: false, progress };
     // Each delivery has its own bound; this is only for the case that one of them does not keep it.
     let bound = delivery.order.bound.unwrap_or(Duration::from_secs(86_400));
-    let done = http::within(bound + Duration::from_millis(200), delivery.run())?;
+    let ended = http::within(bound + Duration::from_millis(200), &mut || false, delivery.run())?;
     delivery.progress.finish_and_clear();
-    done.unwrap_or(Ok(()))?;
+    if let http::Ended::Done(done) = ended {
+        done?;
+    }
     delivery.tally.took = begun.elapsed();
     Ok(delivery.tally)
 }
