@@ -108,6 +108,8 @@ impl Target {
 pub enum SettingsError {
     #[error("`{name}` is `{value}`: expected {expected}")]
     Value { name: String, value: String, expected: &'static str },
+    #[error("`{name}` is `{value}`: expected `otlp`, `console` or `none`")]
+    Exporter { name: &'static str, value: String },
     #[error("entry {entry} of `{name}` is not understood: expected {expected}")]
     Entry { name: String, entry: usize, expected: &'static str },
     #[error("`{name}`: {why}")]
@@ -155,11 +157,7 @@ pub fn from_environment(signal: Signal, env: Variables) -> Result<Option<Target>
                 "otlp" => named = true,
                 "none" | "console" => {}
                 _ => {
-                    return Err(SettingsError::Value {
-                        name: signal.exporter().into(),
-                        value: shown(exporter),
-                        expected: "`otlp`, `console` or `none`",
-                    });
+                    return Err(SettingsError::Exporter { name: signal.exporter(), value: shown(exporter) });
                 }
             }
         }

@@ -9,7 +9,7 @@ use super::link;
 use super::output::{clean, say};
 use crate::backend::batch;
 use crate::backend::send::{self, Fate, Sent};
-use crate::backend::settings::{self, Signal, Target};
+use crate::backend::settings::{self, SettingsError, Signal, Target};
 use crate::record::model::{Trace, TraceId};
 use crate::report::units;
 use crate::store::Store;
@@ -46,6 +46,11 @@ impl Plan {
         match asked {
             Ok(None) => Plan::Nowhere,
             Ok(Some(target)) => Plan::To(Box::new(target)),
+            // Meant for other programs: there is nothing to be sent later.
+            Err(e @ SettingsError::Exporter { .. }) => {
+                say(&clean(&format!("trace: the run is not exported: {e}")));
+                Plan::Nowhere
+            }
             Err(e) => Plan::Wrong(clean(&e.to_string())),
         }
     }

@@ -209,6 +209,7 @@ fn the_environment_switches_it_off() {
         );
         assert_eq!(lab.trace_files().len(), before + 1, "the file is written all the same");
         assert!(receiver.take().is_empty());
+        assert_eq!(names_in(&lab.store("pending")), [""; 0]);
     }
     // The flag names an exporter of its own.
     let mut command = lab.command(&["run", "--hub", "builtin", "--otlp", &receiver.grpc(), "hello-world"]);
