@@ -7,7 +7,7 @@ use reqwest::{Client, Url};
 
 use super::http::{self, HttpError, Tls};
 use super::query_error::QueryError;
-use crate::formats::density;
+use crate::record::file::lenient;
 
 /// The largest answer that is read, bytes after decompression: as large as a trace file may be.
 pub const MAX_ANSWER: usize = 64 << 20;
@@ -151,9 +151,9 @@ impl Answer {
         self.body.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{')
     }
 
-    /// Whether there are more objects in it than are read.
+    /// Whether there is so much in its JSON that it would fill memory.
     pub fn is_crowded(&self) -> bool {
-        density::json(&self.body)
+        lenient::is_crowded(&self.body)
     }
 }
 

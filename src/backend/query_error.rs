@@ -14,7 +14,7 @@ pub enum QueryError {
     Answer { host: String, path: String, why: String },
     #[error("`{host}` has no query API of {what}: neither `{}` is there", tried.join("` nor `"))]
     NoApi { host: String, what: &'static str, tried: Vec<&'static str> },
-    #[error("a single trace of `{host}` has more than {} MiB or a million objects", limit >> 20)]
+    #[error("a single trace of `{host}` has more than {} MiB, or so much in them that it would fill memory", limit >> 20)]
     TraceTooLarge { host: String, limit: usize },
     #[error("`{host}` has more than {limit} traces of one moment, and its API has no way to ask for the rest")]
     Crowded { host: String, limit: usize },

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 use serde::Deserialize;
 
@@ -11,7 +10,7 @@ use super::find::{Page, Query, Selector, Stretch};
 use super::http::HttpError;
 use super::jaeger::words;
 use super::query_error::QueryError;
-use crate::formats::{density, otlp};
+use crate::formats::otlp;
 use crate::record::collect::Collect;
 use crate::record::file;
 use crate::record::model::{Trace, TraceId};
@@ -127,18 +126,13 @@ impl Tempo {
         let mut collect = Collect::new();
         if matches!(answer.content_type.as_str(), "application/protobuf" | "application/x-protobuf") {
             let wrong = |why: String| self.asker.unusable(answer, format!("expected OTLP Protobuf: {why}"));
-            if density::protobuf(&answer.body, wrapped) {
-                return Err(QueryError::TraceTooLarge { host: self.asker.host.clone(), limit: MAX_ANSWER });
-            }
-            let decoded = if wrapped {
-                Whole::decode(&answer.body[..]).map(|w| {
-                    self.partial += usize::from(w.status == PARTIAL);
-                    w.trace.unwrap_or_default()
-                })
+            if wrapped {
+                let whole = Whole::decode(&answer.body[..]).map_err(|e| wrong(e.to_string()))?;
+                self.partial += usize::from(whole.status == PARTIAL);
+                otlp::take_bytes(&whole.trace, &mut collect).map_err(wrong)?;
             } else {
-                ExportTraceServiceRequest::decode(&answer.body[..])
-            };
-            otlp::take(decoded.map_err(|e| wrong(e.to_string()))?, &mut collect).map_err(wrong)?;
+                otlp::take_bytes(&answer.body, &mut collect).map_err(wrong)?;
+            }
         } else {
             if answer.is_crowded() {
                 return Err(QueryError::TraceTooLarge { host: self.asker.host.clone(), limit: MAX_ANSWER });
@@ -156,8 +150,8 @@ impl Tempo {
 /// `TraceByIDResponse` of Tempo's API; its trace looks like an export request.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Whole {
-    #[prost(message, optional, tag = "1")]
-    trace: Option<ExportTraceServiceRequest>,
+    #[prost(bytes = "vec", tag = "1")]
+    trace: Vec<u8>,
     #[prost(int32, tag = "3")]
     status: i32,
 }

@@ -2,7 +2,6 @@
 
 pub mod chrome;
 pub mod console;
-pub mod density;
 mod ids;
 pub mod jaeger;
 pub mod mapping;

@@ -10,6 +10,7 @@ use crate::backend::http;
 use crate::cli::output::say;
 use crate::cli::{CliError, select};
 use crate::error::Failure;
+use crate::formats::mapping;
 use crate::record::model::{Trace, TraceId};
 use crate::report::units::count;
 
@@ -49,7 +50,7 @@ impl Groups {
             let query = Query { of, ..base.clone() };
             let wanted = Wanted::All { stretches: vec![query.time], query };
             let ended = read(&mut backend, wanted, &|_| false, &mut |step| {
-                for trace in &step.traces {
+                for trace in step.traces {
                     found.take(trace, &selectors);
                 }
                 bar.set_message(count(found.runs.len() as u64, "trace"));
@@ -68,14 +69,15 @@ impl Groups {
         Ok(found)
     }
 
-    fn take(&mut self, trace: &Trace, selectors: &[(String, Selector)]) {
-        if self.seen.insert(trace.id) {
-            self.runs.extend(Run::of(trace));
-        }
+    fn take(&mut self, mut trace: Trace, selectors: &[(String, Selector)]) {
         for ((_, selector), (_, chosen)) in selectors.iter().zip(&mut self.chosen) {
-            if selector.wants(trace) {
+            if selector.wants(&trace) {
                 chosen.insert(trace.id);
             }
+        }
+        if self.seen.insert(trace.id) {
+            mapping::apply(&mut trace);
+            self.runs.extend(Run::of(&trace));
         }
     }
 

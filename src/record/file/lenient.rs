@@ -47,7 +47,7 @@ const SMALL: usize = 1 << 20;
 
 /// Whether JSON has so many values for its size that it is made to fill memory: an empty object is 2 bytes long and 100 times as
 /// large in memory. Real files have one object, list or comma in 12 bytes.
-pub(crate) fn is_crowded(text: &[u8]) -> bool {
+pub fn is_crowded(text: &[u8]) -> bool {
     if text.len() <= SMALL {
         return false;
     }
