@@ -13,7 +13,7 @@ use crate::record::model::{Attributes, Key, Kind, Span, SpanId, Status, Trace, V
 
 /// Names whose meaning doesn't depend on anything else.
 const NAMES: &[(&str, &str)] = &[
-    // dockerd's image store (API server 25 and later, with containerd's store).
+    // dockerd with containerd's image store.
     ("pull.Pull", span::IMAGE_PULL),
     // dockerd, inside its API spans; by themselves where those are not traced.
     ("daemon.containerCreate", span::CONTAINER_CREATE),
