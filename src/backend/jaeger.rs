@@ -210,6 +210,7 @@ pub(super) fn words(error: &FileError) -> String {
         FileError::NotJson { reason, .. } => format!("expected JSON, got something else ({reason})"),
         FileError::NotOtlp { reason, .. } => format!("expected OTLP JSON: {reason}"),
         FileError::Empty { .. } => "it is empty".into(),
+        FileError::Crowded { .. } => "it has so much in it for its size that it is no trace".into(),
         other => other.to_string(),
     }
 }

@@ -317,14 +317,19 @@ impl Recorded {
     /// Our own runs of a bench: `ID:cold`, `ID:warm`.
     fn bench(&mut self, words: &str, word: &str) -> Found<Picked> {
         let (id, kind) = words.split_once(':').unwrap_or((words, "cold"));
-        let found = super::bench::all(&self.store).into_iter().filter(|b| !id.is_empty() && b.id.starts_with(id));
-        let runs: Vec<_> = found.flat_map(|b| b.runs).filter(|r| r.kind == kind).collect();
+        let mut found = super::bench::all(&self.store);
+        found.retain(|b| !id.is_empty() && b.id.starts_with(id));
+        // What the user said, not where the hub of a `--vs` happened to listen.
+        let image = found.first().map(|b| b.plan.image.clone()).ok_or_else(|| CliError::NoTrace(word.to_owned()))?;
+        let runs: Vec<_> = found.into_iter().flat_map(|b| b.runs).filter(|r| r.kind == kind).collect();
         let ids = runs.iter().filter_map(|r| Some(TraceId(u128::from_str_radix(r.trace_id.as_deref()?, 16).ok()?)));
         let paths: Vec<PathBuf> = ids.map(|id| self.store.trace_path(id)).collect();
         let (runs, unreadable) = read(&paths);
         self.unreadable += unreadable;
-        let image = runs.iter().find_map(|r| r.image.clone()).ok_or_else(|| CliError::NoTrace(word.to_owned()))?;
-        Ok(Picked { label: format!("{kind} {} (bench {id})", crate::report::familiar(&image)), runs })
+        if runs.is_empty() {
+            return Err(CliError::NoTrace(word.to_owned()).into());
+        }
+        Ok(Picked { label: format!("{kind} {image} (bench {id})"), runs })
     }
 
     /// All traces of a file, or of the trace files of a directory.

@@ -1,0 +1,103 @@
+//! What hands recorded runs to other tools and takes theirs in.
+
+use clap::Args;
+
+use super::duration;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: trace export last --format otlp -o run.otlp.jsonl\n         \
+    trace export cold -o cold.perfetto-trace\n         trace export --all --otlp http://localhost:4318\n         \
+    trace export --pending\n\n\
+    Endings: .jsonl .otlp.json (otlp), .pb .binpb (otlp-proto), .jaeger.json (jaeger), .chrome.json .trace.json (chrome),\n\
+    .perfetto-trace .pftrace (perfetto).\n\n\
+    --otlp URL: port 4317 or grpc:// (grpcs:// with TLS) is gRPC, else HTTP, unless $OTEL_EXPORTER_OTLP_PROTOCOL says\n\
+    otherwise; headers, certificates, compression and timeout come from the $OTEL_EXPORTER_OTLP_* variables.")]
+pub struct Export {
+    /// Recorded runs: ids, files, last, last~N, cold, warm [default: last]
+    #[arg(value_name = "TRACE")]
+    pub traces: Vec<String>,
+    /// The form to write [default: by the ending of FILE, else otlp]
+    #[arg(long, value_name = "FORMAT", value_parser = crate::formats::Format::NAMES)]
+    pub format: Option<String>,
+    /// Write to FILE in place of standard output
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["otlp", "pending"])]
+    pub output: Option<std::path::PathBuf>,
+    /// Send to an OpenTelemetry receiver in place of writing
+    #[arg(long, value_name = "URL")]
+    pub otlp: Option<String>,
+    /// Where Jaeger's user interface is, for a link to what was sent; none for no link [default: looked for where
+    /// traces are sent to, port 16686]
+    #[arg(long, env = "TRACE_JAEGER_URL", hide_env_values = true, value_name = "URL")]
+    pub jaeger_url: Option<String>,
+    /// All recorded runs that URL has not had yet
+    #[arg(long, requires = "otlp", conflicts_with = "traces")]
+    pub all: bool,
+    /// With --all: also those that URL has had
+    #[arg(long, requires = "all")]
+    pub again: bool,
+    /// Send the runs that could not be sent, to where they should have gone or to the URL of --otlp
+    #[arg(long, conflicts_with_all = ["traces", "all"])]
+    pub pending: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: trace import dockerd.otlp.jsonl\n         \
+    trace import --jaeger http://localhost:16686 --since 1h\n\n\
+    Takes OTLP (JSON, Protobuf) and Jaeger JSON, also in gzip or zstd. A trace that is there already gets the spans it lacks.\n\
+    With --jaeger or --tempo the words are ids of traces; without any it is all traces of the service in that\n\
+    time, the newest first. What was interrupted goes on when the same command is given again.")]
+pub struct Import {
+    /// Files; `-` is standard input
+    #[arg(value_name = "FILE", required_unless_present_any = ["jaeger", "tempo"])]
+    pub files: Vec<std::path::PathBuf>,
+    #[command(flatten)]
+    pub live: crate::cli::live::Live,
+    /// Don't go on where the same import was interrupted
+    #[arg(long)]
+    pub restart: bool,
+    /// Leave the names of other engines' spans as they are
+    #[arg(long)]
+    pub keep_names: bool,
+    /// One JSON object a trace; from a tracing back end one for all
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: trace open last\n\n\
+    Opens the run's page in Jaeger if it is known and has it, else the run's report. The browser is $BROWSER, else\n\
+    the desktop's; without one the address is printed, nothing else.")]
+pub struct Open {
+    /// Id or begin of one, file, last, last~N, cold, warm, cold:IMAGE, warm:IMAGE
+    #[arg(default_value = "last")]
+    pub trace: String,
+    /// Where Jaeger's user interface is [default: looked for where traces are sent to, port 16686]
+    #[arg(long, env = "TRACE_JAEGER_URL", hide_env_values = true, value_name = "URL")]
+    pub jaeger_url: Option<String>,
+    /// The report, even if Jaeger has the run
+    #[arg(long)]
+    pub html: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example: trace metrics --since 1d -o /var/lib/node_exporter/trace.prom\n         \
+    trace metrics --otlp http://localhost:4318\n\n\
+    Counters and histograms over the recorded runs by image and kind; exemplars carry the trace id. --otlp without a\n\
+    URL goes by $OTEL_EXPORTER_OTLP_[METRICS_]ENDPOINT.")]
+pub struct Metrics {
+    /// Only runs of this image
+    #[arg(long)]
+    pub image: Option<String>,
+    /// Only runs of the last 90s, 15m, 2h, 3d
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub since: Option<std::time::Duration>,
+    /// OpenMetrics text, or OTLP JSON
+    #[arg(long, value_name = "FORMAT", default_value = "prometheus", value_parser = ["prometheus", "otlp"])]
+    pub format: String,
+    /// Write to FILE in place of standard output
+    #[arg(short, long, value_name = "FILE", conflicts_with = "otlp")]
+    pub output: Option<std::path::PathBuf>,
+    /// Send to an OpenTelemetry receiver in place of writing
+    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "")]
+    pub otlp: Option<String>,
+}
