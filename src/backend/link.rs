@@ -53,12 +53,18 @@ pub fn base(given: Option<&str>, otlp: Option<&Url>) -> Result<Option<Url>, Http
 fn is_jaeger(url: &Url) -> Result<bool, HttpError> {
     let client = http::client(url, &Tls::default(), HeaderMap::new(), BOUND)?;
     let ask = async {
-        for (path, key) in [("api/v3/services", "services"), ("api/services", "data")] {
+        for (path, key) in [("api/services", "data"), ("api/v3/services", "services")] {
             let Ok(at) = url.join(path) else { continue };
             let Ok(answer) = client.get(at).send().await else { return false };
             let Ok(body) = http::body(answer, 1 << 20, BOUND).await else { continue };
             let json: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
-            if json.is_some_and(|j| j.get(key).is_some_and(serde_json::Value::is_array)) {
+            // One that has just started knows no service: then it is `null`.
+            let known = |j: serde_json::Value| match j.get(key) {
+                Some(serde_json::Value::Array(_)) => true,
+                Some(serde_json::Value::Null) => j.get("total").is_some(),
+                _ => false,
+            };
+            if json.is_some_and(known) {
                 return true;
             }
         }

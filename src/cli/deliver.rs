@@ -62,10 +62,11 @@ pub struct Order {
     pub once: bool,
 }
 
-/// What a mark says after a failure.
+/// What a mark says after a failure. Where the run should have gone first stays: another address was only a try.
 pub fn after_failure(held: &Held, target: &Target, reason: &str, perhaps: bool) -> Mark {
+    let before = &held.mark().url;
     Mark {
-        url: target.shown(),
+        url: if held.is_fresh() || before.is_empty() { target.shown() } else { before.clone() },
         reason: clean(reason),
         at: now(),
         tries: held.mark().tries + 1,

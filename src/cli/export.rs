@@ -29,8 +29,15 @@ fn words(args: &args::Export) -> Vec<&str> {
 
 fn write(args: &args::Export) -> Done {
     let mut traces = Vec::new();
-    for word in words(args) {
-        traces.extend(show::find_all(word)?);
+    if args.all {
+        let store = Store::open(&Store::default_root()?)?;
+        for path in store.traces()?.iter().rev() {
+            traces.extend(file::read(path)?);
+        }
+    } else {
+        for word in words(args) {
+            traces.extend(show::find_all(word)?);
+        }
     }
     let by_ending = || args.output.as_deref().and_then(Format::of_file);
     let format = args.format.as_deref().and_then(Format::named).or_else(by_ending).unwrap_or(Format::Otlp);

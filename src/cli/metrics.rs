@@ -79,9 +79,7 @@ fn read(args: &args::Metrics) -> Result<Metrics, Box<dyn crate::error::Failure>>
 }
 
 fn write_whole(path: &std::path::Path, bytes: &[u8]) -> Result<(), CliError> {
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    std::fs::write(&new, bytes).and_then(|()| std::fs::rename(&new, path)).map_err(|source| CliError::File {
+    file::replace(path, bytes).map_err(|source| CliError::File {
         action: "write",
         path: path.display().to_string(),
         source,

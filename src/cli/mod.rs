@@ -92,6 +92,8 @@ pub enum CliError {
     Interrupted,
     #[error("no recorded run is `{0}`")]
     NoTrace(String),
+    #[error("none of the {read} traces read from `{host}` is a run with `{words}`")]
+    NotRead { words: String, read: usize, host: String },
     #[error("`{0}` is the begin of more than one recorded run's id")]
     Ambiguous(String),
 }
@@ -104,6 +106,7 @@ impl Failure for CliError {
     fn hint(&self) -> Option<String> {
         match self {
             CliError::NoTrace(_) => Some("`trace ls` lists them".into()),
+            CliError::NotRead { .. } => Some("`--since`, `--service` and `--limit` say what is read".into()),
             _ => None,
         }
     }

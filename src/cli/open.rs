@@ -20,6 +20,9 @@ use crate::store::{Store, StoreError};
 /// How long Jaeger may take to say whether it has a trace.
 const BOUND: Duration = Duration::from_secs(5);
 
+/// So long after it was sent a trace may take to be found.
+const SETTLING: Duration = Duration::from_secs(1);
+
 /// `trace open`.
 pub fn open(args: &args::Open) -> Done {
     // A trace may be in Jaeger alone.
@@ -40,12 +43,24 @@ pub fn open(args: &args::Open) -> Done {
 
 /// Its page in Jaeger, if there is one and it has it.
 fn page(args: &args::Open, id: TraceId) -> Result<Option<String>, Box<dyn Failure>> {
-    let otlp = endpoint();
+    let otlp = endpoint(id);
     let Some(base) = link::base(args.jaeger_url.as_deref(), otlp.as_ref())? else { return Ok(None) };
     // With the user's credentials, if there are any: the link has none.
     let url = args.jaeger_url.clone().filter(|u| !u.is_empty()).unwrap_or_else(|| base.to_string());
     let mut backend = Backend::jaeger(&Access { url, headers: HeaderMap::new(), bound: BOUND })?;
-    match http::in_time(BOUND, backend.trace(id))? {
+    let asked = async {
+        let begun = tokio::time::Instant::now();
+        loop {
+            match backend.trace(id).await {
+                // What has just been sent takes a moment to be found.
+                Err(QueryError::NotThere { .. }) if begun.elapsed() < SETTLING => {
+                    tokio::time::sleep(SETTLING / 8).await
+                }
+                answer => return answer,
+            }
+        }
+    };
+    match http::in_time(BOUND, asked)? {
         Some(Ok(_)) => Ok(Some(link::page(&base, id))),
         Some(Err(e @ QueryError::NotThere { .. })) => {
             say(&clean(&format!("Note: {e}; this is its report")));
@@ -123,8 +138,13 @@ fn find(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|dir| dir.join(program)).find(|p| p.is_file())
 }
 
-/// Where the environment says that traces are sent to.
-fn endpoint() -> Option<reqwest::Url> {
-    let target = settings::from_environment(settings::Signal::Traces, &settings::environment).ok()??;
+/// Where the trace was sent to, else where the environment says that traces go.
+fn endpoint(id: TraceId) -> Option<reqwest::Url> {
+    let env = &settings::environment;
+    let sent = Store::default_root().and_then(|root| Store::open(&root)).ok().and_then(|store| store.sent_to(id));
+    let target = match sent {
+        Some(url) => settings::later(settings::Signal::Traces, &url, env).ok()?,
+        None => settings::from_environment(settings::Signal::Traces, env).ok()??,
+    };
     Some(target.url)
 }

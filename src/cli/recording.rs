@@ -155,7 +155,9 @@ pub fn end(
 fn keep(store: &Store, trace: &Trace, has_caller: bool) -> Result<(), Box<dyn Failure>> {
     if has_caller {
         let _alone = Lock::exclusive(&store.path("locks/callers-traces"))?;
-        super::import::keep(store, trace.clone(), true)?;
+        if super::import::keep(store, trace.clone(), true)?.known {
+            store.note_grown(trace.id)?;
+        }
     } else {
         store.keep_trace(trace.id, &(file::to_line(trace) + "\n"))?;
     }

@@ -232,12 +232,22 @@ impl Recorded {
         Ok(files.into_iter().find_map(find).ok_or_else(|| CliError::NoTrace(id.to_string()))?)
     }
 
+    /// No run is meant by `words`.
+    fn nothing(&self, words: &str) -> CliError {
+        match &self.live {
+            Some(groups) => {
+                CliError::NotRead { words: words.to_owned(), read: groups.read_count(), host: groups.host().to_owned() }
+            }
+            None => CliError::NoTrace(words.to_owned()),
+        }
+    }
+
     /// The runs that a word means; words joined by commas mean all of theirs.
     pub fn group(&mut self, words: &str) -> Found<Picked> {
         if let Some(selector) = selector(words)? {
             let runs = self.selected(&selector, words)?;
             if runs.is_empty() {
-                return Err(CliError::NoTrace(words.to_owned()).into());
+                return Err(self.nothing(words).into());
             }
             return Ok(Picked { label: words.to_owned(), runs });
         }
@@ -255,7 +265,7 @@ impl Recorded {
             }
         }
         if out.runs.is_empty() {
-            return Err(CliError::NoTrace(words.to_owned()).into());
+            return Err(self.nothing(words).into());
         }
         Ok(out)
     }
@@ -289,7 +299,7 @@ impl Recorded {
             let wanted = |r: &&Run| r.kind.as_deref() == Some(kind) && r.image.as_deref() == Some(&image);
             let runs: Vec<Run> = runs.iter().filter(ours).filter(wanted).cloned().collect();
             if runs.is_empty() {
-                return Err(CliError::NoTrace(format!("{kind}:{image}")).into());
+                return Err(self.nothing(&format!("{kind}:{image}")).into());
             }
             return Ok(Picked { label: format!("{kind} {}", crate::report::familiar(&image)), runs });
         }

@@ -86,7 +86,12 @@ impl Plan {
         let target = match self {
             Plan::Nowhere => return None,
             Plan::Wrong(why) => {
-                say(&format!("trace: the run is not exported: {why}{}", kept(held.is_some())));
+                let tail = if held.is_some() {
+                    "; it is kept, `trace export --pending --otlp URL` sends it"
+                } else {
+                    kept(false)
+                };
+                say(&format!("trace: the run is not exported: {why}{tail}"));
                 return None;
             }
             Plan::To(target) => *target,
@@ -98,7 +103,9 @@ impl Plan {
                 if let Some(store) = store {
                     // An older mark is that of another run below the same caller: that one is not there yet.
                     let own = held.filter(Held::is_fresh);
-                    let noted = store.note_sent(&target.shown(), &[trace.id]);
+                    // Of a caller's trace there may be more in the store than went out now.
+                    let alone = trace.root().is_none_or(|r| r.parent.is_none());
+                    let noted = if alone { store.note_sent(&target.shown(), &[trace.id]) } else { Ok(()) };
                     let noted = noted.and_then(|()| own.map_or(Ok(()), Held::take_away));
                     noted.unwrap_or_else(|e| say(&clean(&format!("trace: {e}"))));
                 }
@@ -150,7 +157,7 @@ pub fn after_bench(store: &Store, ids: &[TraceId], url: Option<&str>, jaeger: Op
                 let _ = store.mark_pending(*id, mark);
             }
             say(&format!(
-                "trace: the runs are not exported: {why}; they are kept, `trace export --pending` sends them"
+                "trace: the runs are not exported: {why}; they are kept, `trace export --pending --otlp URL` sends them"
             ));
             return;
         }

@@ -125,19 +125,26 @@ fn weight(attributes: &Attributes) -> usize {
     attributes.iter().map(|(k, v)| k.len() + of(v)).sum()
 }
 
-/// Spans with an id seen before are kept only if they say something else: another name, parent, kind or time. Two programs that both
-/// send a span (buildkit's client by its daemon, too) differ in what they say of themselves.
+/// So many different spans of one id are compared with; broken writers have two.
+const SAME_ID: usize = 16;
+
+/// Spans with an id seen before are kept only if they say something else than those: another name, parent, kind or time. Two programs that
+/// both send a span (buildkit's client by its daemon, too) differ in what they say of themselves.
 fn drop_repeats(spans: &mut Vec<Span>) {
     let mut first: HashMap<SpanId, usize> = HashMap::with_capacity(spans.len());
+    let mut more: HashMap<SpanId, Vec<usize>> = HashMap::new();
     let mut keep = vec![true; spans.len()];
     let said = |s: &Span| (s.start, s.end, s.parent, s.kind);
+    let same = |a: &Span, b: &Span| a.name == b.name && said(a) == said(b);
     for i in 0..spans.len() {
-        match first.entry(spans[i].id) {
-            Entry::Vacant(slot) => drop(slot.insert(i)),
-            Entry::Occupied(slot) => {
-                let before = &spans[*slot.get()];
-                keep[i] = before.name != spans[i].name || said(before) != said(&spans[i]);
-            }
+        let Entry::Occupied(slot) = first.entry(spans[i].id) else {
+            first.insert(spans[i].id, i);
+            continue;
+        };
+        let others = more.entry(spans[i].id).or_default();
+        keep[i] = std::iter::once(slot.get()).chain(&*others).all(|other| !same(&spans[*other], &spans[i]));
+        if keep[i] && others.len() < SAME_ID {
+            others.push(i);
         }
     }
     let mut keep = keep.into_iter();
@@ -176,6 +183,19 @@ mod tests {
             let name = format!("program-{}", (span.id.0 - 1) % 100);
             assert_eq!(trace.origin(span).unwrap().resource.str("service.name"), Some(name.as_str()));
         }
+    }
+
+    #[test]
+    fn a_repeat_is_dropped_also_behind_another_span_of_its_id() {
+        let span = samples::warm().spans[0].clone();
+        let odd = Span { name: "odd".into(), ..span.clone() };
+        let mut collect = Collect::new();
+        let source = collect.source(named("a"));
+        for span in [&odd, &span, &span, &odd] {
+            collect.add(TraceId(1), None, source, span.clone());
+        }
+        let names: Vec<_> = collect.finish().remove(0).spans.into_iter().map(|s| s.name).collect();
+        assert_eq!(names, ["odd".into(), span.name]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 pub use header::{Header, read_headers};
 pub use read::{bytes, collect, parse, read, sane_times};
 pub use salvage::{Cut, salvage, salvage_text};
-pub use write::{to_line, write};
+pub use write::{replace, to_line, write};
 
 /// Largest file that is read, in bytes. A run of 200 layers is about 1 MB.
 pub const MAX_FILE: u64 = 64 << 20;

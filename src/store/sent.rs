@@ -1,5 +1,6 @@
 //! Which runs an address has had: `sent/<hash of the address>`, so that `trace export --all` goes on where it was interrupted and
-//! sends nothing twice. One id a line after a line with the address; appended by whoever has sent a run.
+//! sends nothing twice. One id a line after a line with the address; appended by whoever has sent a
+//! run, and with `-` before it by who adds spans to a trace.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -56,6 +57,27 @@ impl Store {
         append(&file, ids).map_err(|e| StoreError::file("write", &path, e))
     }
 
+    /// Notes that a recorded trace has got spans that no address has had.
+    pub fn note_grown(&self, id: TraceId) -> Result<(), StoreError> {
+        for entry in fs::read_dir(self.path("sent")).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let file = File::options().append(true).open(&path).map_err(|e| StoreError::file("open", &path, e))?;
+            (&file).write_all(format!("-{id}\n").as_bytes()).map_err(|e| StoreError::file("write", &path, e))?;
+        }
+        Ok(())
+    }
+
+    /// An address that has had this run.
+    pub fn sent_to(&self, id: TraceId) -> Option<String> {
+        let id = id.to_string();
+        fs::read_dir(self.path("sent")).into_iter().flatten().flatten().find_map(|entry| {
+            let text = fs::read_to_string(entry.path()).ok()?;
+            let mut lines = text.lines();
+            let url = lines.next()?.strip_prefix("# ")?.to_owned();
+            lines.any(|line| line == id).then_some(url)
+        })
+    }
+
     /// What `url` has had, for this process alone among those that ask by this. `None` if another one does.
     pub fn sent(&self, url: &str) -> Result<Option<Sent>, StoreError> {
         let (path, file) = self.sent_file(url)?;
@@ -96,7 +118,11 @@ impl Sent {
         // A line that is being written is read the next time.
         let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
         for line in String::from_utf8_lossy(&text[..whole]).lines() {
-            self.had.extend(u128::from_str_radix(line, 16).ok().map(TraceId));
+            let id = |text| u128::from_str_radix(text, 16).ok().map(TraceId);
+            match line.strip_prefix('-').map(id) {
+                Some(grown) => drop(grown.map(|id| self.had.remove(&id))),
+                None => self.had.extend(id(line)),
+            }
         }
         self.read += whole as u64;
         Ok(())
@@ -131,6 +157,20 @@ mod tests {
         assert!(sent.has(TraceId(2)).unwrap() && sent.has(TraceId(3)).unwrap(), "what others note meanwhile");
         drop(sent);
         assert!(!store.sent("http://b").unwrap().unwrap().has(TraceId(1)).unwrap());
+    }
+
+    #[test]
+    fn a_trace_that_grew_is_sent_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        store.note_sent("http://a", &[TraceId(1), TraceId(2)]).unwrap();
+        assert_eq!(store.sent_to(TraceId(2)).as_deref(), Some("http://a"));
+        assert!(store.sent_to(TraceId(3)).is_none());
+        store.note_grown(TraceId(1)).unwrap();
+        let mut sent = store.sent("http://a").unwrap().unwrap();
+        assert!(!sent.has(TraceId(1)).unwrap() && sent.has(TraceId(2)).unwrap());
+        sent.add(&[TraceId(1)]).unwrap();
+        assert!(sent.has(TraceId(1)).unwrap());
     }
 
     #[test]

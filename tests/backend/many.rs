@@ -183,6 +183,13 @@ fn a_run_does_not_answer_for_another_of_the_same_trace() {
         lab::Running::start(command, &[]).wait().ok();
     }
     assert_eq!(names_in(&lab.store("pending")), ["0af7651916cd43dd8448eb211c80319c"]);
+    // Where else it was tried in vain is not where it should go.
+    lab.trace(&["export", "--pending", "--otlp", "http://127.0.0.1:2"]).exits(125);
+    let ran = lab.trace(&["export", "--pending"]).exits(125);
+    assert!(ran.err().contains("`127.0.0.1:1`"), "{}", ran.err());
+    let out = lab.dir().join("all.jsonl");
+    lab.trace(&["export", "--all", "-o", out.to_str().unwrap()]).ok();
+    assert_eq!(lab::read_trace(&out).spans.iter().filter(|s| s.name == "run").count(), 2);
     let ran = lab.trace(&["export", "--all", "--otlp", &url]).ok();
     assert!(ran.err().contains("exported 1 trace ("), "{}", ran.err());
     assert_eq!(names_in(&lab.store("pending")), [""; 0]);

@@ -17,7 +17,7 @@ pub struct Export {
     #[arg(value_name = "TRACE")]
     pub traces: Vec<String>,
     /// The form to write [default: by the ending of FILE, else otlp]
-    #[arg(long, value_name = "FORMAT", value_parser = crate::formats::Format::NAMES)]
+    #[arg(long, value_name = "FORMAT", value_parser = crate::formats::Format::NAMES, conflicts_with_all = ["otlp", "pending"])]
     pub format: Option<String>,
     /// Write to FILE in place of standard output
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["otlp", "pending"])]
@@ -29,11 +29,11 @@ pub struct Export {
     /// traces are sent to, port 16686]
     #[arg(long, env = "TRACE_JAEGER_URL", hide_env_values = true, value_name = "URL")]
     pub jaeger_url: Option<String>,
-    /// All recorded runs that URL has not had yet
-    #[arg(long, requires = "otlp", conflicts_with = "traces")]
+    /// All recorded runs; with --otlp those that URL has not had yet
+    #[arg(long, conflicts_with = "traces")]
     pub all: bool,
     /// With --all: also those that URL has had
-    #[arg(long, requires = "all")]
+    #[arg(long, requires_all = ["all", "otlp"])]
     pub again: bool,
     /// Send the runs that could not be sent, to where they should have gone or to the URL of --otlp
     #[arg(long, conflicts_with_all = ["traces", "all"])]
@@ -43,7 +43,7 @@ pub struct Export {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: trace import dockerd.otlp.jsonl\n         \
     trace import --jaeger http://localhost:16686 --since 1h\n\n\
-    Takes OTLP (JSON, Protobuf) and Jaeger JSON, also in gzip or zstd. A trace that is there already gets the spans it lacks.\n\
+    Takes OTLP (JSON, Protobuf), Jaeger and Zipkin JSON and what SDKs print, also in gzip or zstd. A trace that is there already gets the spans it lacks.\n\
     With --jaeger or --tempo the words are ids of traces; without any it is all traces of the service in that\n\
     time, the newest first. What was interrupted goes on when the same command is given again.")]
 pub struct Import {
@@ -92,7 +92,7 @@ pub struct Metrics {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub since: Option<std::time::Duration>,
     /// OpenMetrics text, or OTLP JSON
-    #[arg(long, value_name = "FORMAT", default_value = "prometheus", value_parser = ["prometheus", "otlp"])]
+    #[arg(long, value_name = "FORMAT", default_value = "prometheus", value_parser = ["prometheus", "otlp"], conflicts_with = "otlp")]
     pub format: String,
     /// Write to FILE in place of standard output
     #[arg(short, long, value_name = "FILE", conflicts_with = "otlp")]

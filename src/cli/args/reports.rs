@@ -68,9 +68,11 @@ pub struct Compare {
 
 #[derive(Debug, Args)]
 #[command(override_usage = "trace bench [FLAGS] IMAGE [COMMAND [ARG...]]")]
-#[command(after_help = "Example: trace bench hello-world --cold 10 --warm 10 --vs docker,podman -o result.md\n\n\
+#[command(
+    after_help = "Example: trace bench --cold 10 --warm 10 --hub builtin --vs podman,runc -o result.md hello-world\n\n\
     Flags come before IMAGE. Cold and warm runs, and engines, take turns. Every run is recorded (`trace ls`).\n\
-    Ctrl-C ends after the current run with the statistics of what there is; the same command with --resume goes on.")]
+    Ctrl-C ends after the current run with the statistics of what there is; the same command with --resume goes on."
+)]
 pub struct Bench {
     /// Cold runs
     #[arg(long, value_name = "N", default_value_t = 10)]

@@ -45,7 +45,8 @@ impl Groups {
 
         let begun = Instant::now();
         let bar = bar(backend.host());
-        let others = selectors.is_empty() || words.into_iter().flatten().count() > selectors.len();
+        // A word that is missing or no selector can mean any run.
+        let others = selectors.len() < words.len();
         for of in questions(&selectors, others.then_some(&base.of)) {
             let query = Query { of, ..base.clone() };
             let wanted = Wanted::All { stretches: vec![query.time], query };
@@ -84,6 +85,16 @@ impl Groups {
     /// The runs that a selector means.
     pub fn chosen(&self, words: &str) -> HashSet<TraceId> {
         self.chosen.iter().find(|(w, _)| w == words).map(|(_, ids)| ids.clone()).unwrap_or_default()
+    }
+
+    /// How many traces were read.
+    pub fn read_count(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// Where they were read from.
+    pub fn host(&self) -> &str {
+        self.backend.host()
     }
 
     /// Whether this was read.

@@ -36,6 +36,7 @@ fn what_is_written_is_read_again() {
     for (key, value) in [
         ("int", Value::Int(i64::MIN)),
         ("double", Value::Double(0.1)),
+        ("exact", Value::Double(2.610_121_787_199_41e-53)),
         ("infinite", Value::Double(f64::NEG_INFINITY)),
         ("bool", Value::Bool(false)),
         ("array", Value::Array(vec![Value::Int(1), Value::Str("x".into()), Value::Array(vec![])])),
@@ -282,4 +283,17 @@ fn a_circle_of_parents_has_a_header_too() {
     write(&trace, &path).unwrap();
     assert_eq!(read_headers(&path).unwrap()[0].name, "run");
     assert_eq!(read(&path).unwrap()[0].spans[0].parent, Some(SpanId(first.0)));
+}
+
+#[test]
+fn what_is_no_file_is_written_to_and_stays_what_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (target, link) = (dir.path().join("target"), dir.path().join("link"));
+    std::fs::write(&target, "old").unwrap();
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    replace(&link, b"new").unwrap();
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(std::fs::read(&target).unwrap(), b"new");
+    replace(&target, b"newer").unwrap();
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is left beside it");
 }

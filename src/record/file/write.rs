@@ -19,23 +19,27 @@ pub fn to_line(trace: &Trace) -> String {
     String::from_utf8(out).expect("serde_json writes UTF-8")
 }
 
-/// Writes the trace as the only line of `path`. A reader sees the old file or the whole new one: the text goes to a
-/// temporary file in the same directory, which is then renamed. Not synced: a trace lost in a power cut is no harm.
+/// Writes the trace as the only line of `path`, as [`replace`] does.
 pub fn write(trace: &Trace, path: &Path) -> Result<(), FileError> {
-    let fail = |source| FileError::Write { path: path.to_owned(), source };
     let mut line = to_line(trace);
     line.push('\n');
-    // A device, a pipe or a link is written to, never replaced.
+    replace(path, line.as_bytes()).map_err(|source| FileError::Write { path: path.to_owned(), source })
+}
+
+/// Writes a file so that a reader sees the old one or the whole new one: the text goes to a temporary file in the same
+/// directory, which is then renamed. Not synced: what is lost in a power cut is no harm. A device, a pipe or a link is written to, never
+/// replaced.
+pub fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     if std::fs::symlink_metadata(path).is_ok_and(|m| !m.is_file()) {
-        return std::fs::write(path, line).map_err(fail);
+        return std::fs::write(path, bytes);
     }
-    let (temporary, mut file) = temporary_beside(path).map_err(fail)?;
-    let done = file.write_all(line.as_bytes()).and_then(|()| std::fs::rename(&temporary, path));
+    let (temporary, mut file) = temporary_beside(path)?;
+    let done = file.write_all(bytes).and_then(|()| std::fs::rename(&temporary, path));
     if done.is_err() {
         // The first error is the one to tell.
         let _ = std::fs::remove_file(&temporary);
     }
-    done.map_err(fail)
+    done
 }
 
 fn temporary_beside(path: &Path) -> std::io::Result<(PathBuf, std::fs::File)> {
