@@ -92,7 +92,7 @@ pub enum CliError {
     Interrupted,
     #[error("no recorded run is `{0}`")]
     NoTrace(String),
-    #[error("none of the {read} traces read from `{host}` is a run with `{words}`")]
+    #[error("of {} read from `{host}` none is a run with `{words}`", crate::report::units::count(*read as u64, "trace"))]
     NotRead { words: String, read: usize, host: String },
     #[error("`{0}` is the begin of more than one recorded run's id")]
     Ambiguous(String),
