@@ -129,32 +129,24 @@ pub(super) async fn connect(target: &Target, until: Instant) -> Result<Channel, 
 pub(super) async fn call(channel: Channel, target: &Target, body: &Body, until: Instant) -> Result<Answer, SendError> {
     let metadata = metadata(&target.headers);
     let begun = Instant::now();
+    // The generated clients are alike but have nothing in common by type.
+    macro_rules! export {
+        ($client:ident, $request:expr, $rejected:ident) => {{
+            let mut client =
+                $client::new(channel).max_decoding_message_size(ANSWER).accept_compressed(CompressionEncoding::Gzip);
+            if target.gzip {
+                client = client.send_compressed(CompressionEncoding::Gzip);
+            }
+            let mut request = Request::from_parts(metadata, Extensions::new(), $request.clone());
+            request.set_timeout(until - begun + PATIENCE);
+            let partial = client.export(request).await?.into_inner().partial_success.unwrap_or_default();
+            Ok(Answer::new(partial.$rejected, &partial.error_message))
+        }};
+    }
     let answered = async {
         match body {
-            Body::Traces(request) => {
-                let mut client = TraceServiceClient::new(channel)
-                    .max_decoding_message_size(ANSWER)
-                    .accept_compressed(CompressionEncoding::Gzip);
-                if target.gzip {
-                    client = client.send_compressed(CompressionEncoding::Gzip);
-                }
-                let mut request = Request::from_parts(metadata, Extensions::new(), request.clone());
-                request.set_timeout(until - begun + PATIENCE);
-                let partial = client.export(request).await?.into_inner().partial_success.unwrap_or_default();
-                Ok(Answer::new(partial.rejected_spans, &partial.error_message))
-            }
-            Body::Metrics(request) => {
-                let mut client = MetricsServiceClient::new(channel)
-                    .max_decoding_message_size(ANSWER)
-                    .accept_compressed(CompressionEncoding::Gzip);
-                if target.gzip {
-                    client = client.send_compressed(CompressionEncoding::Gzip);
-                }
-                let mut request = Request::from_parts(metadata, Extensions::new(), request.clone());
-                request.set_timeout(until - begun + PATIENCE);
-                let partial = client.export(request).await?.into_inner().partial_success.unwrap_or_default();
-                Ok(Answer::new(partial.rejected_data_points, &partial.error_message))
-            }
+            Body::Traces(request) => export!(TraceServiceClient, request, rejected_spans),
+            Body::Metrics(request) => export!(MetricsServiceClient, request, rejected_data_points),
             Body::Json(_) => Err(Status::internal("JSON does not go by gRPC")),
         }
     };
