@@ -55,7 +55,7 @@ pub fn propagated(args: &args::Run, network: Network) -> Result<Option<Propagate
     let mut out = Propagated { trace_context: propagators().trace_context, env: Vec::new() };
     out.env.extend(caller().and_then(|r| r.state).map(|s| format!("TRACESTATE={s}")));
     out.env.extend(baggage().map(|(text, _)| format!("BAGGAGE={text}")));
-    let target = match &args.otlp {
+    let target = match &args.recording.otlp {
         Some(url) => settings::target(Signal::Traces, Some(url), &settings::environment).map(Some),
         None => settings::from_environment(Signal::Traces, &settings::environment),
     };

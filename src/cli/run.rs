@@ -27,8 +27,8 @@ use crate::store::{Maker, Store};
 /// `trace run`.
 pub fn run(args: args::Run, started: Mono, verbose: bool) -> Done {
     let options = options(&args)?;
-    sending::check(args.otlp.as_deref())?;
-    let report = Report::named(&args.report);
+    sending::check(args.recording.otlp.as_deref())?;
+    let report = Report::named(&args.recording.report);
     let mut signals = block_signals()?;
     let recorder = recording::begin();
     let root = engine::root_stage(span::RUN, started);
@@ -81,19 +81,19 @@ pub fn run(args: args::Run, started: Mono, verbose: bool) -> Done {
         Some(o) if o.known.image.is_some() || report == Report::None => report,
         _ => Report::Pointer,
     };
-    let files = files(&args.trace_out, &args.output);
-    let export = Export { url: args.otlp.as_deref(), signals: &mut signals };
+    let files = files(&args.recording.trace_out, &args.recording.output);
+    let export = Export { url: args.recording.otlp.as_deref(), signals: &mut signals };
     let sent = recording::end(&recorder, store.as_ref(), files, report, compared.as_ref(), export);
-    tell(sent, args.jaeger_url.as_deref(), &recorder, report);
+    tell(sent, args.recording.jaeger_url.as_deref(), &recorder, report);
     if let Some(store) = &store {
-        recording::retain(store, args.keep_traces.as_ref());
+        recording::retain(store, args.recording.keep_traces.as_ref());
     }
     Ok(code)
 }
 
 /// `trace pull`.
 pub fn pull(args: args::Pull, started: Mono, verbose: bool) -> Done {
-    sending::check(args.otlp.as_deref())?;
+    sending::check(args.recording.otlp.as_deref())?;
     let mut wanted = Wanted::new(&args.image, &HubChoice::parse(&args.hub), platform(args.platform.as_deref())?)?;
     if !args.quiet && !args.image.contains('@') && !args.image.rsplit('/').next().unwrap_or_default().contains(':') {
         print("Using default tag: latest\n");
@@ -120,12 +120,12 @@ pub fn pull(args: args::Pull, started: Mono, verbose: bool) -> Done {
         }
     };
     drop(root);
-    let report = if result.is_err() || args.quiet { Report::None } else { Report::named(&args.report) };
-    let files = files(&args.trace_out, &args.output);
-    let export = Export { url: args.otlp.as_deref(), signals: &mut signals };
+    let report = if result.is_err() || args.quiet { Report::None } else { Report::named(&args.recording.report) };
+    let files = files(&args.recording.trace_out, &args.recording.output);
+    let export = Export { url: args.recording.otlp.as_deref(), signals: &mut signals };
     let sent = recording::end(&recorder, Some(&store), files, report, None, export);
-    tell(sent, args.jaeger_url.as_deref(), &recorder, report);
-    recording::retain(&store, args.keep_traces.as_ref());
+    tell(sent, args.recording.jaeger_url.as_deref(), &recorder, report);
+    recording::retain(&store, args.recording.keep_traces.as_ref());
     Ok(code)
 }
 

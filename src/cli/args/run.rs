@@ -14,23 +14,8 @@ pub struct Run {
     /// Registry for names without a host: auto, docker.io, builtin or HOST
     #[arg(long, env = "TRACE_HUB", default_value = "auto", value_name = "HUB")]
     pub hub: String,
-    /// What to print at the end
-    #[arg(long, value_name = "HOW", default_value = "full", value_parser = ["full", "summary", "none"])]
-    pub report: String,
-    /// Write the report to FILE: .svg, .png, .html, .json or text, by its ending
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<std::path::PathBuf>,
-    /// Write the trace (one line of OTLP JSON) to FILE too
-    #[arg(long, value_name = "FILE")]
-    pub trace_out: Option<std::path::PathBuf>,
-    /// Send the trace to an OpenTelemetry receiver after the container has gone; port 4317 or grpc:// is gRPC, else
-    /// HTTP; in place of $OTEL_EXPORTER_OTLP_ENDPOINT
-    #[arg(long, value_name = "URL")]
-    pub otlp: Option<String>,
-    /// Where Jaeger's user interface is, for a link to what was sent; none for no link [default: looked for where
-    /// traces are sent to, port 16686]
-    #[arg(long, env = "TRACE_JAEGER_URL", hide_env_values = true, value_name = "URL")]
-    pub jaeger_url: Option<String>,
+    #[command(flatten)]
+    pub recording: Recording,
     /// Record the command line in the trace
     #[arg(long)]
     pub record_args: bool,
@@ -44,10 +29,6 @@ pub struct Run {
     /// The same with the headers of the export (OTEL_EXPORTER_OTLP_HEADERS), which may hold secrets
     #[arg(long)]
     pub propagate_headers: bool,
-    /// Remove recorded runs beyond LIMITS (a number, a size, an age, or several by comma; all keeps all) now; by
-    /// itself that happens now and then, by $TRACE_KEEP_TRACES, else 10000,1GiB
-    #[arg(long, value_name = "LIMITS", value_parser = crate::store::retention::Keep::parse)]
-    pub keep_traces: Option<crate::store::retention::Keep>,
     /// auto, or none to run the program without a container
     #[arg(long, value_name = "HOW", default_value = "auto", value_parser = ["auto", "none"])]
     pub isolation: String,
@@ -112,6 +93,16 @@ pub struct Pull {
     /// Platform, e.g. linux/arm64
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     pub platform: Option<String>,
+    #[command(flatten)]
+    pub recording: Recording,
+    /// Print the image's name only
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// What becomes of the trace.
+#[derive(Debug, Args)]
+pub struct Recording {
     /// What to print at the end
     #[arg(long, value_name = "HOW", default_value = "full", value_parser = ["full", "summary", "none"])]
     pub report: String,
@@ -121,7 +112,7 @@ pub struct Pull {
     /// Write the trace (one line of OTLP JSON) to FILE too
     #[arg(long, value_name = "FILE")]
     pub trace_out: Option<std::path::PathBuf>,
-    /// Send the trace to an OpenTelemetry receiver; port 4317 or grpc:// is gRPC, else
+    /// Send the trace to an OpenTelemetry receiver when all is done; port 4317 or grpc:// is gRPC, else
     /// HTTP; in place of $OTEL_EXPORTER_OTLP_ENDPOINT
     #[arg(long, value_name = "URL")]
     pub otlp: Option<String>,
@@ -133,7 +124,4 @@ pub struct Pull {
     /// itself that happens now and then, by $TRACE_KEEP_TRACES, else 10000,1GiB
     #[arg(long, value_name = "LIMITS", value_parser = crate::store::retention::Keep::parse)]
     pub keep_traces: Option<crate::store::retention::Keep>,
-    /// Print the image's name only
-    #[arg(short, long)]
-    pub quiet: bool,
 }
