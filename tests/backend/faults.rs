@@ -10,7 +10,7 @@ use super::common::certificates::{acceptor, authority, certificate};
 use super::common::jaeger::Jaeger;
 use super::common::lab::{Lab, Ran, names_in};
 use super::common::same::assert_same;
-use super::common::server::{Reply, Seen, Server, status};
+use super::common::server::{Reply, Seen, Server, Silence, status};
 use super::common::{have, lab, needs_root};
 use super::jaeger::read_v3;
 
@@ -92,17 +92,12 @@ fn closed() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// A port that lets no connection through: its queue is full, as behind a firewall that drops.
-fn blackhole() -> (SocketAddr, Vec<TcpStream>, TcpListener) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    rustix::net::listen(&listener, 0).unwrap();
-    let address = listener.local_addr().unwrap();
-    let mut full = Vec::new();
-    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
-        full.push(stream);
-        assert!(full.len() < 16, "the queue does not fill");
-    }
-    (address, full, listener)
+/// A port that takes connections and says nothing.
+fn silent() -> SocketAddr {
+    raw(|stream| {
+        std::thread::sleep(Duration::from_secs(30));
+        drop(stream);
+    })
 }
 
 /// A port that takes connections and does this with each.
@@ -128,11 +123,8 @@ fn http(handler: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> (String, Se
 fn connections_that_fail() {
     let Some(jaeger) = Jaeger::start() else { return };
     let mut rows = Vec::new();
-    let (hole, _full, _listener) = blackhole();
-    let silent = raw(|stream| {
-        std::thread::sleep(Duration::from_secs(30));
-        drop(stream);
-    });
+    let hole = Silence::new();
+    let silent = silent();
     let garbage = raw(|mut stream| {
         let _ = std::io::Read::read(&mut stream, &mut [0; 100]);
         let _ = stream.write_all(&[0xfe; 4000]);
@@ -148,7 +140,7 @@ fn connections_that_fail() {
         };
         let refused = check("refused", closed(), "connection refused");
         assert!(refused < Duration::from_millis(800), "who refuses is not waited for: {refused:?}");
-        check("no answer to SYN", hole, "no connection within");
+        check("no answer to SYN", hole.address, "no connection within");
         check("silent", silent, if scheme == "http" { "did not answer within" } else { "" });
         check("garbage", garbage, "gave no usable answer");
         check("closing at once", closing, "");
@@ -252,10 +244,7 @@ fn tls_that_is_wrong() {
 #[test]
 fn a_handshake_that_hangs_is_bounded() {
     let Some(jaeger) = Jaeger::start() else { return };
-    let silent = raw(|stream| {
-        std::thread::sleep(Duration::from_secs(30));
-        drop(stream);
-    });
+    let silent = silent();
     for scheme in ["https", "grpcs"] {
         faulty(&jaeger, "handshake").holds(&format!("{scheme}://{silent}"), "no connection within");
     }
@@ -299,10 +288,7 @@ fn what_the_receiver_rejects_is_said() {
 
 #[test]
 fn the_timeout_of_the_environment_holds() {
-    let silent = raw(|stream| {
-        std::thread::sleep(Duration::from_secs(30));
-        drop(stream);
-    });
+    let silent = silent();
     let lab = Lab::new();
     let mut command = lab.command(&["run", "--hub", "builtin", "--otlp", &format!("http://{silent}"), "hello-world"]);
     command.env("OTEL_EXPORTER_OTLP_TIMEOUT", "300");
@@ -314,10 +300,7 @@ fn the_timeout_of_the_environment_holds() {
 
 #[test]
 fn ctrl_c_does_not_wait_for_the_export() {
-    let silent = raw(|stream| {
-        std::thread::sleep(Duration::from_secs(30));
-        drop(stream);
-    });
+    let silent = silent();
     let lab = Lab::new();
     let mut command = lab.command(&["run", "--hub", "builtin", "--otlp", &format!("http://{silent}"), "hello-world"]);
     command.env("OTEL_EXPORTER_OTLP_TIMEOUT", "20000");
@@ -335,10 +318,7 @@ fn ctrl_c_does_not_wait_for_the_export() {
 /// What a killed process had under way is not lost.
 #[test]
 fn a_killed_export_is_pending() {
-    let silent = raw(|stream| {
-        std::thread::sleep(Duration::from_secs(30));
-        drop(stream);
-    });
+    let silent = silent();
     let lab = Lab::new();
     let running = lab.start(&["run", "--hub", "builtin", "--otlp", &format!("http://{silent}"), "hello-world"]);
     lab::eventually("the trace is written", || !lab.trace_files().is_empty());

@@ -220,3 +220,23 @@ pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 pub fn describe(media_type: &str, bytes: &[u8]) -> serde_json::Value {
     json!({"mediaType": media_type, "digest": Digest::of(bytes).to_string(), "size": bytes.len()})
 }
+
+/// A port that lets no connection through, as behind a firewall that drops: it listens, and its queue is full.
+pub struct Silence {
+    pub address: std::net::SocketAddr,
+    _held: (std::net::TcpListener, Vec<std::net::TcpStream>),
+}
+
+impl Silence {
+    pub fn new() -> Silence {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut full = Vec::new();
+        while let Ok(stream) = std::net::TcpStream::connect_timeout(&address, std::time::Duration::from_millis(300)) {
+            full.push(stream);
+            assert!(full.len() < 16, "the queue does not fill");
+        }
+        Silence { address, _held: (listener, full) }
+    }
+}

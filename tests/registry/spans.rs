@@ -5,6 +5,7 @@ use trace_run::record::model::{Kind, Span};
 use trace_run::registry::Options;
 use trace_run::stage;
 
+use super::common::server::Silence;
 use super::server::*;
 
 fn names(spans: &[&Span]) -> Vec<String> {
@@ -137,29 +138,6 @@ async fn a_blob_given_up_closes_its_connection_and_says_so() {
     let trace = pull.finish();
     let given_up: Vec<_> = trace.spans.iter().filter(|s| s.attributes.str("error.type") == Some("cancelled")).collect();
     assert_eq!(names(&given_up), ["GET", "http.receive"]);
-}
-
-/// An address where a SYN gets no answer, as behind a firewall: a socket that listens and has no room left.
-struct Silence {
-    address: std::net::SocketAddr,
-    _holders: (rustix::fd::OwnedFd, Vec<rustix::fd::OwnedFd>),
-}
-
-impl Silence {
-    fn new() -> Silence {
-        use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, getsockname, listen, socket_with};
-        let socket = || socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::NONBLOCK, None).unwrap();
-        let listener = socket();
-        bind(&listener, &std::net::SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        listen(&listener, 0).unwrap();
-        let address = getsockname(&listener).unwrap().try_into().unwrap();
-        let waiting = (0..4).map(|_| {
-            let one = socket();
-            let _ = connect(&one, &address);
-            one
-        });
-        Silence { address, _holders: (listener, waiting.collect()) }
-    }
 }
 
 #[tokio::test]
