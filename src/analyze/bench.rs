@@ -2,7 +2,7 @@
 //!
 //! [`Bench`] is also the file that a bench keeps while it runs, so that an interrupted one can go on.
 
-use super::groups::{self, Verdict};
+use super::compare::{self, Verdict};
 use super::stats::rank::{self, Shift};
 use super::stats::{self, Interval, bootstrap};
 
@@ -215,7 +215,7 @@ fn hold_against(samples: &mut [(Row, Vec<f64>)]) {
         let against = {
             let ((this, values), (that, base)) = (&samples[i], &samples[j]);
             let interval = bootstrap::ratio_interval(base, values, 1);
-            let verdict = groups::verdict(base, values, p_holm, questions);
+            let verdict = compare::verdict(base, values, p_holm, questions);
             Against {
                 engine: that.engine.clone(),
                 kind: that.kind.clone(),
@@ -223,7 +223,7 @@ fn hold_against(samples: &mut [(Row, Vec<f64>)]) {
                 interval,
                 shift: rank::shift(base, values),
                 verdict,
-                medians_agree: groups::medians_agree(verdict, interval),
+                medians_agree: compare::medians_agree(verdict, interval),
                 p_holm,
                 certain: p_holm < stats::ALPHA,
                 needed,

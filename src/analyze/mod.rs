@@ -2,17 +2,18 @@
 //!
 //! Reading order: [`tree`] (who is whose child, whatever a file claims), [`times`] (self time, union, shared time),
 //! [`critical`] (which span each instant of the run belongs to), [`causes`] (what it went into), [`facts`] (what a person wants to know of a run),
-//! [`compare`] (a cold and a warm run), [`groups`] with [`stats`] (many runs). [`Analysis`] holds the first three of one trace; everything in `report` is made from it.
+//! [`cold_warm`] (a cold and a warm run), [`compare`] with [`stats`] (many runs). [`Analysis`] holds the first three of one trace; everything in `report` is made from it.
 //!
 //! All times are nanoseconds. Nothing here depends on the order of the spans in the file.
 
 pub mod bench;
 pub mod blame;
 pub mod causes;
+pub mod cold_warm;
 pub mod compare;
 pub mod critical;
 pub mod facts;
-pub mod groups;
+
 pub mod lanes;
 pub mod stats;
 pub mod steps;

@@ -1,4 +1,4 @@
-use super::compare::compare;
+use super::cold_warm::compare;
 use super::facts::{Cause, facts};
 use super::samples::{self, EPOCH, Sample};
 use super::*;

@@ -7,9 +7,9 @@ use super::live::Groups;
 use super::output::{To, print, say, style};
 use super::select::Recorded;
 use super::{CliError, Done, args};
-use crate::analyze::groups;
+use crate::analyze;
 use crate::report::Style;
-use crate::report::comparison::{self, Format};
+use crate::report::compare::{self, Format};
 
 /// `trace compare`.
 pub fn compare(args: &args::Compare) -> Done {
@@ -28,7 +28,7 @@ pub fn compare(args: &args::Compare) -> Done {
             crate::report::units::count(recorded.unreadable as u64, "trace file")
         ));
     }
-    let comparison = groups::compare((&a.label, &a.runs), (&b.label, &b.runs)).ok_or_else(|| {
+    let comparison = analyze::compare::compare((&a.label, &a.runs), (&b.label, &b.runs)).ok_or_else(|| {
         let side = if a.runs.iter().all(|r| r.failed) { &a.label } else { &b.label };
         CliError::Usage(format!("all runs of `{side}` failed: nothing to compare"))
     })?;
@@ -38,10 +38,10 @@ pub fn compare(args: &args::Compare) -> Done {
         None if format.is_binary() && std::io::stdout().is_terminal() => {
             return Err(CliError::Usage("`png` is no text for a terminal: expected `-o FILE` or a pipe".into()).into());
         }
-        None => print(comparison::render(&comparison, format, &typical, &style(To::Stdout))),
+        None => print(compare::render(&comparison, format, &typical, &style(To::Stdout))),
         Some(path) => {
             let plain = Style { color: false, ..style(To::Stdout) };
-            write(path, comparison::render(&comparison, format, &typical, &plain))?;
+            write(path, compare::render(&comparison, format, &typical, &plain))?;
         }
     }
     Ok(0)

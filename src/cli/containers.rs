@@ -9,7 +9,8 @@ use super::run::clean_up;
 use super::{CliError, Done};
 use crate::container::cgroup;
 use crate::container::privilege::Privilege;
-use crate::report::{table, units};
+use crate::report::terminal::table;
+use crate::report::units;
 use crate::store::containers::{Listed, now};
 use crate::store::{Store, StoreError};
 

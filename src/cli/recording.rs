@@ -237,7 +237,7 @@ fn print_comparison(trace: &Trace, store: &Store, compared: &Compared<'_>) {
     if Analysis::of(&other).is_none() {
         return;
     }
-    if let Some(comparison) = analyze::compare::compare(trace, &other) {
-        say(&report::compare_line(&comparison, &style(To::Stderr)));
+    if let Some(comparison) = analyze::cold_warm::compare(trace, &other) {
+        say(&report::terminal::closing_line(&comparison, &style(To::Stderr)));
     }
 }

@@ -33,8 +33,8 @@ pub fn ls(args: &args::Ls) -> Done {
         shown.iter().for_each(|h| print(format!("{}\n", json(h))));
     } else {
         let style = style(To::Stdout);
-        print(report::list(shown, now(), &style));
-        print(report::list::totals(&headers, shown.len(), store.traces_size()?, &style));
+        print(report::terminal::list(shown, now(), &style));
+        print(report::terminal::list::totals(&headers, shown.len(), store.traces_size()?, &style));
     }
     if unreadable > 0 {
         say(&format!("Note: {} could not be read", report::units::count(unreadable as u64, "trace file")));

@@ -1,6 +1,6 @@
 //! One image layer: from the compressed bytes as they arrive to a directory that overlayfs can use as a lower one.
 //!
-//! Reading order: [`pipe`](run) (the threads of one layer), `decompress`, `archive` (tar entries), `apply` (entries to
+//! Reading order: [`pipe`](run) (the threads of one layer), `download`, `decompress`, `archive` (tar entries), `extract` (entries to
 //! files), `tree` (every path operation, by directory descriptors). [`stack`] then computes what overlayfs cannot do
 //! by itself when layers lie on each other.
 //!
@@ -8,10 +8,11 @@
 //! shared between images. Deletions therefore always become overlay marks, and what depends on lower layers is left
 //! to [`LayerNotes`] and [`stack`].
 
-mod apply;
 mod archive;
 mod decompress;
+mod download;
 mod error;
+mod extract;
 mod limits;
 mod meta;
 mod meter;
@@ -19,7 +20,7 @@ mod notes;
 mod outlet;
 mod path;
 mod pipe;
-mod receive;
+
 pub mod stack;
 mod tree;
 

@@ -1,7 +1,7 @@
 //! The three threads of a layer and what flows between them.
 //!
 //! ```text
-//! chunks ─▶ receive: SHA-256, keep ─▶ inflate ─▶ caller: SHA-256, tar ─▶ directory
+//! chunks ─▶ download: SHA-256, keep ─▶ inflate ─▶ caller: SHA-256, tar ─▶ directory
 //!                    (bytes as they came)   (256 KiB blocks, recycled)
 //! ```
 //!
@@ -19,11 +19,11 @@ use bytes::Bytes;
 use sha2::Digest as _;
 use tokio::sync::mpsc;
 
-use super::apply;
 use super::decompress::{Inlet, decompress};
+use super::download::download;
+use super::extract;
 use super::meter::{Meter, Meters, Progress};
 use super::outlet::{Block, Outlet};
-use super::receive::receive;
 use super::{Job, LayerError, Outcome};
 use crate::digest::Digest;
 use crate::record::Mono;
@@ -79,7 +79,7 @@ where
 {
     let Job { digest, size, diff_id, compression, dest, blob, flavor, unmapped, limits } = job;
     let shared = Shared::default();
-    let (to_inflate, from_receive) = sync_channel(CHUNKS);
+    let (to_inflate, from_download) = sync_channel(CHUNKS);
     let (to_apply, from_inflate) = sync_channel(BLOCKS);
     let (recycle, recycled) = sync_channel(BLOCKS + 2);
     let (shared, limits) = (&shared, &limits);
@@ -87,12 +87,12 @@ where
 
     let (received, inflated, applied) = thread::scope(|scope| {
         let receiving = thread::Builder::new()
-            .name("layer-receive".into())
-            .spawn_scoped(scope, move || receive(digest, size, blob, chunks, &to_inflate, shared, progress))
+            .name("layer-download".into())
+            .spawn_scoped(scope, move || download(digest, size, blob, chunks, &to_inflate, shared, progress))
             .map_err(no_thread)?;
         let inflating = thread::Builder::new().name("layer-inflate".into()).spawn_scoped(scope, move || {
             let _guard = HaltOnPanic(shared);
-            let mut inlet = Inlet::new(from_receive);
+            let mut inlet = Inlet::new(from_download);
             let fill = || recycled.try_recv().unwrap_or_else(|_| vec![0; BLOCK].into_boxed_slice());
             let ship = |meter: &mut Meter, bytes, len| send(&to_apply, meter, Block { bytes, len });
             let result = decompress(&mut inlet, compression, digest, size, limits, fill, ship)
@@ -111,7 +111,7 @@ where
         };
         let _guard = HaltOnPanic(shared);
         let mut outlet = Outlet::new(from_inflate, recycle, progress);
-        let result = apply::apply(&mut outlet, dest, flavor, unmapped, limits);
+        let result = extract::extract(&mut outlet, dest, flavor, unmapped, limits);
         give_up(&result, shared, |until| outlet.discard(until));
         drop(outlet.blocks);
         Ok((

@@ -1,7 +1,8 @@
 //! The result of a `trace bench` as text, Markdown and JSON.
 
-use super::comparison::{markdown::cell, words};
-use super::{Style, sgr, table, text, units};
+use super::compare::{markdown::cell, words};
+use super::terminal::table;
+use super::{Style, sgr, text, units};
 use crate::analyze::bench::{Against, Bench, OURS, Row, rows};
 
 /// For people; ends with a line break.

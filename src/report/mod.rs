@@ -8,25 +8,16 @@
 //! way out, so that no file can steer the reader's terminal.
 
 pub mod bench;
-pub mod blame;
 pub mod compare;
-pub mod comparison;
-pub mod critical;
 pub mod detail;
 pub mod finding;
 pub mod html;
 pub mod json;
-pub mod list;
 pub mod picture;
-pub mod png;
 pub mod rows;
-pub mod summary;
-pub mod svg;
-pub mod table;
+pub mod terminal;
 pub mod text;
-pub mod tree;
 pub mod units;
-pub mod waterfall;
 
 #[cfg(test)]
 mod tests;
@@ -34,9 +25,8 @@ mod tests;
 use crate::analyze::Analysis;
 use crate::record::model::Trace;
 
-pub use compare::compare_line;
-pub use list::list;
-pub(crate) use waterfall::familiar;
+use picture::{png, svg};
+use terminal::{blame, critical, summary, tree, waterfall};
 
 /// How text is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

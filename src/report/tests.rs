@@ -3,9 +3,10 @@ use std::path::PathBuf;
 
 use proptest::prelude::*;
 
+use super::terminal::{closing_line, list};
 use super::*;
 use crate::analyze::samples::{self, Sample};
-use crate::analyze::{compare, properties};
+use crate::analyze::{cold_warm, properties};
 use crate::names::attr;
 use crate::record::file::Header;
 use crate::record::model::{Event, Status, TraceId};
@@ -192,23 +193,23 @@ fn requests_are_told_in_the_row_of_their_stage_unless_they_are_a_strangers() {
 }
 
 #[test]
-fn the_comparing_line() {
-    let side = |kind: &str, wall_ns, pull_ns, hub: &str| compare::Side {
+fn the_closing_line() {
+    let side = |kind: &str, wall_ns, pull_ns, hub: &str| cold_warm::Side {
         kind: kind.into(),
         wall_ns,
         pull_ns,
         hub: Some(hub.into()),
     };
-    let line = |this: &compare::Side, other: &compare::Side| {
+    let line = |this: &cold_warm::Side, other: &cold_warm::Side| {
         let (slow, fast) = (this.wall_ns.max(other.wall_ns), this.wall_ns.min(other.wall_ns));
-        let comparison = compare::Comparison {
+        let comparison = cold_warm::ColdWarm {
             this: this.clone(),
             other: other.clone(),
             ratio: slow as f64 / fast as f64,
             pull_saved_ns: this.pull_ns.abs_diff(other.pull_ns),
             hubs_differ: this.hub != other.hub,
         };
-        compare_line(&comparison, &style(80))
+        closing_line(&comparison, &style(80))
     };
     let (warm, cold) = (side("warm", 4_100_000, 0, "docker.io"), side("cold", 312_400_000, 301_000_000, "docker.io"));
     assert_eq!(line(&warm, &cold), "warm 4.1 ms · cold 312.4 ms · 76× · pull 301.0 ms saved");

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Instant;
 
 use super::{Backend, Live, Wanted, bar, read};
-use crate::analyze::groups::Run;
+use crate::analyze::compare::Run;
 use crate::backend::find::{Query, Selector};
 use crate::backend::http;
 use crate::cli::output::say;

@@ -15,8 +15,8 @@ use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest as _, Sha256};
 
 use super::picture::Scene;
+use super::picture::svg;
 use super::picture::timeline::words;
-use super::svg;
 use crate::analyze::Analysis;
 use crate::record::model::Trace;
 

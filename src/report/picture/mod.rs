@@ -1,11 +1,13 @@
 //! Pictures as shapes, before they are SVG or PNG.
 //!
-//! [`timeline`] lays out one run, [`font`] measures its text, [`palette`] has its colours; [`super::svg`] and [`super::png`] turn the
+//! [`timeline`] lays out one run, [`font`] measures its text, [`palette`] has its colours; [`svg`] and [`png`] turn the
 //! [`Scene`] into bytes. Both draw the same shapes, so what is true of one picture is true of the other.
 
 pub mod charts;
 pub mod font;
 pub mod palette;
+pub mod png;
+pub mod svg;
 pub mod timeline;
 
 #[cfg(test)]

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::analyze::samples::{self, Sample};
-use crate::analyze::{Analysis, groups};
+use crate::analyze::{Analysis, compare};
 use crate::names::{attr, span};
 use crate::record::model::Trace;
 use crate::report::{Format, Style, render, svg};
@@ -194,7 +194,7 @@ fn the_png_holds_the_same_picture() {
     let trace = samples::warm();
     let scene = scene(&trace);
     let bytes = render(&trace, Format::Png, &Style::PLAIN);
-    let mut reader = png::Decoder::new(std::io::Cursor::new(&bytes)).read_info().unwrap();
+    let mut reader = ::png::Decoder::new(std::io::Cursor::new(&bytes)).read_info().unwrap();
     let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
     let info = reader.next_frame(&mut pixels).unwrap();
     assert_eq!((info.width, info.height), (2400, (scene.height.ceil() * 2.0) as u32));
@@ -252,7 +252,7 @@ fn charts_are_tidy_for_all_groups() {
         ("one span", group(&one_span(), 6, 2), group(&one_span(), 6, 2)),
         ("stranger", group(&samples::foreign(), 1, 0), group(&named("W".repeat(300)), 1, 0)),
     ] {
-        let mut c = groups::compare_traces(("", &a), ("", &b)).expect(name);
+        let mut c = compare::compare_traces(("", &a), ("", &b)).expect(name);
         for (left, right) in [("cold x", "warm x"), ("x", "y"), (&long, &long), ("層層層層層 cold", "<b>&")] {
             (c.a.label, c.b.label) = (left.to_owned(), right.to_owned());
             let scene = charts::charts(&c);
@@ -267,14 +267,14 @@ fn charts_are_tidy_for_all_groups() {
 #[test]
 fn charts_show_every_run_the_medians_and_what_is_certain() {
     let (cold, warm) = (group(&samples::cold(6), 10, 3), group(&samples::warm(), 9, 3));
-    let c = groups::compare_traces(("cold hello", &cold), ("warm hello", &warm)).expect("runs");
+    let c = compare::compare_traces(("cold hello", &cold), ("warm hello", &warm)).expect("runs");
     let scene = charts::charts(&c);
     let mut found = Vec::new();
     texts(&scene.shapes, &mut found);
     let has = |text: &str| found.iter().filter(|t| t.text == text).count();
     assert_eq!(
         has("faster"),
-        1 + c.phases.iter().filter(|p| p.verdict == groups::Verdict::Faster).count(),
+        1 + c.phases.iter().filter(|p| p.verdict == compare::Verdict::Faster).count(),
         "{found:?}"
     );
     assert!(has("only cold") > 5 && has("10 of 10") > 5 && has("0 of 9") > 5, "{found:?}");

@@ -1,8 +1,8 @@
 //! Every run: the share of runs that took at most so long, for each group, with a tick for each run.
 
 use super::{Axis, BODY, LEFT, MARGIN, RIGHT, SIDES, SMALL, heading, time};
-use crate::analyze::groups::{Comparison, Sample};
-use crate::report::comparison::words;
+use crate::analyze::compare::{Comparison, Sample};
+use crate::report::compare::words;
 use crate::report::picture::timeline::{STYLE, round};
 use crate::report::picture::{Anchor, Ink, Pen, Rect, Shape};
 

@@ -1,8 +1,8 @@
 //! The stages of both groups by their medians, the first group above the second, on one axis.
 
 use super::{Axis, BODY, LEFT, MARGIN, RIGHT, SMALL, heading, name_of, time, whisker, work_of};
-use crate::analyze::groups::{Comparison, PhaseComparison, Sample};
-use crate::report::comparison::words;
+use crate::analyze::compare::{Comparison, PhaseComparison, Sample};
+use crate::report::compare::words;
 use crate::report::picture::timeline::{STYLE, round};
 use crate::report::picture::{Anchor, Ink, Pen, Rect, Shape, font};
 

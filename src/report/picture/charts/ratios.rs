@@ -1,8 +1,8 @@
 //! Each phase: how often it happened, how long it took, and the second group by the first with its 95 % interval.
 
 use super::{Axis, BODY, LEFT, MARGIN, RIGHT, SMALL, heading, name_of, time, whisker, work_of};
-use crate::analyze::groups::{Comparison, PhaseComparison, Verdict};
-use crate::report::comparison::words;
+use crate::analyze::compare::{Comparison, PhaseComparison, Verdict};
+use crate::report::compare::words;
 use crate::report::picture::timeline::STYLE;
 use crate::report::picture::{Anchor, Ink, Pen, WIDTH};
 use crate::report::units;
@@ -106,7 +106,7 @@ fn one(
         let ink = if phase.phase.path.len() < 2 { Ink::Text } else { Ink::Muted };
         pen.text((x, baseline), Anchor::Start, BODY, ink, &name_of(&phase.phase), label - x);
         let median =
-            |s: &Option<crate::analyze::groups::Sample>| s.as_ref().map_or("–".to_owned(), |s| time(s.median));
+            |s: &Option<crate::analyze::compare::Sample>| s.as_ref().map_or("–".to_owned(), |s| time(s.median));
         let cells = [
             format!("{} of {}", phase.presence_a, c.a.runs.len()),
             format!("{} of {}", phase.presence_b, c.b.runs.len()),

@@ -18,7 +18,7 @@ use crate::digest::Digest;
 use crate::record::Mono;
 
 /// Runs on a thread of its own: counts, hashes and keeps the blob.
-pub(super) fn receive<E>(
+pub(super) fn download<E>(
     digest: Digest,
     size: u64,
     mut keep: Option<std::fs::File>,

@@ -1,10 +1,11 @@
 //! A run in two or three lines.
 
-use super::{Style, finding, text, units, waterfall};
+use super::waterfall;
 use crate::analyze::Analysis;
 use crate::analyze::facts::facts;
 use crate::names::attr;
 use crate::record::model::{Status, Trace};
+use crate::report::{Style, finding, text, units};
 
 /// Stages in the second line.
 const STAGES: usize = 4;

@@ -1,7 +1,8 @@
 //! One sentence on what a run's time went to, and what would help, only where the numbers carry it. All shares are of the critical path, so
 //! they can be added up.
 
-use super::{Style, text, units, waterfall};
+use super::terminal::waterfall;
+use super::{Style, text, units};
 use crate::analyze::facts::{Cause, Facts, LayerFacts, Part, facts};
 use crate::analyze::{Analysis, Node, times};
 use crate::names::{attr, span};

@@ -272,5 +272,4 @@ impl Index {
 }
 
 #[cfg(test)]
-#[path = "manifest_tests.rs"]
 mod tests;

@@ -5,8 +5,8 @@
 use plotters::prelude::{BitMapBackend, DrawingBackend};
 use plotters::style::{RGBAColor, ShapeStyle};
 
-use super::picture::palette::{Hatch, Rgb};
-use super::picture::{Ink, Rect, Scene, Shape, WIDTH, font};
+use super::palette::{Hatch, Rgb};
+use super::{Ink, Rect, Scene, Shape, WIDTH, font};
 
 /// Pixels of the file for each pixel of the scene; fewer for very long pictures.
 fn scale(scene: &Scene) -> f64 {

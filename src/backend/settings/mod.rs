@@ -366,5 +366,4 @@ pub fn resource_attributes(env: Variables) -> (Vec<(String, String)>, Option<Set
 }
 
 #[cfg(test)]
-#[path = "settings_tests.rs"]
 mod tests;

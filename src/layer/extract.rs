@@ -17,7 +17,7 @@ const WHITEOUT: &[u8] = b".wh.";
 const METADATA: &[u8] = b".wh..wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 
-/// What [`apply`] made.
+/// What [`extract`] made.
 pub(super) struct Applied {
     pub(super) entries: u64,
     pub(super) notes: LayerNotes,
@@ -34,7 +34,7 @@ struct Applier<'l> {
 }
 
 /// Applies the whole of `source` to the empty directory `dest`.
-pub(super) fn apply<R: BufRead>(
+pub(super) fn extract<R: BufRead>(
     source: R,
     dest: OwnedFd,
     flavor: Flavor,

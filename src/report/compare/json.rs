@@ -25,7 +25,7 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::analyze::groups::{Comparison, Group, PhaseComparison, Sample, Verdict, Warning};
+use crate::analyze::compare::{Comparison, Group, PhaseComparison, Sample, Verdict, Warning};
 
 /// In this order, which is why it is no map.
 #[derive(serde::Serialize)]

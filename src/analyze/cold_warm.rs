@@ -20,7 +20,7 @@ pub struct Side {
 
 /// Two runs of one image.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Comparison {
+pub struct ColdWarm {
     /// The run that has just ended.
     pub this: Side,
     /// The one it is held against.
@@ -35,7 +35,7 @@ pub struct Comparison {
 
 /// Holds `this` against `other`. `None` if that would say nothing: one of them failed, took no time, or has no kind, the kinds are
 /// equal, or the images differ.
-pub fn compare(this: &Trace, other: &Trace) -> Option<Comparison> {
+pub fn compare(this: &Trace, other: &Trace) -> Option<ColdWarm> {
     let image = |t: &Trace| t.root()?.attributes.str(attr::CONTAINER_IMAGE_NAME).map(str::to_owned);
     if image(this)? != image(other)? {
         return None;
@@ -45,7 +45,7 @@ pub fn compare(this: &Trace, other: &Trace) -> Option<Comparison> {
         return None;
     }
     let (slow, fast) = (this.wall_ns.max(other.wall_ns), this.wall_ns.min(other.wall_ns));
-    Some(Comparison {
+    Some(ColdWarm {
         ratio: slow as f64 / fast as f64,
         pull_saved_ns: this.pull_ns.abs_diff(other.pull_ns),
         hubs_differ: this.hub.is_some() && other.hub.is_some() && this.hub != other.hub,

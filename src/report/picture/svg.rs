@@ -5,8 +5,8 @@
 
 use std::fmt::Write;
 
-use super::picture::palette::{Hatch, Work};
-use super::picture::{Anchor, Ink, Scene, Shape, Text, WIDTH};
+use super::palette::{Hatch, Work};
+use super::{Anchor, Ink, Scene, Shape, Text, WIDTH};
 
 const INKS: [Ink; 6] = [Ink::Back, Ink::Panel, Ink::Text, Ink::Muted, Ink::Grid, Ink::Failed];
 /// Fonts about as wide as the one that was measured.
@@ -197,7 +197,9 @@ pub(crate) fn escape(text: &str) -> String {
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
             '\n' => out.push('\n'),
-            c if super::text::is_unsafe(c) || matches!(c, '\u{fffe}' | '\u{ffff}') => out.extend(c.escape_unicode()),
+            c if crate::report::text::is_unsafe(c) || matches!(c, '\u{fffe}' | '\u{ffff}') => {
+                out.extend(c.escape_unicode())
+            }
             c => out.push(c),
         }
     }

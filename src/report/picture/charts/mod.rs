@@ -6,8 +6,8 @@ mod phases;
 mod ratios;
 
 use super::{Anchor, Ink, Pen, Scene, WIDTH, font};
-use crate::analyze::groups::{Comparison, Phase};
-use crate::report::comparison::words;
+use crate::analyze::compare::{Comparison, Phase};
+use crate::report::compare::words;
 use crate::report::picture::palette::Work;
 use crate::report::picture::timeline::STYLE;
 use crate::report::units;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::analyze::groups::compare_traces;
+use crate::analyze::compare::compare_traces;
 use crate::analyze::samples;
 use crate::record::model::Trace;
 

@@ -1,7 +1,7 @@
 //! A comparison as Markdown, for issues, pull requests and result files.
 
 use super::words;
-use crate::analyze::groups::{Comparison, PhaseComparison};
+use crate::analyze::compare::{Comparison, PhaseComparison};
 use crate::report::{Style, units};
 
 /// Headed tables; ends with a line break.
@@ -28,7 +28,7 @@ pub fn markdown(c: &Comparison) -> String {
     let [a, b] = &names;
     out.push_str(&format!("\n\n| phase | in {a} | in {b} | {a} | {b} | {b}/{a} | 95 % | P | {b} is |\n|---|---:|---:|---:|---:|---:|---|---:|---|\n"));
     for p in std::iter::once(&c.total).chain(&c.phases).chain(&c.layers) {
-        let median = |s: &Option<crate::analyze::groups::Sample>| s.as_ref().map_or(String::new(), |s| time(s.median));
+        let median = |s: &Option<crate::analyze::compare::Sample>| s.as_ref().map_or(String::new(), |s| time(s.median));
         out.push_str(&format!(
             "| {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
             name(p),

@@ -1,6 +1,6 @@
 //! What a comparison says in words. Only what the numbers carry.
 
-use crate::analyze::groups::{Comparison, PhaseComparison, Setting, Verdict, Warning};
+use crate::analyze::compare::{Comparison, PhaseComparison, Setting, Verdict, Warning};
 use crate::analyze::stats::{Interval, bootstrap};
 use crate::report::{Style, units};
 

@@ -286,5 +286,4 @@ fn clip(text: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "reference_tests.rs"]
 mod tests;

@@ -1,8 +1,8 @@
 //! A table of span names by the wall time that they are to blame for.
 
-use super::{Style, sgr, text, units};
 use crate::analyze::facts::{Cause, facts};
 use crate::analyze::{Analysis, blame as analysis_blame};
+use crate::report::{Style, sgr, text, units};
 
 /// Rows of the table; the rest is one row.
 const ROWS: usize = 40;

@@ -12,7 +12,7 @@ use unicode_width::UnicodeWidthChar;
 use crate::report::text::words;
 
 static FONT: LazyLock<FontRef<'static>> = LazyLock::new(|| {
-    FontRef::try_from_slice(include_bytes!("font/DejaVuSansCondensed-subset.ttf")).expect("the embedded font is a font")
+    FontRef::try_from_slice(include_bytes!("DejaVuSansCondensed-subset.ttf")).expect("the embedded font is a font")
 });
 
 /// Advance of a character in em. What the font doesn't have counts as the square or half square that another font will draw.

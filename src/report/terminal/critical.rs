@@ -1,8 +1,8 @@
 //! The critical path as a chain: each link with its time and what it waited for.
 
-use super::{Style, sgr, text, units};
 use crate::analyze::Analysis;
 use crate::names::{attr, span};
+use crate::report::{Style, sgr, text, units};
 
 /// Links of the chain that are shown; of a longer one the longest.
 const ROWS: usize = 200;

@@ -4,11 +4,11 @@
 //! share of the wall time (children of the root only) and details. In a bar what is on the critical path is solid, the rest shaded. No
 //! line is ever longer than the width: details go first, then whole parts of them, then the lane shrinks, then names are cut.
 
-use super::rows::{Row, rows};
-use super::{Style, finding, sgr, text, units};
 use crate::analyze::Analysis;
 use crate::names::{attr, span};
 use crate::record::model::{Span, Status, Trace};
+use crate::report::rows::{Row, rows};
+use crate::report::{Style, finding, sgr, text, units};
 
 /// Columns of the pieces of a row; a gap of one column stands before the lane, two before the details.
 struct Layout {

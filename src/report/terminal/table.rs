@@ -1,6 +1,6 @@
 //! Plain tables: columns as wide as they need, the widest one cut where the line would not fit.
 
-use super::{Style, text};
+use crate::report::{Style, text};
 
 const GAP: usize = 3;
 /// No column is cut below this.

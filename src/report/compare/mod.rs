@@ -9,7 +9,7 @@ pub mod words;
 
 use super::picture::charts::charts;
 use super::{Style, html, png, sgr, svg, text as cells, units};
-use crate::analyze::groups::{Comparison, Group, Member, PhaseComparison, Verdict};
+use crate::analyze::compare::{Comparison, Group, Member, PhaseComparison, Verdict};
 use crate::analyze::{Analysis, stats};
 use crate::record::model::{Trace, TraceId};
 

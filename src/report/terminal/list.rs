@@ -1,7 +1,8 @@
 //! The table of `trace ls`.
 
-use super::{Style, sgr, text, units, waterfall};
+use super::waterfall;
 use crate::record::file::Header;
+use crate::report::{Style, sgr, text, units};
 
 /// Recorded runs, in the order given; ends with a line break. `now_ns` is the present, ns since the Unix epoch.
 pub fn list(headers: &[Header], now_ns: u64, style: &Style) -> String {

@@ -1,8 +1,8 @@
 //! Every span with everything it carries, indented. For looking something up, so nothing is folded or cut.
 
-use super::{Style, sgr, text, units};
 use crate::analyze::Analysis;
 use crate::record::model::{Attributes, Kind, Status, Trace, Value};
+use crate::report::{Style, sgr, text, units};
 
 /// The tree of a trace; ends with a line break.
 pub fn tree(trace: &Trace, analysis: &Analysis<'_>, style: &Style) -> String {

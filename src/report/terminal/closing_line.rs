@@ -1,11 +1,11 @@
 //! The line that compares a run with the newest run of the other kind.
 
-use super::{Style, units};
-use crate::analyze::compare::Comparison;
+use crate::analyze::cold_warm::ColdWarm;
+use crate::report::{Style, units};
 
 /// `warm 4.1 ms · cold 312.4 ms · 76× · pull 301.0 ms saved`; no line break. Different hubs are said.
-pub fn compare_line(comparison: &Comparison, style: &Style) -> String {
-    let Comparison { this, other, ratio, pull_saved_ns, hubs_differ } = comparison;
+pub fn closing_line(comparison: &ColdWarm, style: &Style) -> String {
+    let ColdWarm { this, other, ratio, pull_saved_ns, hubs_differ } = comparison;
     let kind = |kind: &str| style.clean(kind).into_owned();
     let mut parts = vec![
         format!("{} {}", kind(&this.kind), units::duration(this.wall_ns, style)),
