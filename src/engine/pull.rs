@@ -37,6 +37,7 @@ pub fn pull(
     wanted: &mut Wanted,
 ) -> Result<Pulled, EngineError> {
     let stage = stage!(span::IMAGE_PULL, in parent);
+    stage.began_where(span::CACHE_CHECK);
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().map_err(EngineError::Runtime);
     let threads = Threads::default();

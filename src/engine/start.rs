@@ -50,6 +50,9 @@ pub fn start(run: &Stage, created: Created, options: &RunOptions) -> Result<Star
     let Created { mut container, cgroup, prepared, spec, run_id } = created;
     let (namespaces, no_new_privileges) = (prepared.namespace_names(), prepared.no_new_privileges());
     let (times, started) = prepared.start();
+    // What is done here for the record is no part of the start: the program already runs.
+    stage.began(times.called);
+    stage.ended(times.returned);
     let error = started.as_ref().err();
     add_spans(&stage, &times, error, |finished, name| match name {
         span::INIT_NAMESPACES => finished.with(attr::NAMESPACES, namespaces.clone()),
@@ -141,6 +144,7 @@ pub fn run_plain(
     let started = open_lowers(image.stack.lowers.iter().map(|l| context.store.path(l)))
         .and_then(|lowers| plain::start(&spec, &lowers, &identity));
     let (child, output, [called, exec]) = stage.clone().end(started)?;
+    stage.ended(exec);
     stage.finished(Finished::new(span::PROCESS_EXEC, called, exec));
     drop(stage);
     run.set(attr::PROCESS_EXECUTABLE_NAME, executable_name(&spec));

@@ -88,6 +88,12 @@ impl Recorder {
         self.0.finished.lock().unwrap_or_else(PoisonError::into_inner).push(span);
     }
 
+    /// When the newest finished span of this name below `parent` ended, ns since the Unix epoch.
+    pub(super) fn end_of(&self, parent: Option<SpanId>, name: &str) -> Option<u64> {
+        let finished = self.0.finished.lock().unwrap_or_else(PoisonError::into_inner);
+        finished.iter().rev().find(|s| s.parent == parent && s.name == name).map(|s| s.end)
+    }
+
     /// The wall-clock time of `at` in this trace.
     pub fn unix_ns(&self, at: Mono) -> u64 {
         self.0.anchor.unix_ns(at)

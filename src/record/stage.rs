@@ -142,6 +142,16 @@ impl Stage {
         self.open(|recorder, open| open.span.start = recorder.unix_ns(at));
     }
 
+    /// Moves the begin back to the instant at which the last sibling of this name ended, if there was one: what lies between two stages
+    /// that meet belongs to the later one.
+    pub fn began_where(&self, sibling: &'static str) {
+        self.open(|recorder, open| {
+            if let Some(end) = recorder.end_of(open.span.parent, sibling) {
+                open.span.start = end;
+            }
+        });
+    }
+
     /// Sets the end to when the work ended, for a span that closes only later.
     pub fn ended(&self, at: Mono) {
         self.open(|recorder, open| open.ended = Some(recorder.unix_ns(at)));

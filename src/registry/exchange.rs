@@ -14,8 +14,8 @@ use super::pool::{Conn, Pool};
 use super::url::{Origin, Url};
 use crate::error::Failure;
 use crate::names::{attr, span};
-use crate::record::Stage;
 use crate::record::model::{Kind, SpanId};
+use crate::record::{Mono, Stage};
 use crate::stage;
 
 /// The most of a body that nobody asked for (an error page, a redirect's) that is read to keep its connection.
@@ -126,11 +126,14 @@ async fn exchange(pool: &Pool, stage: &Stage, ask: &Get<'_>, shown: &str) -> Res
             return Err(NoResponse { error, again: Again::No });
         }
     };
+    let answered = Mono::now();
+    wait.ended(answered);
     drop(wait);
     conn.answered();
 
     let (head, body) = response.into_parts();
     let receive = stage!(span::HTTP_RECEIVE, in stage);
+    receive.began(answered);
     let status = head.status.as_u16();
     stage.set(attr::HTTP_RESPONSE_STATUS_CODE, status);
     stage.set(attr::NETWORK_PROTOCOL_VERSION, if head.version == Version::HTTP_10 { "1.0" } else { "1.1" });

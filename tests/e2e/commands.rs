@@ -133,7 +133,7 @@ fn recorded_runs_are_listed_and_shown_in_every_format() {
         ("waterfall", "critical path"),
         ("tree", "    process.exec "),
         ("blame", "container.start"),
-        ("critical", "container.start"),
+        ("critical", "process.exec"),
         ("summary", "hello-world"),
     ] {
         let said = lab.trace(&["show", "warm", "--format", format]).ok();

@@ -120,6 +120,57 @@ fn differences(trace: &Trace, kind: &str) -> Vec<String> {
     wrong
 }
 
+/// The pairs of names in the table of spans that meet.
+fn meetings() -> Vec<(&'static str, &'static str)> {
+    let section = DOCUMENT.split("\n## Where spans meet\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows = section.lines().filter(|l| l.starts_with("| `"));
+    let pairs: Vec<_> =
+        rows.map(|l| l.split('`').skip(1).step_by(2).collect::<Vec<_>>()).map(|p| (p[0], p[1])).collect();
+    assert!(pairs.len() >= 9, "the table is not read");
+    pairs
+}
+
+/// Spans that the catalogue says meet, and don't; and how many pairs were looked at.
+fn gaps(trace: &Trace) -> (Vec<String>, usize) {
+    let (mut wrong, mut met) = (Vec::new(), 0);
+    let children = |parent: SpanId| trace.spans.iter().filter(move |s| s.parent == Some(parent));
+    for (ends, begins) in meetings() {
+        for later in trace.spans.iter().filter(|s| s.name == begins) {
+            let mut earlier = trace.spans.iter().filter(|s| s.name == ends && s.parent == later.parent).peekable();
+            if earlier.peek().is_none() {
+                continue;
+            }
+            met += 1;
+            if !earlier.any(|e| e.end == later.start) {
+                wrong.push(format!("`{begins}` does not begin where `{ends}` ends"));
+            }
+        }
+    }
+    for span in &trace.spans {
+        let bounds = |first: Option<&str>, last: Option<&str>| {
+            let child = |name| children(span.id).find(|s| s.name == name);
+            first.and_then(child).is_none_or(|s| s.start == span.start)
+                && last.and_then(child).is_none_or(|s| s.end == span.end)
+        };
+        let fits = match span.name.as_ref() {
+            "run" | "pull" => bounds(Some("startup"), None),
+            "container.start" => bounds(Some("process.clone"), Some("process.exec")),
+            _ => true,
+        };
+        if !fits {
+            wrong.push(format!("`{}` does not begin or end with its first or last step", span.name));
+        }
+    }
+    (wrong, met)
+}
+
+#[track_caller]
+fn assert_meetings(trace: &Trace, least: usize) {
+    let (wrong, met) = gaps(trace);
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(met >= least, "only {met} pairs met");
+}
+
 #[track_caller]
 fn assert_contract(trace: &Trace, kind: &str) {
     let wrong = differences(trace, kind);
@@ -141,6 +192,8 @@ fn assert_contract(trace: &Trace, kind: &str) {
         assert!(trace.resource().get(key).is_some(), "the resource lacks {key}");
     }
     assert_times_add_up(trace);
+    // Seven from clone to exit; the look-up and at least three requests of a pull.
+    assert_meetings(trace, if kind == "cold" { 11 } else { 7 });
 }
 
 /// The critical path tiles the wall time, and self times with it.
@@ -232,6 +285,7 @@ fn pulls_cold_runs_and_ordinary_users_are_as_the_catalogue_says() {
         lab.traced(&["run", "-q", "--report", "none", "--isolation", "none", "--hub", "builtin", "hello-world"]);
     ran.ok();
     assert_eq!(trace.root().unwrap().attributes.str("trace.isolation"), Some("none"));
+    assert_meetings(&trace, 2);
     if have(&["useradd", "setpriv"]) {
         let user = User::create(false);
         let (ran, trace) = user.lab().traced(&["run", "-q", "--report", "none", "--hub", "builtin", "hello-world"]);
@@ -271,6 +325,7 @@ fn a_failed_run_marks_where_it_failed() {
     let (ran, trace) = lab.traced(&["run", "--hub", "builtin", "hello-world", "/no/such/program"]);
     ran.exits(127);
     assert_times_add_up(&trace);
+    assert_meetings(&trace, 5);
     let failed: BTreeSet<&str> = trace.spans.iter().filter(|s| s.status.is_error()).map(|s| s.name.as_ref()).collect();
     assert_eq!(failed, BTreeSet::from(["run", "container.start", "process.exec"]));
     for span in trace.spans.iter().filter(|s| s.status.is_error()) {
