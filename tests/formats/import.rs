@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
+use super::common::fixtures;
 use super::common::lab::{Lab, read_trace};
 
 fn fixture(name: &str) -> String {
@@ -163,16 +164,20 @@ fn all_commands_take_all_forms() {
         ("containerd-ctr.pb", "containerd"),
         ("dockerd-cold.pb.gz", "dockerd"),
         ("jaeger-v3-cri.json.zst", "PullImage"),
-        ("jaeger-api-containerd.json", "Transfer"),
+        ("jaeger-api-buildkit.json", "build"),
         ("python-zipkin.json", "parent"),
         ("python-console.json", "parent"),
         ("go-stdout-pretty.json", "linked"),
         ("js-otlp.json", "linked"),
     ] {
-        let shown = lab.trace(&["show", &fixture(name), "--format", "tree"]).ok();
+        let file = match name.rsplit_once('.') {
+            Some((_, "gz" | "zst")) => fixtures::compressed(name, lab.dir()).to_str().unwrap().to_owned(),
+            _ => fixture(name),
+        };
+        let shown = lab.trace(&["show", &file, "--format", "tree"]).ok();
         assert!(shown.out().contains(part) || shown.err().contains(part), "{name}: {}", shown.out());
-        lab.trace(&["compare", &fixture(name), &fixture(name)]).ok();
-        lab.trace(&["import", &fixture(name)]).ok();
+        lab.trace(&["compare", &file, &file]).ok();
+        lab.trace(&["import", &file]).ok();
     }
     let ls = lab.trace(&["ls"]).ok().out();
     assert!(ls.contains("parent (python-sdk)") && ls.contains("pull (containerd)"), "{ls}");

@@ -121,10 +121,14 @@ fn one(bytes: &[u8]) -> bool {
     true
 }
 
-/// The fixtures, and our own recorded runs in every form.
+/// The fixtures, two of them compressed as well, and our own recorded runs in every form.
 fn seeds() -> Vec<Vec<u8>> {
     let mut out: Vec<Vec<u8>> =
         fixtures::all().iter().map(|path| std::fs::read(path).unwrap()).filter(|b| b.len() < 200_000).collect();
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["dockerd-cold.pb.gz", "jaeger-v3-cri.json.zst"] {
+        out.push(std::fs::read(fixtures::compressed(name, dir.path())).unwrap());
+    }
     let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("traces");
     for name in ["warm-hello-world", "cold-hello-world"] {
         let traces = file::read(&ours.join(format!("{name}.otlp.jsonl"))).unwrap();

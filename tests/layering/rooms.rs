@@ -1,8 +1,10 @@
-//! Which module may use which, as `docs/ARCHITECTURE.md` draws it: no arrow points the other way.
+//! Which room may use which, as `docs/ARCHITECTURE.md` draws it: no arrow points the other way.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use super::{files, repository, shown};
 
 /// Top-level modules in the order of use: each may use itself and what stands behind its name.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -47,21 +49,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("names", &[]),
 ];
 
-fn sources(dir: &Path) -> Vec<PathBuf> {
-    let mut all = Vec::new();
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            all.extend(sources(&path));
-        } else if path.extension().is_some_and(|e| e == "rs") {
-            all.push(path);
-        }
-    }
-    all
+fn sources() -> Vec<PathBuf> {
+    files(&source_directory()).into_iter().filter(|path| path.extension().is_some_and(|e| e == "rs")).collect()
 }
 
 fn source_directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+    repository().join("src")
 }
 
 /// Top-level module of a file: `src/engine/pull.rs` and `src/engine.rs` are `engine`.
@@ -122,7 +115,7 @@ fn module_named(name: &str) -> &str {
 
 fn arrows() -> BTreeMap<String, BTreeSet<(String, PathBuf)>> {
     let mut all: BTreeMap<String, BTreeSet<(String, PathBuf)>> = BTreeMap::new();
-    for path in sources(&source_directory()) {
+    for path in sources() {
         let module = module_of(&path);
         if module == "lib" {
             continue;
@@ -151,7 +144,7 @@ fn no_arrow_points_the_other_way() {
             continue;
         };
         for (used, path) in uses.iter().filter(|(used, _)| *used != module && !may.contains(&used.as_str())) {
-            wrong.push(format!("{module} → {used} in {}", path.display()));
+            wrong.push(format!("{module} → {used} in {}", shown(path)));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -182,7 +175,7 @@ fn the_order_itself_has_no_circle() {
 #[test]
 fn only_the_command_line_prints() {
     let mut wrong = Vec::new();
-    for path in sources(&source_directory()) {
+    for path in sources() {
         let module = module_of(&path);
         let code = code_of(&fs::read_to_string(&path).unwrap());
         // Tests at the end of a file may talk.
@@ -190,7 +183,7 @@ fn only_the_command_line_prints() {
         let loud = ["println!", "eprintln!", "print!(", "eprint!(", "indicatif::", "terminal_size::", "is_terminal()"];
         for word in loud.iter().filter(|w| code.contains(**w)) {
             if !matches!(module.as_str(), "cli" | "report" | "main") {
-                wrong.push(format!("{word} in {}", path.display()));
+                wrong.push(format!("{word} in {}", shown(&path)));
             }
         }
     }
@@ -200,7 +193,7 @@ fn only_the_command_line_prints() {
 #[test]
 fn unsafe_code_is_in_sys_alone() {
     let mut wrong = Vec::new();
-    for path in sources(&source_directory()) {
+    for path in sources() {
         let code = code_of(&fs::read_to_string(&path).unwrap());
         let has = code.split_whitespace().any(|w| w == "unsafe" || w.ends_with("(unsafe_code)]"));
         if has && module_of(&path) != "sys" {
