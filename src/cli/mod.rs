@@ -40,6 +40,7 @@ impl<E: Failure + 'static> From<E> for Box<dyn Failure> {
 
 /// Parses the command line and does what it says. `started` is when the program began.
 pub fn main(started: Mono) -> u8 {
+    crate::container::signals::keep_exit_statuses();
     let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),

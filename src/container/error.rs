@@ -47,6 +47,10 @@ pub enum ContainerError {
     NoSuchFile { program: String },
     #[error("cannot run `{program}`: {source}")]
     Exec { program: String, source: io::Error },
+    #[error(
+        "cannot run `{program}`: its arguments and environment are larger than the kernel allows, 128 KiB each and a quarter of the stack limit (`ulimit -s`) in all"
+    )]
+    TooLarge { program: String },
     #[error("cannot run `{program}`: it leads to the engine's own program through /proc")]
     MagicLink { program: String },
     #[error("cannot wait for the container: {0}")]
@@ -65,6 +69,7 @@ impl ContainerError {
         let what = match fault.step {
             Step::NotFound if program.contains('/') => return Self::NoSuchFile { program },
             Step::NotFound => return Self::NotFound { program },
+            Step::Exec if fault.errno == Errno::TOOBIG => return Self::TooLarge { program },
             Step::Exec => return Self::Exec { program, source },
             Step::ExecMagicLink => return Self::MagicLink { program },
             Step::None => "start".to_owned(),
@@ -133,7 +138,7 @@ impl Failure for ContainerError {
             Self::User { .. } | Self::Unmapped => "user",
             Self::NoCommand { .. } | Self::ZeroByte { .. } | Self::WorkingDir { .. } => "config",
             Self::NotFound { .. } | Self::NoSuchFile { .. } => "command_not_found",
-            Self::Exec { .. } | Self::MagicLink { .. } => "command_not_executable",
+            Self::Exec { .. } | Self::MagicLink { .. } | Self::TooLarge { .. } => "command_not_executable",
             Self::Wait(_) => "wait",
             Self::NoNamespaces { .. } => "no_namespaces",
         }
@@ -159,7 +164,7 @@ impl Failure for ContainerError {
     fn exit_code(&self) -> u8 {
         match self {
             Self::NotFound { .. } | Self::NoSuchFile { .. } => 127,
-            Self::Exec { .. } | Self::MagicLink { .. } => 126,
+            Self::Exec { .. } | Self::MagicLink { .. } | Self::TooLarge { .. } => 126,
             _ => 125,
         }
     }

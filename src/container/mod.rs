@@ -16,6 +16,8 @@ pub mod rootfs;
 pub mod signals;
 pub mod user;
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -100,6 +102,9 @@ pub const CAPABILITIES: [(u32, &str); 14] = [
 /// Docker's default search path.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// What execve takes as one argument or variable, its end counted (`MAX_ARG_STRLEN`).
+const MAX_STRING: usize = 128 * 1024;
+
 /// A container that is ready to start.
 pub struct Prepared {
     plan: Plan,
@@ -123,6 +128,10 @@ impl Prepared {
     ) -> Result<Self, ContainerError> {
         let program = spec.argv.first().cloned().unwrap_or_default();
         let env = environment(spec, identity);
+        // The kernel would say so in the end, but every directory of a long PATH would be tried first.
+        if spec.argv.iter().chain(&env).any(|s| s.len() >= MAX_STRING) {
+            return Err(ContainerError::TooLarge { program });
+        }
         let cwd = clean(&spec.cwd);
         let namespaces = Namespaces::MOUNT.and(Namespaces::PID).and(Namespaces::IPC).and(Namespaces::UTS);
         let new_net = spec.network == Network::None;
@@ -130,7 +139,7 @@ impl Prepared {
         let plan = Plan {
             rootfs,
             attach_at: c_string("the store's path", spec.attach_at.as_os_str())?,
-            join_cgroups: cgroup.join_fds()?,
+            join_cgroups: cgroup.join()?,
             cgroup_view: cgroup.view(),
             new_uts: true,
             new_net,
@@ -238,18 +247,25 @@ pub struct Running {
 }
 
 fn environment(spec: &Spec, identity: &Identity) -> Vec<String> {
-    let mut env: Vec<String> = vec![PATH.into(), format!("HOSTNAME={}", spec.hostname)];
-    for entry in &spec.env {
+    let given = [PATH.to_owned(), format!("HOSTNAME={}", spec.hostname)];
+    let mut env: Vec<&str> = Vec::with_capacity(spec.env.len() + 3);
+    let mut places: HashMap<&str, usize> = HashMap::with_capacity(spec.env.len() + 3);
+    for entry in given.iter().chain(&spec.env) {
+        let entry = entry.as_str();
         let key = entry.split('=').next().unwrap_or_default();
-        match env.iter_mut().find(|e| e.split('=').next() == Some(key)) {
-            Some(slot) => slot.clone_from(entry),
-            None => env.push(entry.clone()),
+        match places.entry(key) {
+            Entry::Occupied(place) => env[*place.get()] = entry,
+            Entry::Vacant(place) => {
+                place.insert(env.len());
+                env.push(entry);
+            }
         }
     }
+    let home = format!("HOME={}", identity.home);
     if !env.iter().any(|e| e.starts_with("HOME=")) {
-        env.push(format!("HOME={}", identity.home));
+        env.push(&home);
     }
-    env
+    env.into_iter().map(str::to_owned).collect()
 }
 
 /// The paths that `program` can mean: itself if it has a slash, else one per entry of PATH.
@@ -290,7 +306,11 @@ pub fn network_files(spec: &Spec) -> Vec<Bind> {
              ff02::2\tip6-allrouters\n"
             .to_owned(),
     };
-    let hosts = spec.hosts.iter().fold(hosts, |all, line| format!("{all}{line}\n"));
+    let hosts = spec.hosts.iter().fold(hosts, |mut all, line| {
+        all.push_str(line);
+        all.push('\n');
+        all
+    });
     let resolv = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let file = |name, target, content: String| Bind { name, target, content: content.into_bytes() };
     vec![

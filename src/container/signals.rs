@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
+pub use crate::sys::signal::keep_exit_statuses;
+
 /// Blocks the signals that end or reach a container, for this thread and those it starts.
 pub struct Signals {
     fd: SignalFd,

@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -57,10 +56,15 @@ impl Store {
     /// Makes a container's directory. `state.id` and, if empty, `state.name` are filled in.
     pub fn create_container(&self, mut state: State, named: bool) -> Result<Container, StoreError> {
         state.id = new_id();
-        if named {
+        // Held until the container is there: a name whose container is not there then belongs to nobody.
+        let _claiming = if named {
             check_name(&state.name)?;
+            let lock = Lock::exclusive(&self.path("locks/names"))?;
             self.claim_name(&state.name, &state.id)?;
-        }
+            Some(lock)
+        } else {
+            None
+        };
         let make = |state: &State| {
             let tmp = self.tmp()?;
             let path = tmp.path().join("state.json");
@@ -79,27 +83,15 @@ impl Store {
         }
     }
 
+    /// To be called with the lock on names, so that of several processes one has it.
     fn claim_name(&self, name: &str, id: &str) -> Result<(), StoreError> {
         let path = self.path("names").join(name);
-        for _ in 0..2 {
-            match fs::OpenOptions::new().write(true).create_new(true).open(&path) {
-                Ok(mut file) => {
-                    return io::Write::write_all(&mut file, id.as_bytes())
-                        .map_err(|e| StoreError::file("write", &path, e));
-                }
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                    let by = fs::read_to_string(&path).unwrap_or_default();
-                    if !by.is_empty() && self.path("containers").join(&by).exists() {
-                        let by = by.get(..12).unwrap_or(&by).to_owned();
-                        return Err(StoreError::NameTaken { name: name.to_owned(), by });
-                    }
-                    // Its container died before it was there.
-                    let _ = fs::remove_file(&path);
-                }
-                Err(e) => return Err(StoreError::file("create", &path, e)),
-            }
+        let by = fs::read_to_string(&path).unwrap_or_default();
+        if is_id(OsStr::new(&by)) && self.path("containers").join(&by).exists() {
+            return Err(StoreError::NameTaken { name: name.to_owned(), by });
         }
-        Err(StoreError::NameTaken { name: name.to_owned(), by: "another process".into() })
+        // Nobody's, or left by a process that died before its container was there.
+        self.write(&path, id.as_bytes())
     }
 
     fn release_name(&self, state: &State) {

@@ -22,7 +22,7 @@ pub enum StoreError {
     NoContainer(String),
     #[error("`{0}` is the begin of more than one container's id")]
     Ambiguous(String),
-    #[error("the container name `{name}` is in use by container `{by}`")]
+    #[error("the container name `/{name}` is already in use by container `{by}`")]
     NameTaken { name: String, by: String },
     #[error("`{0}` is no container name: expected a letter or digit, then letters, digits, `_`, `.` or `-`")]
     BadName(String),

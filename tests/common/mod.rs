@@ -10,6 +10,7 @@ pub mod fixtures;
 pub mod image;
 pub mod jaeger;
 pub mod lab;
+pub mod probe;
 pub mod same;
 pub mod server;
 pub mod shop;

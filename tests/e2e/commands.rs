@@ -42,7 +42,11 @@ fn a_name_is_taken_until_its_container_is_removed() {
     let Some((lab, _shop, image)) = busybox() else { return };
     lab.quiet_run(&["--name", "web", &image, "true"]).ok();
     let refused = lab.quiet_run(&["--name", "web", &image, "echo", "never"]).exits(125);
-    assert!(refused.err().starts_with("trace: the container name `web` is in use by container `"), "{}", refused.err());
+    assert!(
+        refused.err().starts_with("trace: the container name `/web` is already in use by container `"),
+        "{}",
+        refused.err()
+    );
     assert_eq!(refused.out(), "");
     lab.trace(&["rm", "web"]).ok();
     lab.quiet_run(&["--name", "web", "--rm", &image, "true"]).ok();
@@ -50,6 +54,27 @@ fn a_name_is_taken_until_its_container_is_removed() {
     for bad in ["a", "-x", "a b", "../up", "a/b", ""] {
         let refused = lab.quiet_run(&[&format!("--name={bad}"), &image, "true"]);
         assert!(refused.code() == 125 || refused.code() == 2, "{bad:?}: {}", refused.code());
+    }
+    lab.assert_clean(&[]);
+}
+
+#[test]
+fn of_eight_that_want_a_name_at_once_one_has_it() {
+    let Some((lab, _shop, image)) = busybox() else { return };
+    for round in 0..20 {
+        let running: Vec<_> = (0..8)
+            .map(|_| lab.start(&["run", "-q", "--report", "none", "--name", "one", &image, "echo", "mine"]))
+            .collect();
+        let ran: Vec<_> = running.into_iter().map(|r| r.wait()).collect();
+        let (won, lost): (Vec<_>, Vec<_>) = ran.into_iter().partition(|r| r.code() == 0);
+        assert_eq!(won.len(), 1, "round {round}");
+        assert_eq!(won[0].out(), "mine\n");
+        for loser in lost {
+            assert_eq!(loser.code(), 125);
+            assert!(loser.err().contains("container name `/one` is already in use by container `"), "{}", loser.err());
+        }
+        assert_eq!(lab.containers().len(), 1, "round {round}");
+        lab.trace(&["rm", "one"]).ok();
     }
     lab.assert_clean(&[]);
 }

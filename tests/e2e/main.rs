@@ -7,6 +7,7 @@ mod bad_input;
 mod commands;
 mod contract;
 mod distribution;
+mod escape;
 mod isolation;
 mod killed;
 mod ordinary_user;

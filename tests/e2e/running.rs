@@ -242,3 +242,48 @@ fn the_environment_is_dockers() {
     let ran = lab.quiet_run(&[&empty]).exits(125);
     assert!(ran.err().contains("no command given"), "{}", ran.err());
 }
+
+#[test]
+fn an_image_with_very_many_variables_runs_or_says_why_not() {
+    let Some((lab, shop, _)) = busybox() else { return };
+    for (count, code) in [(40_000, 0), (250_000, 126)] {
+        let env: Vec<_> = (0..count).map(|i| format!("V{i}=x")).chain(["PATH=/bin".into(), "V7=y".into()]).collect();
+        let name = shop.put(&format!("env:{count}"), Image::new(&[image::busybox_layer()], json!({"Env": env})));
+        lab.trace(&["pull", "-q", &name]).ok();
+        let begun = std::time::Instant::now();
+        let ran = lab.quiet_run(&[&name, "sh", "-c", "echo $V7"]).exits(code);
+        assert!(begun.elapsed().as_secs() < 4, "{count} variables took {:?}", begun.elapsed());
+        if code == 0 {
+            assert_eq!(ran.out(), "y\n", "the later of two holds");
+        } else {
+            assert!(ran.err().contains("larger than the kernel allows"), "{}", ran.err());
+        }
+    }
+    // One that is too large by itself, and a search path of which every directory would be tried.
+    let path = format!("PATH={}/bin", "/:".repeat(100_000));
+    let name = shop.put("path:1", Image::new(&[image::busybox_layer()], json!({"Env": [path]})));
+    let ran = lab.quiet_run(&[&name, "true"]).exits(126);
+    assert!(ran.err().contains("larger than the kernel allows"), "{}", ran.err());
+    lab.assert_clean(&[]);
+}
+
+#[test]
+fn signals_that_the_caller_ignores_are_the_programs_own_again() {
+    let Some((lab, _shop, image)) = busybox() else { return };
+    let ignoring = |script: &str| {
+        let inner = lab.command(&[&["run", "-q", "--report", "none"], &sh(&image, script)[..]].concat());
+        let mut outer = std::process::Command::new("sh");
+        // CHLD too: the kernel then throws exit statuses away. The last one is real-time.
+        outer.args(["-c", "trap '' INT HUP QUIT TERM USR1 CHLD PIPE TSTP 40; exec \"$@\"", "sh"]);
+        outer.arg(inner.get_program()).args(inner.get_args());
+        for (key, value) in inner.get_envs() {
+            outer.env(key, value.unwrap());
+        }
+        outer.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        crate::common::lab::Running::start(outer, &[]).wait()
+    };
+    let ran = ignoring("grep -E '^Sig(Ign|Blk)' /proc/self/status; exit 3").exits(3);
+    assert_eq!(ran.out(), "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n", "{}", ran.err());
+    let ran = ignoring("trap 'echo got it; exit 0' INT; kill -INT $$; echo ignored").ok();
+    assert_eq!(ran.out(), "got it\n");
+}

@@ -14,14 +14,14 @@ mod report;
 
 use std::os::fd::AsFd;
 
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 pub use mounts::DEVICES;
 pub use report::{Border, Fault, Report, Step};
 
 use self::report::At;
-use super::plan::Plan;
+use super::plan::{Join, Plan};
 use crate::sys;
 
 /// Entry of the new process. Returns the exit status for the case that it could not exec.
@@ -60,8 +60,8 @@ fn namespaces(plan: &Plan) -> Result<(), Fault> {
     }
     die_with_engine(plan)?;
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).at(Step::ParentDeath)?;
-    for (i, procs) in plan.join_cgroups.iter().enumerate() {
-        rustix::io::write(procs, b"0").nth(Step::JoinCgroup, i)?;
+    for (i, group) in plan.join_cgroups.iter().enumerate() {
+        join(group).nth(Step::JoinCgroup, i)?;
     }
     // Only now: the root of a cgroup namespace is the cgroup that its creator is in. Without a cgroup of its own, too:
     // the names of the host's are nobody's business.
@@ -73,6 +73,15 @@ fn namespaces(plan: &Plan) -> Result<(), Fault> {
         sys::net::loopback_up().at(Step::Loopback)?;
     }
     Ok(())
+}
+
+fn join(group: &Join) -> Result<(), Errno> {
+    if rustix::io::write(&group.tasks, b"0").is_ok() {
+        return Ok(());
+    }
+    let procs =
+        rustix::fs::openat(&group.root, group.procs.as_c_str(), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::io::write(&procs, b"0").map(drop)
 }
 
 /// Our parent is the engine. If it is killed, the container must not run on unseen. The signal comes only if the engine

@@ -1,27 +1,28 @@
 //! The container's cgroup, on unified (v2), version 1 and hybrid hosts.
 //!
 //! Where there is a unified hierarchy, alone or beside others (hybrid), clone3 starts the process inside its cgroup, which
-//! costs next to nothing. On a pure version 1 host the process joins by itself; each join waits for a grace period of
-//! the whole machine (6 to 15 ms measured), which is why a hybrid host's version 1 hierarchies are left alone until
-//! there are limits to set. What the cgroup gives now is a place for everything the container starts, a view of itself,
-//! and the peak of memory where the hierarchy counts it.
+//! costs next to nothing. Every version 1 hierarchy is joined by the process itself, see [`v1`]. What the cgroup gives now
+//! is a place for everything the container starts, a view of itself and of nothing above, and the peak of memory where
+//! the hierarchy counts it.
+
+mod v1;
 
 use std::ffi::CString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::error::ContainerError;
-use super::plan::{CgroupView, Hierarchy};
+use super::plan::{CgroupView, Hierarchy, Join};
 
 const ROOT: &str = "/sys/fs/cgroup";
 /// Parent of all our cgroups in each hierarchy.
 const PARENT: &str = "trace";
-/// Version 1 controllers that a container gets a group of.
-const CONTROLLERS: [&str; 2] = ["memory", "pids"];
+/// Version 1 controllers that a container on a host without a unified hierarchy sees its group of.
+const SHOWN: [&str; 2] = ["memory", "pids"];
 
 /// A created cgroup. Removed by [`Cgroup::remove`], not on drop: a kept container keeps none, but a crash must not race.
 #[derive(Debug, Default)]
@@ -29,7 +30,7 @@ pub struct Cgroup {
     /// 2, 1, or 0 where the host gives us none.
     pub version: u8,
     unified: Option<PathBuf>,
-    v1: Vec<(String, PathBuf)>,
+    v1: Vec<v1::Group>,
 }
 
 /// How this host has its cgroups.
@@ -75,25 +76,23 @@ impl Cgroup {
                     group.version = 2;
                 }
             }
-            Layout::Legacy { unified } => {
-                if unified
-                    && let Some(dir) = group.make(&base(&Path::new(ROOT).join("unified"), privileged), id, false)?
-                {
+            Layout::Legacy { unified: true } => {
+                if let Some(dir) = group.make(&base(&Path::new(ROOT).join("unified"), privileged), id, false)? {
                     group.unified = Some(dir);
                     group.version = 1;
                 }
-                for name in CONTROLLERS.into_iter().filter(|_| !unified) {
-                    let hierarchy = Path::new(ROOT).join(name);
-                    if !hierarchy.join("cgroup.procs").exists() {
-                        continue;
-                    }
-                    if let Some(dir) = group.make(&hierarchy.join(PARENT), id, false)? {
-                        group.v1.push((name.to_owned(), dir));
-                        group.version = 1;
-                    }
-                }
             }
-            Layout::None => {}
+            Layout::Legacy { unified: false } | Layout::None => {}
+        }
+        // Their files belong to root, so an ordinary user's container can do nothing in them either.
+        if privileged {
+            if let Err((path, source)) = v1::create(id, &mut group.v1) {
+                let _ = group.remove();
+                return Err(ContainerError::Cgroup { path: path.into(), source: source.into() });
+            }
+            if group.version == 0 && !group.v1.is_empty() {
+                group.version = 1;
+            }
         }
         Ok(group)
     }
@@ -132,16 +131,10 @@ impl Cgroup {
             .map_err(|e| ContainerError::Cgroup { path: dir.clone(), source: e.into() })
     }
 
-    /// The `cgroup.procs` files that the process writes itself into.
-    pub fn join_fds(&self) -> Result<Vec<OwnedFd>, ContainerError> {
-        self.v1
-            .iter()
-            .map(|(_, dir)| {
-                let procs = dir.join("cgroup.procs");
-                rustix::fs::openat(CWD, &procs, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
-                    .map_err(|e| ContainerError::Cgroup { path: procs.clone(), source: e.into() })
-            })
-            .collect()
+    /// The groups that the process joins by itself.
+    pub fn join(&self) -> Result<Vec<Join>, ContainerError> {
+        let fail = |g: &v1::Group, e: Errno| ContainerError::Cgroup { path: PathBuf::from(&g.name), source: e.into() };
+        self.v1.iter().map(|g| g.join().map_err(|e| fail(g, e))).collect()
     }
 
     /// What the container is to see of it.
@@ -150,8 +143,10 @@ impl Cgroup {
             2 => CgroupView::V2,
             1 => {
                 let name = |n: &str| CString::new(n).expect("no zero byte");
-                let v1 =
-                    self.v1.iter().map(|(n, _)| Hierarchy { name: name(n), kind: c"cgroup", options: Some(name(n)) });
+                let v1 = SHOWN
+                    .into_iter()
+                    .filter(|n| self.unified.is_none() && self.v1.iter().any(|g| g.name == *n))
+                    .map(|n| Hierarchy { name: name(n), kind: c"cgroup", options: Some(name(n)) });
                 let unified =
                     self.unified.iter().map(|_| Hierarchy { name: name("unified"), kind: c"cgroup2", options: None });
                 CgroupView::V1(v1.chain(unified).collect())
@@ -162,18 +157,29 @@ impl Cgroup {
 
     /// Largest memory use of the container in bytes, with everything it started, if the kernel counts it.
     pub fn memory_peak(&self) -> Option<u64> {
-        let file = match self.version {
-            2 => self.unified.as_ref()?.join("memory.peak"),
-            _ => self.v1.iter().find(|(n, _)| n == "memory")?.1.join("memory.max_usage_in_bytes"),
+        let text = match self.v1.iter().find(|g| g.name == "memory") {
+            Some(group) => group.read("memory.max_usage_in_bytes"),
+            None => std::fs::read_to_string(self.unified.as_ref()?.join("memory.peak")).ok(),
         };
-        std::fs::read_to_string(file).ok()?.trim().parse().ok()
+        text?.trim().parse().ok()
+    }
+
+    fn kill(&self) {
+        let unified = self.unified.iter().filter_map(|d| std::fs::read_to_string(d.join("cgroup.procs")).ok());
+        let v1 = self.v1.iter().filter_map(|g| g.read("cgroup.procs"));
+        for procs in unified.chain(v1) {
+            for pid in procs.lines().filter_map(|l| l.parse().ok()).filter_map(rustix::process::Pid::from_raw) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
     }
 
     /// Removes it. The last process may still be on its way out, which the kernel reports as busy.
     pub fn remove(&self) -> io::Result<()> {
         let mut result = Ok(());
-        for dir in self.unified.iter().chain(self.v1.iter().map(|(_, d)| d)) {
-            if let Err(e) = remove_dir(dir) {
+        let unified = self.unified.iter().map(|dir| retry_while_busy(|| rustix::fs::rmdir(dir)));
+        for removed in unified.chain(self.v1.iter().map(v1::Group::remove)) {
+            if let Err(e) = removed {
                 result = Err(e);
             }
         }
@@ -190,10 +196,10 @@ fn delegate(base: &Path) {
     }
 }
 
-fn remove_dir(dir: &Path) -> io::Result<()> {
+fn retry_while_busy(remove: impl Fn() -> Result<(), Errno>) -> io::Result<()> {
     let mut pause = std::time::Duration::from_micros(200);
     loop {
-        match rustix::fs::rmdir(dir) {
+        match remove() {
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
             Err(Errno::BUSY) if pause.as_millis() < 100 => {
                 std::thread::sleep(pause);
@@ -204,33 +210,26 @@ fn remove_dir(dir: &Path) -> io::Result<()> {
     }
 }
 
-/// The directories that container `id` can have.
-fn directories(id: &str, privileged: bool) -> Vec<PathBuf> {
-    match layout() {
-        Layout::Unified => vec![base(Path::new(ROOT), privileged).join(id)],
-        Layout::Legacy { .. } => {
-            let unified = base(&Path::new(ROOT).join("unified"), privileged).join(id);
-            let v1 = CONTROLLERS.iter().map(|c| Path::new(ROOT).join(c).join(PARENT).join(id));
-            v1.chain([unified]).collect()
-        }
-        Layout::None => Vec::new(),
-    }
+/// The cgroup of container `id` as it is found, whoever made it.
+fn existing(id: &str, privileged: bool) -> Cgroup {
+    let mount = match layout() {
+        Layout::Unified => Some(Path::new(ROOT).to_owned()),
+        Layout::Legacy { unified: true } => Some(Path::new(ROOT).join("unified")),
+        Layout::Legacy { unified: false } | Layout::None => None,
+    };
+    let unified = mount.map(|m| base(&m, privileged).join(id)).filter(|dir| dir.exists());
+    Cgroup { version: 0, unified, v1: if privileged { v1::existing(id) } else { Vec::new() } }
 }
 
 /// Kills every process of container `id`.
 pub fn kill(id: &str, privileged: bool) {
-    for dir in directories(id, privileged) {
-        let procs = std::fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
-        for pid in procs.lines().filter_map(|l| l.parse().ok()).filter_map(rustix::process::Pid::from_raw) {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-        }
-    }
+    existing(id, privileged).kill();
 }
 
 /// Kills and removes what a dead engine left of container `id`. Whether nothing is left: a process on its way out keeps
 /// its cgroup busy, on a loaded machine for longer than is worth waiting for.
 pub fn remove_leftovers(id: &str, privileged: bool) -> bool {
-    kill(id, privileged);
-    let busy = |dir: &PathBuf| remove_dir(dir).is_err_and(|e| e.kind() == io::ErrorKind::ResourceBusy);
-    directories(id, privileged).iter().filter(|d| d.exists()).filter(|d| busy(d)).count() == 0
+    let group = existing(id, privileged);
+    group.kill();
+    !group.remove().is_err_and(|e| e.kind() == io::ErrorKind::ResourceBusy)
 }

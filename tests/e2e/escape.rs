@@ -1,0 +1,175 @@
+//! Ways out of a container that were open once. Each has a canary on the host.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+
+use serde_json::json;
+
+use crate::common::image::{self, Image, Layer};
+use crate::common::lab::{Lab, cgroups_of, eventually};
+use crate::common::probe;
+use crate::common::shop::Shop;
+use crate::common::{find, needs, needs_root};
+
+/// A lab and an image of Busybox with this program in it as `/bin/probe`.
+pub fn with_probe(source: &str) -> Option<(Lab, Shop, String)> {
+    if !needs_root() || !image::needs_busybox() || !probe::needs_compiler() {
+        return None;
+    }
+    let shop = Shop::open();
+    let more = Layer::new().file("bin/probe", 0o755, &probe::compile(source)).end();
+    let name = shop.put("probe:1", Image::new(&[image::busybox_layer(), &more], json!({"Env": ["PATH=/bin"]})));
+    let lab = Lab::new();
+    lab.trace(&["pull", "-q", &name]).ok();
+    Some((lab, shop, name))
+}
+
+/// Makes namespaces in which it has every power, mounts each hierarchy, and says what of the host it finds there.
+const MOUNT_CGROUPS: &str = r#"
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+int main(void) {
+    char line[512], file[600];
+    if (unshare(CLONE_NEWUSER) || unshare(CLONE_NEWNS | CLONE_NEWCGROUP)) { puts("unshare refused"); return 0; }
+    FILE *groups = fopen("/proc/self/cgroup", "r");
+    while (fgets(line, sizeof line, groups)) {
+        char *name = strchr(line, ':') + 1;
+        *strchr(name, ':') = 0;
+        mkdir("/tmp/h", 0755);
+        if (mount("x", "/tmp/h", *name ? "cgroup" : "cgroup2", 0, name)) continue;
+        printf("mounted %s\n", name);
+        DIR *dir = opendir("/tmp/h");
+        for (struct dirent *e; (e = readdir(dir));) {
+            if (strcmp(e->d_name, "release_agent") && strcmp(e->d_name, "trace") && !strstr(e->d_name, "canary")) continue;
+            printf("the host's %s in %s\n", e->d_name, name);
+            snprintf(file, sizeof file, "/tmp/h/%s/freezer.state", e->d_name);
+            int fd = open(file, O_WRONLY);
+            if (fd >= 0 && strstr(e->d_name, "canary")) write(fd, "FROZEN", 6);
+        }
+        closedir(dir);
+        umount2("/tmp/h", MNT_DETACH);
+    }
+    return 0;
+}"#;
+
+/// A process of the host in a group of its own in every version 1 hierarchy.
+struct Canary {
+    groups: Vec<PathBuf>,
+    process: Child,
+}
+
+impl Canary {
+    fn new() -> Canary {
+        let process = Command::new("sleep").arg("600").spawn().unwrap();
+        let mut groups = Vec::new();
+        for entry in fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
+            let group = entry.path().join(format!("canary-{}", process.id()));
+            if entry.path().join("tasks").exists() && fs::create_dir(&group).is_ok() {
+                let _ = fs::write(group.join("tasks"), process.id().to_string());
+                groups.push(group);
+            }
+        }
+        Canary { groups, process }
+    }
+
+    fn frozen(&self) -> bool {
+        let states = self.groups.iter().filter_map(|g| fs::read_to_string(g.join("freezer.state")).ok());
+        states.into_iter().any(|s| s.trim() != "THAWED")
+    }
+}
+
+impl Drop for Canary {
+    fn drop(&mut self) {
+        for group in &self.groups {
+            let _ = fs::write(group.join("freezer.state"), "THAWED");
+        }
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        for group in &self.groups {
+            let _ = fs::remove_dir(group);
+        }
+    }
+}
+
+/// Names of the version 1 hierarchies of this host.
+fn hierarchies() -> Vec<String> {
+    let text = fs::read_to_string("/proc/self/cgroup").unwrap();
+    let names = text.lines().map(|l| l.split(':').nth(1).unwrap().to_owned());
+    names.filter(|n| !n.is_empty()).collect()
+}
+
+#[test]
+fn no_cgroup_of_the_host_can_be_mounted() {
+    let Some((lab, _shop, image)) = with_probe(MOUNT_CGROUPS) else { return };
+    if !needs(!hierarchies().is_empty(), "cgroups of version 1") {
+        return;
+    }
+    let canary = Canary::new();
+    assert!(!canary.groups.is_empty(), "no canary could be made");
+    let said = lab.quiet_run(&[&image, "probe"]).ok().out();
+    assert!(!said.contains("the host's"), "{said}");
+    assert!(!canary.frozen(), "a process of the host is frozen: {said}");
+    lab.assert_clean(&[]);
+}
+
+/// With the protection of namespaces and filters thought away: where the kernel says that the process is.
+#[test]
+fn every_hierarchy_has_a_group_of_the_container() {
+    let Some((lab, _shop, image)) = super::running::busybox() else { return };
+    for layout in ["as it is", "unified"] {
+        let running = match layout {
+            "unified" => {
+                // A host with the unified hierarchy where it belongs, and others that are mounted nowhere.
+                let mut command = lab.command(&["run", "-q", "--report", "none", &image, "sleep", "600"]);
+                let words: Vec<_> = command.get_args().map(|a| a.to_str().unwrap().to_owned()).collect();
+                let program = command.get_program().to_owned();
+                let script = "mount -t cgroup2 none /sys/fs/cgroup && exec \"$@\"";
+                let mut wrapped = Command::new(find("unshare").unwrap());
+                wrapped.args(["-m", "sh", "-c", script, "sh"]).arg(program).args(words);
+                for (key, value) in command.get_envs() {
+                    wrapped.env(key, value.unwrap());
+                }
+                wrapped.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+                command = wrapped;
+                crate::common::lab::Running::start(command, &[])
+            }
+            _ => lab.start(&["run", "-q", "--report", "none", &image, "sleep", "600"]),
+        };
+        let mut ids = Vec::new();
+        let mut groups = String::new();
+        eventually("the container sleeps", || {
+            ids = lab.containers();
+            let children = format!("/proc/{0}/task/{0}/children", running.pid());
+            let children = fs::read_to_string(children).unwrap_or_default();
+            children.split_whitespace().any(|pid| {
+                let sleeps = fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|c| c.starts_with(b"sleep\x00600"));
+                groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+                sleeps
+            })
+        });
+        let own = format!("/trace/{}", ids[0]);
+        for line in groups.lines() {
+            assert!(line.ends_with(&own), "{layout}: {groups}");
+        }
+        assert!(groups.lines().count() >= hierarchies().len(), "{layout}: {groups}");
+        // Killed, nothing of it is left anywhere after the next command.
+        running.signal(rustix::process::Signal::KILL);
+        running.wait().exits(137);
+        eventually("all its groups go", || {
+            lab.trace(&["ps"]).ok();
+            cgroups_of(&ids[0]).is_empty()
+        });
+        // And after a run that ends by itself, in every hierarchy.
+        let seen = lab.quiet_run(&[&image, "cat", "/proc/self/cgroup"]).ok().out();
+        assert!(seen.lines().all(|l| l.ends_with(":/")), "{seen}");
+        lab.assert_clean(&ids);
+    }
+}
