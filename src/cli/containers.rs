@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::args;
 use super::output::{To, fail, print, say, style};
-use super::run::clean_up;
 use super::{CliError, Done};
 use crate::container::cgroup;
 use crate::container::privilege::Privilege;
+use crate::engine::startup::clean_up;
 use crate::report::terminal::table;
 use crate::report::units;
 use crate::store::containers::{Listed, now};

@@ -13,16 +13,12 @@ use super::sending;
 use super::{CliError, Done};
 use crate::backend::settings::Target;
 use crate::container::Network;
-use crate::container::cgroup;
-use crate::container::privilege::Privilege;
 use crate::container::signals::Signals;
-use crate::engine::{self, Context, HubChoice, RunOptions, Wanted};
+use crate::engine::{self, Context, EngineError, HubChoice, ImageRequest, RunOptions, Startup};
 use crate::error::Failure;
 use crate::names::span;
-use crate::record::{Mono, Recorder, Stage};
+use crate::record::{Mono, Recorder};
 use crate::registry::{ImageRef, Platform};
-use crate::stage;
-use crate::store::{Maker, Store};
 
 /// `trace run`.
 pub fn run(args: args::Run, started: Mono, verbose: bool) -> Done {
@@ -35,11 +31,11 @@ pub fn run(args: args::Run, started: Mono, verbose: bool) -> Done {
     context::record_baggage(&root, &args.record_baggage);
     let lines = Arc::new(PullLines::for_run(args.quiet));
 
-    let begun = prepare(&root, started, options.plain);
+    let startup = engine::startup(&root, started, options.plain);
     let mut outcome = None;
     let mut store = None;
-    let code = match begun {
-        Ok((opened, privilege, denied)) => {
+    let code = match startup {
+        Ok(Startup { store: opened, privilege, denied }) => {
             let context = Context {
                 store: &opened,
                 privilege: privilege.as_ref(),
@@ -65,13 +61,13 @@ pub fn run(args: args::Run, started: Mono, verbose: bool) -> Done {
         }
         Err(e) => {
             root.fail(e.kind(), &e.to_string());
-            fail(e.as_ref(), verbose);
+            fail(&e, verbose);
             e.exit_code()
         }
     };
     drop(root);
 
-    let image = ImageRef::parse(&options.image).map(|i| i.canonical()).unwrap_or_default();
+    let image = options.image.canonical();
     let compared = outcome.as_ref().and_then(|o| {
         let kind = o.known.kind?;
         Some(Compared { image: &image, kind: kind.name(), other: kind.other().name(), succeeded: o.result.is_ok() })
@@ -94,7 +90,8 @@ pub fn run(args: args::Run, started: Mono, verbose: bool) -> Done {
 /// `trace pull`.
 pub fn pull(args: args::Pull, started: Mono, verbose: bool) -> Done {
     sending::check(args.recording.otlp.as_deref())?;
-    let mut wanted = Wanted::new(&args.image, &HubChoice::parse(&args.hub), platform(args.platform.as_deref())?)?;
+    let (image, hub) = (ImageRef::parse(&args.image).map_err(EngineError::from)?, HubChoice::parse(&args.hub));
+    let request = ImageRequest::new(image, &hub, platform(args.platform.as_deref())?)?;
     if !args.quiet && !args.image.contains('@') && !args.image.rsplit('/').next().unwrap_or_default().contains(':') {
         print("Using default tag: latest\n");
     }
@@ -102,14 +99,14 @@ pub fn pull(args: args::Pull, started: Mono, verbose: bool) -> Done {
     let recorder = recording::begin();
     let root = engine::root_stage(span::PULL, started);
     let lines = Arc::new(PullLines::for_pull(args.quiet));
-    let (store, privilege, denied) = prepare(&root, started, false)?;
+    let Startup { store, privilege, denied } = engine::startup(&root, started, false)?;
     let context =
         Context { store: &store, privilege: privilege.as_ref(), denied: denied.into(), observer: lines.clone() };
-    let result = engine::pull_image(&context, &mut signals, &root, &mut wanted);
+    let result = engine::pull_image(&context, &mut signals, &root, &request);
     lines.stop();
     let code = match &result {
         Ok(_) => {
-            print(format!("{}\n", wanted.image.canonical()));
+            print(format!("{}\n", request.image.canonical()));
             0
         }
         Err(e) => {
@@ -148,44 +145,6 @@ pub fn signals_failed(source: std::io::Error) -> CliError {
     CliError::File { action: "watch signals by", path: "signalfd".into(), source }
 }
 
-type Prepared = (Store, Option<Privilege>, Option<crate::container::ContainerError>);
-
-/// Gets the rights that are needed, opens the store and takes away what killed processes left there. The place of the
-/// store is settled first: in a user namespace of our own we would seem to be root. Without the rights an image of the
-/// built-in hub can still run.
-fn prepare(root: &Stage, started: Mono, plain: bool) -> Result<Prepared, Box<dyn Failure>> {
-    let stage = stage!(span::STARTUP, in root);
-    stage.began(started);
-    let place = Store::default_root()?;
-    let (privilege, denied) = match Privilege::held() {
-        _ if plain => (None, None),
-        Some(held) => (Some(held), None),
-        None => {
-            let enter = stage!(span::USERNS_ENTER, in &stage);
-            match enter.end(Privilege::acquire()) {
-                Ok(privilege) => (Some(privilege), None),
-                Err(e) => (None, Some(e)),
-            }
-        }
-    };
-    let mut store = stage.clone().end(Store::open(&place))?;
-    if let Some(privilege) = &privilege {
-        store = store.used_as(match privilege {
-            Privilege { initial_user_namespace: true, .. } => Maker::Root,
-            Privilege { many_ids: true, .. } => Maker::User,
-            Privilege { .. } => Maker::SingleId,
-        });
-    }
-    clean_up(&store, privilege.as_ref());
-    Ok((store, privilege, denied))
-}
-
-/// Takes away what killed processes left behind.
-pub fn clean_up(store: &Store, privilege: Option<&Privilege>) {
-    let privileged = privilege.is_some_and(|p| p.initial_user_namespace);
-    store.clean_up(&mut |state| cgroup::remove_leftovers(&state.id, privileged));
-}
-
 pub fn platform(text: Option<&str>) -> Result<Platform, CliError> {
     match text {
         None => Ok(Platform::host()),
@@ -198,7 +157,7 @@ fn options(args: &args::Run) -> Result<RunOptions, Box<dyn Failure>> {
     let image =
         words.next().ok_or_else(|| CliError::Usage("an image is missing: `trace run IMAGE [COMMAND…]`".into()))?;
     // What is no name at all is no run to record.
-    ImageRef::parse(&image)?;
+    let reference = ImageRef::parse(&image)?;
     let mut env = Vec::new();
     for file in &args.env_file {
         env.extend(read_env_file(file)?);
@@ -215,7 +174,8 @@ fn options(args: &args::Run) -> Result<RunOptions, Box<dyn Failure>> {
         return Err(CliError::Usage(why).into());
     }
     Ok(RunOptions {
-        image,
+        image: reference,
+        image_as_typed: image,
         command: words.collect(),
         hub: HubChoice::parse(&args.hub),
         platform: platform(args.platform.as_deref())?,

@@ -49,7 +49,7 @@ fn make(
     let state = State {
         id: String::new(),
         name: name.clone().unwrap_or_else(container::names::invent),
-        image: options.image.clone(),
+        image: options.image_as_typed.clone(),
         manifest: image.manifest.to_string(),
         command: argv.clone(),
         created: now(),

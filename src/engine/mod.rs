@@ -8,6 +8,7 @@ mod fetch;
 pub mod pull;
 pub mod resolve;
 mod start;
+pub mod startup;
 mod wait;
 
 use std::cell::RefCell;
@@ -15,7 +16,8 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use error::EngineError;
-pub use resolve::{HubChoice, Wanted};
+pub use resolve::{HubChoice, ImageRequest, ResolvedImage};
+pub use startup::{Startup, startup};
 
 use crate::container::privilege::Privilege;
 use crate::container::signals::Signals;
@@ -24,7 +26,7 @@ use crate::error::Failure;
 use crate::hub;
 use crate::names::{attr, span};
 use crate::record::{Mono, Stage};
-use crate::registry::{ImageConfig, Platform};
+use crate::registry::{ImageConfig, ImageRef, Platform};
 use crate::stage;
 use crate::store::images::Image;
 use crate::store::{Store, StoreError};
@@ -46,8 +48,10 @@ pub struct Context<'a> {
 /// What to run and how.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
-    /// Image as typed.
-    pub image: String,
+    /// Image as typed, for those who list containers.
+    pub image_as_typed: String,
+    /// Image.
+    pub image: ImageRef,
     /// Command; the image's own if empty.
     pub command: Vec<String>,
     /// Which registry names without a host mean.
@@ -173,31 +177,31 @@ fn stages(
 ) -> Result<Exit, EngineError> {
     run.set(attr::RUNTIME, "builtin");
     run.set(attr::ISOLATION, if context.privilege.is_some() { "namespaces" } else { "none" });
-    let mut wanted = Wanted::new(&options.image, &options.hub, options.platform.clone())?;
-    describe(run, &wanted);
+    let mut request = ImageRequest::new(options.image.clone(), &options.hub, options.platform.clone())?;
+    describe(run, &request);
     if context.privilege.is_none() && !options.plain {
-        only_builtin(context, &mut wanted)?;
+        request = only_builtin(context, request)?;
     }
     if options.cold {
         let stage = stage!(span::IMAGE_FORGET, in run);
-        stage.end(forget(context, &wanted, signals))?;
+        stage.end(forget(context, &request, signals))?;
     }
     // From the answer of the look-up until the container's own directory names them, nobody may take the layers away.
     let using = context.store.lock_shared()?;
-    let image = match resolve::check(context, run, &mut wanted)? {
-        Some(image) => {
+    let ResolvedImage { request, image } = match resolve::check(context, run, &request)? {
+        Some(resolved) => {
             known.kind = Some(Kind::Warm);
-            image
+            resolved
         }
         None => {
-            context.observer.event(events::Event::NotFoundLocally { image: &wanted.image.familiar() });
-            let pulled = pull::pull(context, signals, run, &mut wanted)?;
+            context.observer.event(events::Event::NotFoundLocally { image: &request.image.familiar() });
+            let pulled = pull::pull(context, signals, run, &request)?;
             known.kind = Some(if pulled.cached == 0 { Kind::Cold } else { Kind::Partial });
-            pulled.image
+            pulled.resolved
         }
     };
-    describe(run, &wanted);
-    known.image = Some(wanted.key());
+    describe(run, &request);
+    known.image = Some(request.key());
     run.set(attr::OCI_MANIFEST_DIGEST, image.manifest.to_string());
     stop_if_interrupted(signals)?;
     if context.privilege.is_none() {
@@ -213,31 +217,30 @@ fn stages(
 }
 
 /// Where nothing can be isolated, only programs that we wrote ourselves run, unless the user insists.
-fn only_builtin(context: &Context<'_>, wanted: &mut Wanted) -> Result<(), EngineError> {
-    if (wanted.fallback || wanted.builtin) && hub::has(wanted.image.repository(), &wanted.image.version()) {
-        *wanted = wanted.from_builtin();
-        return Ok(());
+fn only_builtin(context: &Context<'_>, request: ImageRequest) -> Result<ImageRequest, EngineError> {
+    if (request.fallback || request.builtin) && hub::has(request.image.repository(), &request.image.version()) {
+        return Ok(request.from_builtin());
     }
     match context.denied.take() {
         Some(why) => Err(why.into()),
-        None => Ok(()),
+        None => Ok(request),
     }
 }
 
-fn describe(run: &Stage, wanted: &Wanted) {
-    run.set(attr::HUB, wanted.hub());
-    run.set(attr::CONTAINER_IMAGE_NAME, wanted.image.name());
-    if let Some(tag) = wanted.image.tag() {
+fn describe(run: &Stage, request: &ImageRequest) {
+    run.set(attr::HUB, request.hub());
+    run.set(attr::CONTAINER_IMAGE_NAME, request.image.name());
+    if let Some(tag) = request.image.tag() {
         run.set(attr::CONTAINER_IMAGE_TAGS, vec![tag]);
     }
 }
 
 /// Forgets an image and what only it needs. Also what the built-in hub gave in its place.
-pub fn forget(context: &Context<'_>, wanted: &Wanted, signals: &mut Signals) -> Result<bool, EngineError> {
-    let platform = wanted.platform.to_string();
-    let mut found = context.store.forget_image(&wanted.key(), Some(&platform))?;
-    if wanted.fallback {
-        found |= context.store.forget_image(&wanted.from_builtin().key(), Some(&platform))?;
+pub fn forget(context: &Context<'_>, request: &ImageRequest, signals: &mut Signals) -> Result<bool, EngineError> {
+    let platform = request.platform.to_string();
+    let mut found = context.store.forget_image(&request.key(), Some(&platform))?;
+    if request.fallback {
+        found |= context.store.forget_image(&request.from_builtin().key(), Some(&platform))?;
     }
     let mut number = None;
     let collected = context.store.collect(&mut || {
@@ -262,16 +265,17 @@ pub fn pull_image(
     context: &Context<'_>,
     signals: &mut Signals,
     parent: &Stage,
-    wanted: &mut Wanted,
+    request: &ImageRequest,
 ) -> Result<pull::Pulled, EngineError> {
-    describe(parent, wanted);
-    let pulled = pull::pull(context, signals, parent, wanted)?;
-    describe(parent, wanted);
-    parent.set(attr::OCI_MANIFEST_DIGEST, pulled.image.manifest.to_string());
+    describe(parent, request);
+    let pulled = pull::pull(context, signals, parent, request)?;
+    let ResolvedImage { request, image } = &pulled.resolved;
+    describe(parent, request);
+    parent.set(attr::OCI_MANIFEST_DIGEST, image.manifest.to_string());
     Ok(pulled)
 }
 
-/// The root stage of a command, begun when the program was.
+/// The root stage of a command, which began when the program did.
 pub fn root_stage(name: &'static str, started: Mono) -> Stage {
     let stage = if name == span::PULL { stage!(span::PULL) } else { stage!(span::RUN) };
     stage.began(started);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::events::Event;
 use super::fetch::{Fetch, Threads};
-use super::resolve::{Wanted, look_up};
+use super::resolve::{ImageRequest, ResolvedImage, look_up};
 use super::{Context, EngineError};
 use crate::container::privilege::Privilege;
 use crate::container::signals::Signals;
@@ -23,18 +23,18 @@ const LOOK_FOR_SIGNALS: Duration = Duration::from_millis(50);
 
 /// A pulled image and what it took.
 pub struct Pulled {
-    /// The image.
-    pub image: Image,
+    /// The image, and which hub it came from.
+    pub resolved: ResolvedImage,
     /// Layers that were there before.
     pub cached: usize,
 }
 
-/// Pulls `wanted`; if Docker Hub cannot be reached, from the built-in hub, which `wanted` then says.
+/// Pulls what is asked for; if Docker Hub cannot be reached, from the built-in hub.
 pub fn pull(
     context: &Context<'_>,
     signals: &mut Signals,
     parent: &Stage,
-    wanted: &mut Wanted,
+    request: &ImageRequest,
 ) -> Result<Pulled, EngineError> {
     let stage = stage!(span::IMAGE_PULL, in parent);
     stage.began_where(span::CACHE_CHECK);
@@ -46,7 +46,7 @@ pub fn pull(
             tokio::select! {
                 biased;
                 number = interrupted(signals) => Err(EngineError::interrupted(number)),
-                result = pull_or_fall_back(context, &stage, wanted, &threads) => result,
+                result = pull_or_fall_back(context, &stage, request, &threads) => result,
             }
         });
         // Whatever was still running has lost its input; it must be gone before its directories are.
@@ -55,7 +55,7 @@ pub fn pull(
         result
     });
     if let Ok(pulled) = &result {
-        stage.set(attr::LAYERS, pulled.image.stack.layers.len());
+        stage.set(attr::LAYERS, pulled.resolved.image.stack.layers.len());
         stage.set(attr::LAYERS_CACHED, pulled.cached);
     }
     stage.end(result)
@@ -74,21 +74,20 @@ async fn interrupted(signals: &mut Signals) -> i32 {
 async fn pull_or_fall_back(
     context: &Context<'_>,
     stage: &Stage,
-    wanted: &mut Wanted,
+    request: &ImageRequest,
     threads: &Threads,
 ) -> Result<Pulled, EngineError> {
-    if wanted.builtin {
-        return from_builtin(context, stage, wanted, threads).await;
+    if request.builtin {
+        return from_builtin(context, stage, request, threads).await;
     }
-    match from_registry(context, stage, wanted, threads, Options::default()).await {
+    match from_registry(context, stage, request, threads, Options::default()).await {
         Err(EngineError::Registry(e))
-            if wanted.fallback
+            if request.fallback
                 && e.is_unreachable()
-                && hub::has(wanted.image.repository(), &wanted.image.version()) =>
+                && hub::has(request.image.repository(), &request.image.version()) =>
         {
             context.observer.event(Event::HubFallback { reason: e.to_string() });
-            *wanted = wanted.from_builtin();
-            from_builtin(context, stage, wanted, threads).await
+            from_builtin(context, stage, &request.from_builtin(), threads).await
         }
         other => other,
     }
@@ -97,17 +96,17 @@ async fn pull_or_fall_back(
 async fn from_builtin(
     context: &Context<'_>,
     stage: &Stage,
-    wanted: &Wanted,
+    request: &ImageRequest,
     threads: &Threads,
 ) -> Result<Pulled, EngineError> {
-    if !hub::has(wanted.image.repository(), &wanted.image.version()) {
+    if !hub::has(request.image.repository(), &request.image.version()) {
         let has: Vec<_> = hub::catalogue().iter().map(|e| format!("`{}`", e.example)).collect();
-        return Err(EngineError::NotInHub { image: wanted.image.familiar(), has: has.join(", ") });
+        return Err(EngineError::NotInHub { image: request.image.familiar(), has: has.join(", ") });
     }
     let scratch = context.store.tmp()?;
     let options = hub::Options { dir: Some(scratch.path().to_owned()), ..hub::Options::default() };
     let start = stage!(span::HUB_START, in stage);
-    let (repository, version) = (wanted.image.repository().to_owned(), wanted.image.version());
+    let (repository, version) = (request.image.repository().to_owned(), request.image.version());
     // Making a demo image takes longer than any registry would; that time must not pass for the registry's.
     let started = tokio::task::spawn_blocking(move || {
         let hub = Hub::with(([127, 0, 0, 1], 0).into(), options)?;
@@ -116,55 +115,55 @@ async fn from_builtin(
     let started = started.await.map_err(|e| EngineError::Runtime(e.into()));
     let hub = start.end(started.and_then(|hub| hub.map_err(Into::into)))?;
     let origin = Origin { tls: false, host: hub.addr().ip().to_string(), port: hub.addr().port() };
-    let options = Options::default().endpoint(wanted.image.registry(), origin);
-    from_registry(context, stage, wanted, threads, options).await
+    let options = Options::default().endpoint(request.image.registry(), origin);
+    from_registry(context, stage, request, threads, options).await
 }
 
 async fn from_registry(
     context: &Context<'_>,
     stage: &Stage,
-    wanted: &Wanted,
+    request: &ImageRequest,
     threads: &Threads,
     options: Options,
 ) -> Result<Pulled, EngineError> {
     // Nobody may take away what we have made until the image names it.
     let _using = context.store.lock_shared()?;
-    let _ours = match claim_image(context, stage, wanted).await? {
+    let _ours = match claim_image(context, stage, request).await? {
         Turn::Ours(lock) => lock,
-        Turn::Done(image) => {
-            let cached = image.stack.layers.len();
-            return Ok(Pulled { image: *image, cached });
+        Turn::Done(resolved) => {
+            let cached = resolved.image.stack.layers.len();
+            return Ok(Pulled { resolved: *resolved, cached });
         }
     };
     let client = Client::new(options);
-    let resolved = client.manifest(stage, &wanted.image, &wanted.platform).await?;
-    if let Some(image) = unchanged(context, wanted, &resolved)? {
+    let resolved = client.manifest(stage, &request.image, &request.platform).await?;
+    if let Some(image) = unchanged(context, request, &resolved)? {
         context.observer.event(Event::Pulling {
-            label: &wanted.image.pull_label(),
-            repository: wanted.image.repository(),
+            label: &request.image.pull_label(),
+            repository: request.image.repository(),
             layers: &[],
         });
         context.observer.event(Event::Pulled {
             digest: resolved.top_digest.to_string(),
-            image: &wanted.image.familiar(),
+            image: &request.image.familiar(),
             newer: false,
         });
         let cached = image.stack.layers.len();
-        return Ok(Pulled { image, cached });
+        return Ok(Pulled { resolved: ResolvedImage { request: request.clone(), image }, cached });
     }
-    let (config_raw, config) = client.config(stage, &wanted.image, &resolved).await?;
-    check_platform(wanted, &resolved, &config)?;
+    let (config_raw, config) = client.config(stage, &request.image, &resolved).await?;
+    check_platform(request, &resolved, &config)?;
     let shown: Vec<_> = resolved.layers.iter().map(|l| (l.digest.short(), l.size)).collect();
     context.observer.event(Event::Pulling {
-        label: &wanted.image.pull_label(),
-        repository: wanted.image.repository(),
+        label: &request.image.pull_label(),
+        repository: request.image.repository(),
         layers: &shown,
     });
     let fetch = Fetch {
         client,
         store: context.store.clone(),
         observer: Arc::clone(&context.observer),
-        image: wanted.image.clone(),
+        image: request.image.clone(),
         stage: stage.clone(),
         slots: Arc::default(),
         threads: threads.clone(),
@@ -176,34 +175,34 @@ async fn from_registry(
     stage.set(attr::BYTES_UNPACKED, totals.unpacked);
 
     let commit = stage!(span::IMAGE_COMMIT, in stage);
-    let image = commit_image(context, wanted, &resolved, &config_raw.bytes, &config);
+    let image = commit_image(context, request, &resolved, &config_raw.bytes, &config);
     let image = commit.end(image)?;
     context.observer.event(Event::Pulled {
         digest: resolved.top_digest.to_string(),
-        image: &wanted.image.familiar(),
+        image: &request.image.familiar(),
         newer: true,
     });
-    Ok(Pulled { image, cached: totals.cached })
+    Ok(Pulled { resolved: ResolvedImage { request: request.clone(), image }, cached: totals.cached })
 }
 
 /// The image under this name, if it is here and still what the registry means by it.
-fn unchanged(context: &Context<'_>, wanted: &Wanted, resolved: &Resolved) -> Result<Option<Image>, EngineError> {
-    let image = context.store.image(&wanted.key(), &wanted.platform.to_string())?;
+fn unchanged(context: &Context<'_>, request: &ImageRequest, resolved: &Resolved) -> Result<Option<Image>, EngineError> {
+    let image = context.store.image(&request.key(), &request.platform.to_string())?;
     let same = |i: &Image| i.manifest == resolved.manifest.digest && i.tag_digest == resolved.top_digest.to_string();
     Ok(image.filter(same))
 }
 
 enum Turn {
     Ours(Lock),
-    Done(Box<Image>),
+    Done(Box<ResolvedImage>),
 }
 
 /// After how long the user is told why nothing happens.
 const TELL_AFTER_NS: u64 = 1_000_000_000;
 
 /// Of several processes that miss the same image one pulls it; the others wait and take what it made.
-async fn claim_image(context: &Context<'_>, stage: &Stage, wanted: &Wanted) -> Result<Turn, EngineError> {
-    let key = wanted.key();
+async fn claim_image(context: &Context<'_>, stage: &Stage, request: &ImageRequest) -> Result<Turn, EngineError> {
+    let key = request.key();
     if let Some(lock) = context.store.try_claim_image(&key)? {
         return Ok(Turn::Ours(lock));
     }
@@ -213,7 +212,7 @@ async fn claim_image(context: &Context<'_>, stage: &Stage, wanted: &Wanted) -> R
         tokio::time::sleep(ASK_AGAIN).await;
         if patience.is_some_and(|begun| Mono::now().since(begun) > TELL_AFTER_NS) {
             patience = None;
-            let image = wanted.image.familiar();
+            let image = request.image.familiar();
             context.observer.event(Event::Note(format!("waiting for another trace process that pulls `{image}`")));
         }
         match context.store.try_claim_image(&key) {
@@ -223,31 +222,31 @@ async fn claim_image(context: &Context<'_>, stage: &Stage, wanted: &Wanted) -> R
         }
     };
     drop(wait);
-    Ok(match look_up(context, &mut wanted.clone())? {
-        Some(image) => Turn::Done(Box::new(image)),
+    Ok(match look_up(context, request)? {
+        Some(resolved) => Turn::Done(Box::new(resolved)),
         None => Turn::Ours(lock),
     })
 }
 
 /// Without an index it is the configuration that says what the image was built for.
-fn check_platform(wanted: &Wanted, resolved: &Resolved, config: &ImageConfig) -> Result<(), EngineError> {
+fn check_platform(request: &ImageRequest, resolved: &Resolved, config: &ImageConfig) -> Result<(), EngineError> {
     let found = match (&resolved.platform, &config.platform) {
         (None, Some(found)) => found,
         _ => return Ok(()),
     };
-    if wanted.platform.suits(found).is_some() {
+    if request.platform.suits(found).is_some() {
         return Ok(());
     }
     Err(EngineError::Platform {
-        image: wanted.image.familiar(),
+        image: request.image.familiar(),
         found: found.to_string(),
-        expected: wanted.platform.to_string(),
+        expected: request.platform.to_string(),
     })
 }
 
 fn commit_image(
     context: &Context<'_>,
-    wanted: &Wanted,
+    request: &ImageRequest,
     resolved: &Resolved,
     config_bytes: &[u8],
     config: &ImageConfig,
@@ -256,7 +255,7 @@ fn commit_image(
     let stack = context.store.stack_layers(
         &resolved.manifest.digest,
         &resolved.config.digest,
-        &wanted.platform.to_string(),
+        &request.platform.to_string(),
         &layers,
         flavor(context.privilege),
     )?;
@@ -268,7 +267,7 @@ fn commit_image(
         documents.push(Document { digest: raw.digest, bytes: &raw.bytes });
     }
     Ok(context.store.commit_image(
-        &wanted.key(),
+        &request.key(),
         &resolved.manifest.media_type,
         &resolved.top_digest.to_string(),
         &documents,

@@ -35,9 +35,9 @@ impl HubChoice {
 /// `trace.hub` of the built-in hub, and its host in the names of images that came from it.
 pub const BUILTIN: &str = "builtin";
 
-/// An image that was asked for.
+/// An image that is asked for: its name, and where it may come from.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct ImageRequest {
     /// The name, with the registry it means.
     pub image: ImageRef,
     /// Whether the built-in hub may stand in.
@@ -48,22 +48,21 @@ pub struct Wanted {
     pub platform: Platform,
 }
 
-impl Wanted {
-    /// What `text` means under `hub`.
-    pub fn new(text: &str, hub: &HubChoice, platform: Platform) -> Result<Self, EngineError> {
-        let image = ImageRef::parse(text)?;
-        let wanted = |image, fallback, builtin| Ok(Wanted { image, fallback, builtin, platform });
+impl ImageRequest {
+    /// What `image` means under `hub`. An error if `hub` is a host that no name can have.
+    pub fn new(image: ImageRef, hub: &HubChoice, platform: Platform) -> Result<Self, EngineError> {
+        let request = |image, fallback, builtin| Ok(ImageRequest { image, fallback, builtin, platform });
         if !image.is_docker_hub() {
-            return wanted(image, false, false);
+            return request(image, false, false);
         }
         match hub {
-            HubChoice::Auto => wanted(image, true, false),
-            HubChoice::DockerIo => wanted(image, false, false),
-            HubChoice::Builtin => wanted(image, false, true),
+            HubChoice::Auto => request(image, true, false),
+            HubChoice::DockerIo => request(image, false, false),
+            HubChoice::Builtin => request(image, false, true),
             HubChoice::Host(host) => {
                 let version = image.canonical()[image.name().len()..].to_owned();
                 let moved = ImageRef::parse(&format!("{host}/{}{version}", image.repository()))?;
-                wanted(moved, false, false)
+                request(moved, false, false)
             }
         }
     }
@@ -85,29 +84,37 @@ impl Wanted {
 
     /// The same image from the built-in hub.
     pub fn from_builtin(&self) -> Self {
-        Wanted { builtin: true, ..self.clone() }
+        ImageRequest { builtin: true, ..self.clone() }
     }
 }
 
-/// Looks the image up. On a hit `wanted` tells which hub it came from.
-pub fn check(context: &Context<'_>, run: &Stage, wanted: &mut Wanted) -> Result<Option<Image>, EngineError> {
+/// An image that is in the store.
+#[derive(Debug)]
+pub struct ResolvedImage {
+    /// The request as it was fulfilled: it says which hub the image came from.
+    pub request: ImageRequest,
+    /// The image.
+    pub image: Image,
+}
+
+/// Looks the image up.
+pub fn check(context: &Context<'_>, run: &Stage, request: &ImageRequest) -> Result<Option<ResolvedImage>, EngineError> {
     let stage = stage!(span::CACHE_CHECK, in run);
-    let found = look_up(context, wanted);
+    let found = look_up(context, request);
     stage.set(attr::CACHE, if matches!(found, Ok(Some(_))) { "hit" } else { "miss" });
     stage.end(found)
 }
 
 /// The look-up without a span of its own.
-pub fn look_up(context: &Context<'_>, wanted: &mut Wanted) -> Result<Option<Image>, EngineError> {
-    let platform = wanted.platform.to_string();
-    if let Some(image) = context.store.image(&wanted.key(), &platform)? {
-        return Ok(Some(image));
+pub fn look_up(context: &Context<'_>, request: &ImageRequest) -> Result<Option<ResolvedImage>, EngineError> {
+    let platform = request.platform.to_string();
+    if let Some(image) = context.store.image(&request.key(), &platform)? {
+        return Ok(Some(ResolvedImage { request: request.clone(), image }));
     }
-    if wanted.fallback {
-        let other = wanted.from_builtin();
-        if let Some(image) = context.store.image(&other.key(), &platform)? {
-            *wanted = other;
-            return Ok(Some(image));
+    if request.fallback {
+        let request = request.from_builtin();
+        if let Some(image) = context.store.image(&request.key(), &platform)? {
+            return Ok(Some(ResolvedImage { request, image }));
         }
     }
     Ok(None)

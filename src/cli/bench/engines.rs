@@ -6,12 +6,12 @@ use crate::analyze::bench::{Bench, OURS, Plan, Skipped};
 use crate::backend::settings;
 use crate::cli::CliError;
 use crate::cli::output::{clean, say};
-use crate::engine::{HubChoice, Wanted};
+use crate::engine::{EngineError, HubChoice, ImageRequest};
 use crate::error::Failure;
 use crate::hub::Hub;
 use crate::names::attr;
 use crate::record::model::TraceId;
-use crate::registry::Platform;
+use crate::registry::{ImageRef, Platform};
 use crate::store::Store;
 
 /// One that takes part.
@@ -74,28 +74,29 @@ pub fn pulls(name: &str) -> bool {
 pub fn prepare(store: &Store, bench: &Bench, watch: &mut Watch) -> Result<Ready, Box<dyn Failure>> {
     let plan = &bench.plan;
     let choice = HubChoice::parse(&plan.hub);
-    let wanted = Wanted::new(&plan.image, &choice, Platform::host())?;
+    let image = ImageRef::parse(&plan.image).map_err(EngineError::from)?;
+    let request = ImageRequest::new(image.clone(), &choice, Platform::host())?;
     // With others it has to be a registry that they reach too.
-    let hub = (!plan.vs.is_empty() && wanted.builtin).then(|| start_hub(bench)).transpose()?;
-    let wanted = match &hub {
-        None => wanted,
+    let hub = (!plan.vs.is_empty() && request.builtin).then(|| start_hub(bench)).transpose()?;
+    let request = match &hub {
+        None => request,
         Some(hub) => {
-            let tag = wanted.image.canonical();
+            let tag = request.image.canonical();
             let reference = tag.rsplit_once([':', '@']).map_or("latest", |(_, r)| r);
             // What the hub has to make first is not the engines' time.
-            hub.prepare(wanted.image.repository(), reference)?;
-            Wanted::new(&plan.image, &HubChoice::Host(hub.addr().to_string()), Platform::host())?
+            hub.prepare(request.image.repository(), reference)?;
+            ImageRequest::new(image, &HubChoice::Host(hub.addr().to_string()), Platform::host())?
         }
     };
-    let mut engines = vec![ours(store, plan, &bench.id, &wanted.image.canonical(), hub.as_ref())?];
+    let mut engines = vec![ours(store, plan, &bench.id, &request.image.canonical(), hub.as_ref())?];
     let mut skipped = Vec::new();
     for name in &plan.vs {
-        let image = wanted.image.canonical();
+        let image = request.image.canonical();
         let made = match name.as_str() {
             "docker" => docker(&image, plan, watch),
             "podman" => podman(&image, plan, watch),
-            "crun" => runtime("crun", store, plan, &mut engines[0], &wanted, watch),
-            _ => runtime("runc", store, plan, &mut engines[0], &wanted, watch),
+            "crun" => runtime("crun", store, plan, &mut engines[0], &request, watch),
+            _ => runtime("runc", store, plan, &mut engines[0], &request, watch),
         };
         match made {
             Ok(engine) if engines.iter().all(|e| e.name != engine.name) => engines.push(engine),
@@ -212,7 +213,7 @@ fn runtime(
     store: &Store,
     plan: &Plan,
     ours: &mut Engine,
-    wanted: &Wanted,
+    request: &ImageRequest,
     watch: &mut Watch,
 ) -> Result<Engine, String> {
     let version = watch.answer(&[name, "--version"])?;
@@ -226,7 +227,7 @@ fn runtime(
         }
         ours.has_image = true;
     }
-    let image = store.image(&wanted.key(), &wanted.platform.to_string()).map_err(|e| e.to_string())?;
+    let image = store.image(&request.key(), &request.platform.to_string()).map_err(|e| e.to_string())?;
     let image = image.ok_or("the image is not in the store")?;
     // The way that each accepts depends on the host's cgroups.
     const WAYS: [(&[&str], bool); 3] =
