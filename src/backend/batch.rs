@@ -11,7 +11,7 @@ use crate::record::file;
 use crate::record::model::{Trace, TraceId};
 
 /// The largest body before compression, bytes; a single span may be larger.
-pub const LIMIT: usize = 3 << 20;
+const MAX_BODY_BYTES: usize = 3 << 20;
 
 /// The body of one request.
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ impl Body {
 
 /// What is delivered, or not, together: whole traces in one or more requests.
 #[derive(Debug, Default)]
-pub struct Parcel {
+pub struct Batch {
     /// Whose spans.
     pub ids: Vec<TraceId>,
     /// In this order.
@@ -54,39 +54,41 @@ pub struct Parcel {
     pub spans: usize,
 }
 
-/// The parcel of some traces. They share a request as far as they fit; a large one is split by spans. JSON has one trace a
-/// request.
-pub fn parcel(traces: &[&Trace], protocol: Protocol) -> Parcel {
-    parcel_within(traces, protocol, LIMIT)
-}
+impl Batch {
+    /// The batch of some traces. They share a request as far as they fit; a large one is split by spans. JSON has one trace a
+    /// request.
+    pub fn of(traces: &[&Trace], protocol: Protocol) -> Batch {
+        Self::limited(traces, protocol, MAX_BODY_BYTES)
+    }
 
-fn parcel_within(traces: &[&Trace], protocol: Protocol, limit: usize) -> Parcel {
-    let mut parcel = Parcel {
-        ids: traces.iter().map(|t| t.id).collect(),
-        bodies: Vec::new(),
-        spans: traces.iter().map(|t| t.spans.len()).sum(),
-    };
-    let mut open: Option<(ExportTraceServiceRequest, usize)> = None;
-    for trace in traces {
-        for piece in pieces(trace, limit) {
-            let piece = piece.as_ref().unwrap_or(trace);
-            if protocol == Protocol::HttpJson {
-                parcel.bodies.push(Body::Json(file::to_line(piece)));
-                continue;
-            }
-            let request = otlp::request([piece]);
-            let size = request.encoded_len();
-            match &mut open {
-                Some((begun, length)) if *length + size <= limit => {
-                    begun.resource_spans.extend(request.resource_spans);
-                    *length += size;
+    fn limited(traces: &[&Trace], protocol: Protocol, limit: usize) -> Batch {
+        let mut batch = Batch {
+            ids: traces.iter().map(|t| t.id).collect(),
+            bodies: Vec::new(),
+            spans: traces.iter().map(|t| t.spans.len()).sum(),
+        };
+        let mut open: Option<(ExportTraceServiceRequest, usize)> = None;
+        for trace in traces {
+            for piece in pieces(trace, limit) {
+                let piece = piece.as_ref().unwrap_or(trace);
+                if protocol == Protocol::HttpJson {
+                    batch.bodies.push(Body::Json(file::to_line(piece)));
+                    continue;
                 }
-                _ => parcel.bodies.extend(open.replace((request, size)).map(|(full, _)| Body::Traces(full))),
+                let request = otlp::request([piece]);
+                let size = request.encoded_len();
+                match &mut open {
+                    Some((begun, length)) if *length + size <= limit => {
+                        begun.resource_spans.extend(request.resource_spans);
+                        *length += size;
+                    }
+                    _ => batch.bodies.extend(open.replace((request, size)).map(|(full, _)| Body::Traces(full))),
+                }
             }
         }
+        batch.bodies.extend(open.map(|(last, _)| Body::Traces(last)));
+        batch
     }
-    parcel.bodies.extend(open.map(|(last, _)| Body::Traces(last)));
-    parcel
 }
 
 /// A trace in pieces of at most `limit` bytes; `None` stands for the trace itself, which fits.
@@ -160,9 +162,9 @@ mod tests {
     use crate::record::collect::Collect;
     use crate::record::model::{Attributes, Origin};
 
-    fn unpack(parcel: &Parcel) -> Vec<Trace> {
+    fn unpack(batch: &Batch) -> Vec<Trace> {
         let mut collect = Collect::new();
-        for body in &parcel.bodies {
+        for body in &batch.bodies {
             match body {
                 Body::Traces(request) => otlp::take(request.clone(), &mut collect).unwrap(),
                 other => panic!("{other:?}"),
@@ -187,16 +189,16 @@ mod tests {
     #[test]
     fn a_large_trace_is_split_and_whole_again() {
         let trace = large();
-        let parcel = parcel_within(&[&trace], Protocol::Grpc, 20_000);
-        assert!(parcel.bodies.len() > 30, "{}", parcel.bodies.len());
-        for body in &parcel.bodies {
+        let batch = Batch::limited(&[&trace], Protocol::Grpc, 20_000);
+        assert!(batch.bodies.len() > 30, "{}", batch.bodies.len());
+        for body in &batch.bodies {
             assert!(body.bytes().len() <= 20_000, "{}", body.bytes().len());
         }
         let sorted = |mut t: Trace| {
             t.spans.sort_by_key(|s| s.id);
             t
         };
-        let back = unpack(&parcel).into_iter().map(sorted).collect::<Vec<_>>();
+        let back = unpack(&batch).into_iter().map(sorted).collect::<Vec<_>>();
         assert_eq!(back, [sorted(trace)]);
     }
 
@@ -209,22 +211,22 @@ mod tests {
             all.push(trace);
         }
         let refs: Vec<&Trace> = all.iter().collect();
-        let together = parcel(&refs, Protocol::HttpProtobuf);
+        let together = Batch::of(&refs, Protocol::HttpProtobuf);
         assert_eq!((together.bodies.len(), together.ids.len()), (1, 50));
         assert_eq!(unpack(&together).len(), 50);
         let size = together.bodies[0].bytes().len();
-        let apart = parcel_within(&refs, Protocol::HttpProtobuf, size / 3);
+        let apart = Batch::limited(&refs, Protocol::HttpProtobuf, size / 3);
         assert!((4..=5).contains(&apart.bodies.len()), "{}", apart.bodies.len());
         assert_eq!(unpack(&apart).len(), 50);
-        assert_eq!(parcel(&refs, Protocol::HttpJson).bodies.len(), 50);
+        assert_eq!(Batch::of(&refs, Protocol::HttpJson).bodies.len(), 50);
     }
 
     #[test]
     fn one_huge_span_goes_alone() {
         let mut trace = samples::warm();
         trace.spans[1].attributes.set("huge", "x".repeat(100_000));
-        let parcel = parcel_within(&[&trace], Protocol::Grpc, 10_000);
-        assert_eq!(parcel.bodies.iter().filter(|b| b.bytes().len() > 10_000).count(), 1);
-        assert_eq!(unpack(&parcel)[0].spans.len(), trace.spans.len());
+        let batch = Batch::limited(&[&trace], Protocol::Grpc, 10_000);
+        assert_eq!(batch.bodies.iter().filter(|b| b.bytes().len() > 10_000).count(), 1);
+        assert_eq!(unpack(&batch)[0].spans.len(), trace.spans.len());
     }
 }

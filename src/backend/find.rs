@@ -1,12 +1,12 @@
-//! From a question over a stretch of time to all traces that answer it. Query APIs give the newest so many and have no cursor: while an
-//! answer is full its stretch is cut in two. The newest come first, and what was handed over before is known by its id.
+//! From a question over a range of time to all traces that answer it. Query APIs give the newest so many and have no cursor: while an
+//! answer is full its range is cut in two. The newest come first, and what was handed over before is known by its id.
 
 use std::cmp::Reverse;
 use std::collections::{HashSet, VecDeque};
 
-use super::ask::{Access, MAX_ANSWER};
 use super::http::HttpError;
 use super::jaeger::Jaeger;
+use super::query_client::{Access, MAX_RESPONSE_BYTES};
 use super::query_error::QueryError;
 use super::tempo::Tempo;
 use crate::names::attr;
@@ -15,13 +15,13 @@ use crate::record::model::{Attributes, Span, Trace, TraceId, Value};
 /// So many traces are asked for at once.
 const PAGE: usize = 64;
 
-/// So many at most, where a moment has more than [`PAGE`].
+/// So many at max_page, where a moment has more than [`PAGE`].
 const MAX_PAGE: usize = 4096;
 
-/// So many are found at most: their ids are kept in memory.
+/// So many are found at max_page: their ids are kept in memory.
 const MAX_FOUND: usize = 1_000_000;
 
-/// How far a trace's time may lie outside of the stretch asked for, ns: back ends keep microseconds or milliseconds.
+/// How far a trace's time may lie outside of the range asked for, ns: back ends keep microseconds or milliseconds.
 const SLACK: u64 = 1_000_000;
 
 /// What query APIs call the status of a span.
@@ -44,14 +44,14 @@ pub struct Query {
     /// With a span like this.
     pub of: Selector,
     /// When one of these spans begins, ns since the Unix epoch, both included.
-    pub time: Stretch,
+    pub time: TimeRange,
     /// The newest so many.
     pub limit: Option<usize>,
 }
 
 /// From when to when, ns since the Unix epoch, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stretch {
+pub struct TimeRange {
     /// The first moment.
     pub from: u64,
     /// The last moment.
@@ -60,11 +60,11 @@ pub struct Stretch {
 
 impl Selector {
     /// Whether a trace has a span as asked for. Not every API can be asked about everything.
-    pub fn wants(&self, trace: &Trace) -> bool {
-        trace.spans.iter().any(|span| self.wants_span(trace, span))
+    pub fn matches(&self, trace: &Trace) -> bool {
+        trace.spans.iter().any(|span| self.matches_span(trace, span))
     }
 
-    fn wants_span(&self, trace: &Trace, span: &Span) -> bool {
+    fn matches_span(&self, trace: &Trace, span: &Span) -> bool {
         let none = Attributes::new();
         let origin = trace.origin(span);
         let resource = origin.map_or(&none, |o| &o.resource);
@@ -100,10 +100,10 @@ pub enum Backend {
     Tempo(Tempo),
 }
 
-/// What a back end found in a stretch of time.
+/// What a back end found in a range of time.
 #[derive(Debug, Default)]
 pub struct Page {
-    /// Each trace, and when it began as far as the stretch goes, ns since the Unix epoch; `None` if it lies outside.
+    /// Each trace, and when it began as far as the range goes, ns since the Unix epoch; `None` if it lies outside.
     pub found: Vec<(TraceId, Option<u64>)>,
     /// The traces, where the API gives them whole.
     pub traces: Vec<Trace>,
@@ -149,7 +149,7 @@ impl Backend {
         }
     }
 
-    async fn page(&mut self, query: &Query, time: Stretch, limit: usize) -> Result<Page, QueryError> {
+    async fn page(&mut self, query: &Query, time: TimeRange, limit: usize) -> Result<Page, QueryError> {
         match self {
             Backend::Jaeger(j) => j.page(query, time, limit).await,
             Backend::Tempo(t) => t.page(query, time, limit).await,
@@ -165,28 +165,28 @@ impl Backend {
     }
 }
 
-/// When the part of a trace that lies in a stretch begins.
-pub fn begin(trace: &Trace, time: Stretch) -> Option<u64> {
+/// When the part of a trace that lies in a range begins.
+pub fn start_within(trace: &Trace, time: TimeRange) -> Option<u64> {
     let inside = |t: &u64| (time.from.saturating_sub(SLACK)..=time.to.saturating_add(SLACK)).contains(t);
     trace.spans.iter().map(|s| s.start).filter(inside).min()
 }
 
-/// All traces of a query, page by page, the newest stretch of time first.
+/// All traces of a query, page by page, the newest range of time first.
 #[derive(Debug)]
-pub struct Walk<'a> {
+pub struct Search<'a> {
     backend: &'a mut Backend,
     query: Query,
-    /// Stretches still to ask for; the newest is last.
-    todo: Vec<Stretch>,
+    /// Ranges still to ask for; the newest is last.
+    todo: Vec<TimeRange>,
     seen: HashSet<TraceId>,
     /// Found, but still to fetch one by one.
     waiting: VecDeque<TraceId>,
     /// Done once nothing is waiting any more.
-    finishing: Option<Stretch>,
+    finishing: Option<TimeRange>,
     page: usize,
     /// As much as `page` may grow to.
-    most: usize,
-    /// How long a stretch may be, ns, so that its answer will not be full; unknown at first.
+    max_page: usize,
+    /// How long a range may be, ns, so that its answer will not be full; unknown at first.
     width: Option<u64>,
     matched: usize,
 }
@@ -202,11 +202,11 @@ pub struct Step {
     pub done_from: Option<u64>,
 }
 
-impl<'a> Walk<'a> {
-    /// Begins with the newest stretch. `stretches` are those of the query's time that are to be asked for, the newest last.
-    pub fn new(backend: &'a mut Backend, query: Query, stretches: Vec<Stretch>) -> Self {
-        let todo = stretches.into_iter().filter(|s| s.from <= s.to).collect();
-        Walk {
+impl<'a> Search<'a> {
+    /// Begins with the newest range. `ranges` are those of the query's time that are to be asked for, the newest last.
+    pub fn new(backend: &'a mut Backend, query: Query, ranges: Vec<TimeRange>) -> Self {
+        let todo = ranges.into_iter().filter(|s| s.from <= s.to).collect();
+        Search {
             backend,
             query,
             todo,
@@ -214,7 +214,7 @@ impl<'a> Walk<'a> {
             waiting: VecDeque::new(),
             finishing: None,
             page: PAGE,
-            most: MAX_PAGE,
+            max_page: MAX_PAGE,
             width: None,
             matched: 0,
         }
@@ -229,10 +229,10 @@ impl<'a> Walk<'a> {
         if let Some(id) = self.waiting.pop_front() {
             return self.fetch(id).await.map(Some);
         }
-        let Some(time) = self.next_stretch() else { return Ok(None) };
+        let Some(time) = self.next_range() else { return Ok(None) };
         let Some(mut page) = self.ask(time).await? else { return Ok(Some(Step::default())) };
         if !self.plan(time, &page)? && self.query.limit.is_some() {
-            // Which are the newest is known only of a stretch that was answered whole.
+            // Which are the newest is known only of a range that was answered whole.
             return Ok(Some(Step::default()));
         }
         page.traces.sort_by_cached_key(|t| Reverse(t.spans.iter().map(|s| s.start).max()));
@@ -241,7 +241,7 @@ impl<'a> Walk<'a> {
         for trace in page.traces {
             if self.matched < self.query.limit.unwrap_or(usize::MAX)
                 && self.seen.insert(trace.id)
-                && self.query.of.wants(&trace)
+                && self.query.of.matches(&trace)
             {
                 self.matched += 1;
                 step.traces.push(trace);
@@ -270,7 +270,7 @@ impl<'a> Walk<'a> {
             // Gone since it was found: the back end forgets, too.
             Err(QueryError::NotThere { .. }) => {}
             Err(e) => return Err(e),
-            Ok(trace) if self.query.of.wants(&trace) => {
+            Ok(trace) if self.query.of.matches(&trace) => {
                 self.matched += 1;
                 step.traces.push(trace);
             }
@@ -285,15 +285,15 @@ impl<'a> Walk<'a> {
     }
 
     /// Asks; `None` if it has to be asked for less at once.
-    async fn ask(&mut self, time: Stretch) -> Result<Option<Page>, QueryError> {
+    async fn ask(&mut self, time: TimeRange) -> Result<Option<Page>, QueryError> {
         match self.backend.page(&self.query, time, self.page).await {
             Ok(page) => Ok(Some(page)),
             Err(QueryError::Http(HttpError::TooLarge { host, .. })) if self.page == 1 => {
-                Err(QueryError::TraceTooLarge { host, limit: MAX_ANSWER })
+                Err(QueryError::TraceTooLarge { host, limit: MAX_RESPONSE_BYTES })
             }
             Err(QueryError::Http(HttpError::TooLarge { .. })) => {
                 self.page = self.page.div_ceil(4);
-                self.most = self.page;
+                self.max_page = self.page;
                 self.todo.push(time);
                 Ok(None)
             }
@@ -302,8 +302,8 @@ impl<'a> Walk<'a> {
                 if half <= time.from || half > time.to {
                     return Err(QueryError::TooLong { host });
                 }
-                self.todo.push(Stretch { from: time.from, to: half - 1 });
-                self.todo.push(Stretch { from: half, to: time.to });
+                self.todo.push(TimeRange { from: time.from, to: half - 1 });
+                self.todo.push(TimeRange { from: half, to: time.to });
                 Ok(None)
             }
             Err(e) => Err(e),
@@ -311,18 +311,18 @@ impl<'a> Walk<'a> {
     }
 
     /// The newest part of what is still to be asked for, of a length whose answer should be three quarters full.
-    fn next_stretch(&mut self) -> Option<Stretch> {
-        let Stretch { from, to } = self.todo.pop()?;
+    fn next_range(&mut self) -> Option<TimeRange> {
+        let TimeRange { from, to } = self.todo.pop()?;
         let begin = self.width.and_then(|w| to.checked_sub(w)).map_or(from, |t| aligned(t, self.backend.grain()));
         if begin <= from {
-            return Some(Stretch { from, to });
+            return Some(TimeRange { from, to });
         }
-        self.todo.push(Stretch { from, to: begin - 1 });
-        Some(Stretch { from: begin, to })
+        self.todo.push(TimeRange { from, to: begin - 1 });
+        Some(TimeRange { from: begin, to })
     }
 
-    /// What is still to be asked about a stretch; true if that is nothing.
-    fn plan(&mut self, time: Stretch, page: &Page) -> Result<bool, QueryError> {
+    /// What is still to be asked about a range; true if that is nothing.
+    fn plan(&mut self, time: TimeRange, page: &Page) -> Result<bool, QueryError> {
         let found = page.found.len();
         if found < self.page {
             self.finishing = Some(time);
@@ -338,16 +338,16 @@ impl<'a> Walk<'a> {
         }
         let grain = self.backend.grain();
         let Some(cut) = cut(time, &mut starts, grain) else {
-            if self.page >= self.most {
+            if self.page >= self.max_page {
                 return Err(QueryError::Crowded { host: self.backend.host().to_owned(), limit: self.page });
             }
-            self.page = (self.page * 4).min(self.most);
+            self.page = (self.page * 4).min(self.max_page);
             self.todo.push(time);
             return Ok(false);
         };
         self.width = Some(time.to - cut);
-        self.todo.push(Stretch { from: time.from, to: cut - 1 });
-        self.todo.push(Stretch { from: cut, to: time.to });
+        self.todo.push(TimeRange { from: time.from, to: cut - 1 });
+        self.todo.push(TimeRange { from: cut, to: time.to });
         Ok(false)
     }
 }
@@ -357,9 +357,9 @@ fn aligned(t: u64, grain: u64) -> u64 {
     t / grain * grain
 }
 
-/// Where to cut a stretch: so that three quarters of what was found lie in the later part, whatever the back end's order; that part then is
+/// Where to cut a range: so that three quarters of what was found lie in the later part, whatever the back end's order; that part then is
 /// not full if these were the newest. `None` if it is too short to be cut.
-fn cut(time: Stretch, starts: &mut [u64], grain: u64) -> Option<u64> {
+fn cut(time: TimeRange, starts: &mut [u64], grain: u64) -> Option<u64> {
     starts.sort_unstable();
     let inside = |t: &u64| *t > time.from && *t <= time.to;
     let quarter = Some(aligned(starts[starts.len() / 4], grain)).filter(inside);

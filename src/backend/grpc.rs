@@ -1,4 +1,4 @@
-//! OTLP by gRPC: the connection is ours (TLS, proxy, bound), the calls are those of the generated clients.
+//! OTLP by gRPC: the connection is ours (TLS, proxy, timeout), the calls are those of the generated clients.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,14 +24,14 @@ use tonic::{Code, Extensions, Request, Status};
 
 use super::batch::Body;
 use super::http::{self, HttpError};
-use super::send::{Answer, Fate, SendError};
+use super::send::{Delivery, PartialSuccess, SendError};
 use super::settings::Target;
 
 /// No answer of a receiver is larger, bytes.
-const ANSWER: usize = 1 << 20;
+const MAX_RESPONSE_BYTES: usize = 1 << 20;
 
 /// What the server is told to have more time than it has: that it took too long is for us to say.
-const PATIENCE: std::time::Duration = std::time::Duration::from_millis(100);
+const SERVER_GRACE: std::time::Duration = std::time::Duration::from_millis(100);
 
 type Boxed = Box<dyn std::error::Error + Send + Sync>;
 
@@ -82,9 +82,9 @@ impl Service<Uri> for Connector {
 /// Connects; what fails here was never delivered.
 pub(super) async fn connect(target: &Target, until: Instant) -> Result<Channel, SendError> {
     let host = target.host();
-    let never = |error| SendError::new(error, Fate::Later);
+    let never = |error| SendError::new(error, Delivery::Retryable);
     let bad =
-        |e: &dyn std::error::Error| never(HttpError::Address { url: target.shown(), why: e.to_string() }).for_good();
+        |e: &dyn std::error::Error| never(HttpError::Address { url: target.shown(), why: e.to_string() }).permanent();
     let (mut tls, mut server) = (None, None);
     if target.url.scheme() == "https" {
         let settings = target.tls.clone();
@@ -94,7 +94,7 @@ pub(super) async fn connect(target: &Target, until: Instant) -> Result<Channel, 
             .await
             .map_err(|_| never(HttpError::Tls("the certificate files cannot be read in time".into())))?
             .map_err(|e| never(HttpError::Tls(e.to_string())))?
-            .map_err(|e| never(e).for_good())?;
+            .map_err(|e| never(e).permanent())?;
         config.alpn_protocols = vec![b"h2".to_vec()];
         let name = target.url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         server = Some(ServerName::try_from(name).map_err(|e| bad(&e))?);
@@ -114,9 +114,9 @@ pub(super) async fn connect(target: &Target, until: Instant) -> Result<Channel, 
     match timeout_at(until, endpoint.connect_with_connector(connector)).await {
         Ok(Ok(channel)) => Ok(channel),
         Ok(Err(e)) => {
-            let (why, lasting) = http::words(&e);
+            let (why, lasting) = http::describe_error(&e);
             let error = never(HttpError::Connect { host, why });
-            Err(if lasting { error.for_good() } else { error })
+            Err(if lasting { error.permanent() } else { error })
         }
         Err(_) => {
             let why = format!("no connection within {} s", http::seconds(begun.elapsed()));
@@ -126,21 +126,27 @@ pub(super) async fn connect(target: &Target, until: Instant) -> Result<Channel, 
 }
 
 /// One call.
-pub(super) async fn call(channel: Channel, target: &Target, body: &Body, until: Instant) -> Result<Answer, SendError> {
+pub(super) async fn call(
+    channel: Channel,
+    target: &Target,
+    body: &Body,
+    until: Instant,
+) -> Result<PartialSuccess, SendError> {
     let metadata = metadata(&target.headers);
     let begun = Instant::now();
     // The generated clients are alike but have nothing in common by type.
     macro_rules! export {
         ($client:ident, $request:expr, $rejected:ident) => {{
-            let mut client =
-                $client::new(channel).max_decoding_message_size(ANSWER).accept_compressed(CompressionEncoding::Gzip);
+            let mut client = $client::new(channel)
+                .max_decoding_message_size(MAX_RESPONSE_BYTES)
+                .accept_compressed(CompressionEncoding::Gzip);
             if target.gzip {
                 client = client.send_compressed(CompressionEncoding::Gzip);
             }
             let mut request = Request::from_parts(metadata, Extensions::new(), $request.clone());
-            request.set_timeout(until - begun + PATIENCE);
+            request.set_timeout(until - begun + SERVER_GRACE);
             let partial = client.export(request).await?.into_inner().partial_success.unwrap_or_default();
-            Ok(Answer::new(partial.$rejected, &partial.error_message))
+            Ok(PartialSuccess::new(partial.$rejected, &partial.error_message))
         }};
     }
     let answered = async {
@@ -153,10 +159,10 @@ pub(super) async fn call(channel: Channel, target: &Target, body: &Body, until: 
     let host = target.host();
     match timeout_at(until, answered).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(status)) => Err(judge(&status, host)),
+        Ok(Err(status)) => Err(classify(&status, host)),
         Err(_) => {
             let seconds = http::seconds(begun.elapsed());
-            Err(SendError::new(HttpError::Timeout { host, seconds }, Fate::Unknown))
+            Err(SendError::new(HttpError::Timeout { host, seconds }, Delivery::Indeterminate))
         }
     }
 }
@@ -166,21 +172,21 @@ fn metadata(headers: &HeaderMap) -> MetadataMap {
 }
 
 /// What a status means, as "OTLP/gRPC response" of the specification has it.
-fn judge(status: &Status, host: String) -> SendError {
+fn classify(status: &Status, host: String) -> SendError {
     // What our side says has a cause, what the server says has none.
     if std::error::Error::source(status).is_some() {
-        let (why, _) = http::words(status);
-        return SendError::new(HttpError::Broken { host, why }, Fate::Unknown);
+        let (why, _) = http::describe_error(status);
+        return SendError::new(HttpError::Broken { host, why }, Delivery::Indeterminate);
     }
     let wait = retry_delay(status.details());
-    let fate = match status.code() {
-        Code::Cancelled | Code::DeadlineExceeded => Fate::Unknown,
-        Code::Aborted | Code::OutOfRange | Code::Unavailable | Code::DataLoss => Fate::Later,
-        Code::ResourceExhausted if wait.is_some() => Fate::Later,
-        _ => Fate::Refused,
+    let delivery = match status.code() {
+        Code::Cancelled | Code::DeadlineExceeded => Delivery::Indeterminate,
+        Code::Aborted | Code::OutOfRange | Code::Unavailable | Code::DataLoss => Delivery::Retryable,
+        Code::ResourceExhausted if wait.is_some() => Delivery::Retryable,
+        _ => Delivery::Rejected,
     };
     let error = HttpError::Grpc { host, code: name(status.code()), message: status.message().to_owned() };
-    SendError::new(error, fate).after(wait)
+    SendError::new(error, delivery).retry_after(wait)
 }
 
 /// As the gRPC documentation writes them.
@@ -260,25 +266,25 @@ mod tests {
 
     #[test]
     fn what_codes_mean() {
-        let judged = |code| judge(&Status::new(code, "m"), "h:1".into());
-        for (code, fate) in [
-            (Code::Unavailable, Fate::Later),
-            (Code::Aborted, Fate::Later),
-            (Code::OutOfRange, Fate::Later),
-            (Code::DataLoss, Fate::Later),
-            (Code::Cancelled, Fate::Unknown),
-            (Code::DeadlineExceeded, Fate::Unknown),
-            (Code::ResourceExhausted, Fate::Refused),
-            (Code::InvalidArgument, Fate::Refused),
-            (Code::Unauthenticated, Fate::Refused),
-            (Code::Unimplemented, Fate::Refused),
+        let classified = |code| classify(&Status::new(code, "m"), "h:1".into());
+        for (code, delivery) in [
+            (Code::Unavailable, Delivery::Retryable),
+            (Code::Aborted, Delivery::Retryable),
+            (Code::OutOfRange, Delivery::Retryable),
+            (Code::DataLoss, Delivery::Retryable),
+            (Code::Cancelled, Delivery::Indeterminate),
+            (Code::DeadlineExceeded, Delivery::Indeterminate),
+            (Code::ResourceExhausted, Delivery::Rejected),
+            (Code::InvalidArgument, Delivery::Rejected),
+            (Code::Unauthenticated, Delivery::Rejected),
+            (Code::Unimplemented, Delivery::Rejected),
         ] {
-            assert_eq!(judged(code).fate, fate, "{code:?}");
+            assert_eq!(classified(code).delivery, delivery, "{code:?}");
         }
         let full =
             Status::with_details(Code::ResourceExhausted, "full", details(Some(Delay { seconds: 1, nanos: 5 })).into());
-        let full = judge(&full, "h:1".into());
-        assert_eq!((full.fate, full.wait), (Fate::Later, Some(Duration::new(1, 5))));
+        let full = classify(&full, "h:1".into());
+        assert_eq!((full.delivery, full.wait), (Delivery::Retryable, Some(Duration::new(1, 5))));
         assert_eq!(full.to_string(), "`h:1` answered RESOURCE_EXHAUSTED: `full`");
     }
 

@@ -43,19 +43,19 @@ pub enum HttpError {
     Broken { host: String, why: String },
     #[error("the answer of `{host}` is larger than {limit} bytes")]
     TooLarge { host: String, limit: usize },
-    #[error("`{host}` answered {status}{}", said(body))]
+    #[error("`{host}` answered {status}{}", quote(body))]
     Status { host: String, status: u16, body: String },
-    #[error("`{host}` answered {code}{}", said(message))]
+    #[error("`{host}` answered {code}{}", quote(message))]
     Grpc { host: String, code: &'static str, message: String },
     #[error("interrupted while sending to `{host}`")]
     Interrupted { host: String },
     /// The same as for another trace of the batch.
     #[error("{0}")]
-    Said(String),
+    Repeated(String),
 }
 
 /// The begin of what a server said, in quotes.
-fn said(body: &str) -> String {
+fn quote(body: &str) -> String {
     let words: String = body.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(200).collect();
     let words: String = words.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
     if words.is_empty() { String::new() } else { format!(": `{words}`") }
@@ -71,20 +71,20 @@ impl Failure for HttpError {
             HttpError::Timeout { .. } => "backend_timeout",
             HttpError::Interrupted { .. } => "interrupted",
             HttpError::Broken { .. } | HttpError::TooLarge { .. } => "backend_answer",
-            HttpError::Status { .. } | HttpError::Grpc { .. } | HttpError::Said(_) => "backend_status",
+            HttpError::Status { .. } | HttpError::Grpc { .. } | HttpError::Repeated(_) => "backend_status",
         }
     }
 }
 
 impl HttpError {
-    /// From what `reqwest` says about a request to `url` that had `bound` to complete.
-    pub fn of(error: &reqwest::Error, url: &Url, bound: Duration) -> Self {
+    /// From what `reqwest` says about a request to `url` that had `timeout` to complete.
+    pub fn of(error: &reqwest::Error, url: &Url, timeout: Duration) -> Self {
         let host = host(url);
         if error.is_connect() && error.is_timeout() {
-            return HttpError::Connect { host, why: format!("no connection within {} s", seconds(bound)) };
+            return HttpError::Connect { host, why: format!("no connection within {} s", seconds(timeout)) };
         }
         if error.is_timeout() {
-            return HttpError::Timeout { host, seconds: seconds(bound) };
+            return HttpError::Timeout { host, seconds: seconds(timeout) };
         }
         let why = cause(error);
         if error.is_connect() { HttpError::Connect { host, why } } else { HttpError::Broken { host, why } }
@@ -92,12 +92,12 @@ impl HttpError {
 }
 
 /// What went wrong, by the innermost cause that says something; and whether trying again at once is of no use.
-pub(super) fn words(error: &(dyn std::error::Error + 'static)) -> (String, bool) {
+pub(super) fn describe_error(error: &(dyn std::error::Error + 'static)) -> (String, bool) {
     let mut at = Some(error);
     let mut innermost = error.to_string();
     while let Some(e) = at {
         if let Some(tls) = e.downcast_ref::<rustls::Error>() {
-            return (tls_words(tls), true);
+            return (describe_tls_error(tls), true);
         }
         if e.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
             return ("what answers there does not speak HTTP/1; for gRPC write `grpc://HOST:PORT`".into(), true);
@@ -109,7 +109,7 @@ pub(super) fn words(error: &(dyn std::error::Error + 'static)) -> (String, bool)
             None => e.source(),
         };
     }
-    (io_words(&innermost), false)
+    (describe_io_error(&innermost), false)
 }
 
 /// The same for `reqwest`, whose own words hold the URL.
@@ -117,7 +117,7 @@ fn cause(error: &reqwest::Error) -> String {
     if error.is_redirect() {
         return "it redirects elsewhere, which is not followed".into();
     }
-    error.source().map_or_else(|| "the request could not be sent".into(), |e| words(e).0)
+    error.source().map_or_else(|| "the request could not be sent".into(), |e| describe_error(e).0)
 }
 
 /// With as many digits as a person wants.
@@ -126,7 +126,7 @@ pub(super) fn seconds(time: Duration) -> f64 {
 }
 
 /// What failed in a handshake.
-fn tls_words(error: &rustls::Error) -> String {
+fn describe_tls_error(error: &rustls::Error) -> String {
     use rustls::{CertificateError as C, Error as E};
     match error {
         E::InvalidCertificate(C::UnknownIssuer) => {
@@ -144,7 +144,7 @@ fn tls_words(error: &rustls::Error) -> String {
 }
 
 /// Without the number that the standard library adds.
-fn io_words(text: &str) -> String {
+fn describe_io_error(text: &str) -> String {
     let text = text.split(" (os error").next().unwrap_or(text);
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
@@ -199,20 +199,20 @@ pub(super) fn percent_decode(text: &str) -> Vec<u8> {
     out
 }
 
-/// A client for requests to `url`, each within `bound` from name resolution to the last byte of the answer. Proxies come from the
+/// A client for requests to `url`, each within `timeout` from name resolution to the last byte of the answer. Proxies come from the
 /// environment (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`), but are not asked for this machine itself. A redirect is
 /// followed only on the same host and port: headers can hold secrets. `headers` go with every request. To be called where
 /// time may be spent: for `https` it reads the certificate authorities.
-pub fn client(url: &Url, tls: &Tls, headers: HeaderMap, bound: Duration) -> Result<Client, HttpError> {
+pub fn client(url: &Url, tls: &Tls, headers: HeaderMap, timeout: Duration) -> Result<Client, HttpError> {
     let config = if url.scheme() == "https" { tls_config(tls)? } else { without_authorities()? };
     let origin = url.origin();
     let mut builder = Client::builder()
         .tls_backend_preconfigured(config)
         .user_agent(concat!("trace/", env!("CARGO_PKG_VERSION")))
         .default_headers(headers)
-        .timeout(bound)
+        .timeout(timeout)
         // A little earlier, so that it is known which of both it was: what never connected was not delivered.
-        .connect_timeout(bound.mul_f64(0.95))
+        .connect_timeout(timeout.mul_f64(0.95))
         .redirect(redirect::Policy::custom(move |attempt| {
             if attempt.previous().len() < 5 && attempt.url().origin() == origin {
                 attempt.follow()
@@ -238,10 +238,10 @@ pub fn is_this_machine(url: &Url) -> bool {
 }
 
 /// The body of an answer if it has at most `limit` bytes, after decompression.
-pub async fn body(mut answer: Response, limit: usize, bound: Duration) -> Result<Vec<u8>, HttpError> {
+pub async fn body(mut answer: Response, limit: usize, timeout: Duration) -> Result<Vec<u8>, HttpError> {
     let url = answer.url().clone();
     let mut all = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|e| HttpError::of(&e, &url, bound))? {
+    while let Some(chunk) = answer.chunk().await.map_err(|e| HttpError::of(&e, &url, timeout))? {
         if all.len() + chunk.len() > limit {
             return Err(HttpError::TooLarge { host: host(&url), limit });
         }
@@ -252,35 +252,35 @@ pub async fn body(mut answer: Response, limit: usize, bound: Duration) -> Result
 
 /// How work ended that was not waited for without end.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Ended<T> {
+pub enum Completion<T> {
     /// With this.
     Done(T),
     /// It took too long.
-    Late,
+    TimedOut,
     /// The user did not want to wait.
-    Stopped,
+    Cancelled,
 }
 
-/// Runs `work` on a runtime of its own until it is done, `bound` is over, or `stop`, which is asked now and then, says so. Does
+/// Runs `work` on a runtime of its own until it is done, `timeout` is over, or `stop`, which is asked now and then, says so. Does
 /// not wait for what it leaves behind, e.g. a name server that doesn't answer.
-pub fn within<T>(
-    bound: Duration,
+pub fn run_with_deadline<T>(
+    timeout: Duration,
     stop: &mut dyn FnMut() -> bool,
     work: impl Future<Output = T>,
-) -> Result<Ended<T>, HttpError> {
+) -> Result<Completion<T>, HttpError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| HttpError::Start(e.to_string()))?;
     let ended = runtime.block_on(async {
         let mut work = std::pin::pin!(work);
-        let until = tokio::time::Instant::now() + bound;
+        let until = tokio::time::Instant::now() + timeout;
         loop {
-            let pause = (tokio::time::Instant::now() + ASK).min(until);
+            let pause = (tokio::time::Instant::now() + POLL_INTERVAL).min(until);
             match tokio::time::timeout_at(pause, &mut work).await {
-                Ok(done) => return Ended::Done(done),
-                Err(_) if pause == until => return Ended::Late,
-                Err(_) if stop() => return Ended::Stopped,
+                Ok(done) => return Completion::Done(done),
+                Err(_) if pause == until => return Completion::TimedOut,
+                Err(_) if stop() => return Completion::Cancelled,
                 Err(_) => {}
             }
         }
@@ -289,16 +289,16 @@ pub fn within<T>(
     Ok(ended)
 }
 
-/// [`within`] for what nobody stops: `None` if it took too long.
-pub fn in_time<T>(bound: Duration, work: impl Future<Output = T>) -> Result<Option<T>, HttpError> {
-    Ok(match within(bound, &mut || false, work)? {
-        Ended::Done(done) => Some(done),
-        Ended::Late | Ended::Stopped => None,
+/// [`run_with_deadline`] for what nobody stops: `None` if it took too long.
+pub fn run_with_timeout<T>(timeout: Duration, work: impl Future<Output = T>) -> Result<Option<T>, HttpError> {
+    Ok(match run_with_deadline(timeout, &mut || false, work)? {
+        Completion::Done(done) => Some(done),
+        Completion::TimedOut | Completion::Cancelled => None,
     })
 }
 
 /// How often the user is listened to.
-const ASK: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// For plain HTTP: nothing to read, nobody trusted.
 fn without_authorities() -> Result<ClientConfig, HttpError> {
@@ -329,7 +329,7 @@ pub(super) fn tls_config(tls: &Tls) -> Result<ClientConfig, HttpError> {
     let builder = builder()?.with_root_certificates(roots);
     let Some((chain, key)) = &tls.identity else { return Ok(builder.with_no_client_auth()) };
     let certificates = certificates(chain, "client certificate")?;
-    let secret = PrivateKeyDer::from_pem_file(key).map_err(|e| pem("client key", key, &pem_words(&e)))?;
+    let secret = PrivateKeyDer::from_pem_file(key).map_err(|e| pem("client key", key, &describe_pem_error(&e)))?;
     builder
         .with_client_auth_cert(certificates, secret)
         .map_err(|e| pem("client key", key, &format!("it does not fit the certificate ({e})")))
@@ -343,7 +343,7 @@ fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier
 
 fn certificates(path: &Path, what: &'static str) -> Result<Vec<CertificateDer<'static>>, HttpError> {
     let all: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    let all = all.map_err(|e| pem(what, path, &pem_words(&e)))?;
+    let all = all.map_err(|e| pem(what, path, &describe_pem_error(&e)))?;
     if all.is_empty() { Err(pem(what, path, "it has no certificate in PEM form")) } else { Ok(all) }
 }
 
@@ -351,9 +351,9 @@ fn pem(what: &'static str, path: &Path, why: &str) -> HttpError {
     HttpError::Pem { what, path: path.to_owned(), why: why.to_owned() }
 }
 
-fn pem_words(error: &rustls::pki_types::pem::Error) -> String {
+fn describe_pem_error(error: &rustls::pki_types::pem::Error) -> String {
     match error {
-        rustls::pki_types::pem::Error::Io(e) => io_words(&e.to_string()),
+        rustls::pki_types::pem::Error::Io(e) => describe_io_error(&e.to_string()),
         rustls::pki_types::pem::Error::NoItemsFound => "it has nothing of that kind in PEM form".into(),
         other => format!("it is no PEM file ({other})"),
     }
@@ -396,10 +396,10 @@ mod tests {
             let sleeper = tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_secs(20)));
             let _ = sleeper.await;
         };
-        assert_eq!(within(Duration::from_millis(50), &mut || false, hangs).unwrap(), Ended::Late);
+        assert_eq!(run_with_deadline(Duration::from_millis(50), &mut || false, hangs).unwrap(), Completion::TimedOut);
         let never = std::future::pending::<()>();
-        assert_eq!(within(Duration::from_secs(60), &mut || true, never).unwrap(), Ended::Stopped);
+        assert_eq!(run_with_deadline(Duration::from_secs(60), &mut || true, never).unwrap(), Completion::Cancelled);
         assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
-        assert_eq!(within(Duration::from_secs(5), &mut || false, async { 7 }).unwrap(), Ended::Done(7));
+        assert_eq!(run_with_deadline(Duration::from_secs(5), &mut || false, async { 7 }).unwrap(), Completion::Done(7));
     }
 }

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::ask::{Access, Answer, Asker};
-use super::find::{Page, Query, Stretch, begin};
+use super::find::{Page, Query, TimeRange, start_within};
 use super::http::HttpError;
+use super::query_client::{Access, QueryClient, QueryResponse};
 use super::query_error::QueryError;
 use super::time::rfc3339;
 use crate::formats::jaeger;
@@ -15,7 +15,7 @@ use crate::record::model::{Trace, TraceId};
 /// A query service.
 #[derive(Debug)]
 pub struct Jaeger {
-    asker: Asker,
+    client: QueryClient,
     /// Whether there is no API v3.
     old: bool,
 }
@@ -23,12 +23,12 @@ pub struct Jaeger {
 impl Jaeger {
     /// Nothing is asked yet.
     pub fn new(access: &Access) -> Result<Self, QueryError> {
-        Ok(Jaeger { asker: Asker::new(access)?, old: false })
+        Ok(Jaeger { client: QueryClient::new(access)?, old: false })
     }
 
     /// `name:port`.
     pub fn host(&self) -> &str {
-        &self.asker.host
+        &self.client.host
     }
 
     /// Whether it turned out to have no API v3.
@@ -36,17 +36,17 @@ impl Jaeger {
         self.old
     }
 
-    /// At most `limit` traces that have a matching span in this time.
-    pub async fn page(&mut self, query: &Query, time: Stretch, limit: usize) -> Result<Page, QueryError> {
+    /// At max_page `limit` traces that have a matching span in this time.
+    pub async fn page(&mut self, query: &Query, time: TimeRange, limit: usize) -> Result<Page, QueryError> {
         let traces = match self.find(query, time, limit).await? {
             Some(traces) => traces,
             None => self.find_old(query, time, limit).await?,
         };
-        Ok(Page { found: traces.iter().map(|t| (t.id, begin(t, time))).collect(), traces })
+        Ok(Page { found: traces.iter().map(|t| (t.id, start_within(t, time))).collect(), traces })
     }
 
     /// By API v3; `None` if there is none.
-    async fn find(&mut self, query: &Query, time: Stretch, limit: usize) -> Result<Option<Vec<Trace>>, QueryError> {
+    async fn find(&mut self, query: &Query, time: TimeRange, limit: usize) -> Result<Option<Vec<Trace>>, QueryError> {
         if self.old {
             return Ok(None);
         }
@@ -71,11 +71,11 @@ impl Jaeger {
         if !query.of.tags.is_empty() {
             ask.push(("query.attributes", tags(query)));
         }
-        let answer = self.asker.get(&["api", "v3", "traces"], &ask, "application/json").await?;
+        let answer = self.client.get(&["api", "v3", "traces"], &ask, "application/json").await?;
         self.v3(&answer)
     }
 
-    fn v3(&mut self, answer: &Answer) -> Result<Option<Vec<Trace>>, QueryError> {
+    fn v3(&mut self, answer: &QueryResponse) -> Result<Option<Vec<Trace>>, QueryError> {
         match answer.status {
             200..300 if answer.is_object() => self.otlp(answer).map(Some),
             // That is how it says that there are none.
@@ -86,12 +86,12 @@ impl Jaeger {
                 Ok(None)
             }
             400.. if too_many(answer) => Err(self.too_large(answer)),
-            _ => Err(self.asker.refused(answer)),
+            _ => Err(self.client.refused(answer)),
         }
     }
 
     /// By the older API, which knows microseconds and one service at a time.
-    async fn find_old(&mut self, query: &Query, time: Stretch, limit: usize) -> Result<Vec<Trace>, QueryError> {
+    async fn find_old(&mut self, query: &Query, time: TimeRange, limit: usize) -> Result<Vec<Trace>, QueryError> {
         let services = match &query.of.service {
             Some(service) => vec![service.clone()],
             None => self.services().await?,
@@ -111,7 +111,7 @@ impl Jaeger {
             if !query.of.tags.is_empty() {
                 ask.push(("tags", tags(query)));
             }
-            let answer = self.asker.get(&["api", "traces"], &ask, "application/json").await?;
+            let answer = self.client.get(&["api", "traces"], &ask, "application/json").await?;
             self.jaeger_json(&answer, &mut collect)?;
         }
         Ok(collect.finish())
@@ -122,40 +122,40 @@ impl Jaeger {
         struct Services {
             data: Option<Vec<String>>,
         }
-        let answer = self.asker.get(&["api", "services"], &[], "application/json").await?;
+        let answer = self.client.get(&["api", "services"], &[], "application/json").await?;
         match answer.status {
             200..300 if answer.is_object() => {}
             200..300 | 404 => return Err(self.no_api()),
-            _ => return Err(self.asker.refused(&answer)),
+            _ => return Err(self.client.refused(&answer)),
         }
         let all: Services = serde_json::from_slice(&answer.body)
-            .map_err(|e| self.asker.unusable(&answer, format!("expected `{{\"data\":[…]}}`: {e}")))?;
+            .map_err(|e| self.client.unusable(&answer, format!("expected `{{\"data\":[…]}}`: {e}")))?;
         Ok(all.data.unwrap_or_default())
     }
 
-    fn jaeger_json(&self, answer: &Answer, collect: &mut Collect) -> Result<(), QueryError> {
+    fn jaeger_json(&self, answer: &QueryResponse, collect: &mut Collect) -> Result<(), QueryError> {
         match answer.status {
             200..300 if answer.is_object() => {}
             404 if answer.is_object() => return Ok(()),
             200..300 | 404 => return Err(self.no_api()),
             400.. if too_many(answer) => return Err(self.too_large(answer)),
-            _ => return Err(self.asker.refused(answer)),
+            _ => return Err(self.client.refused(answer)),
         }
         if answer.is_crowded() {
             return Err(self.too_large(answer));
         }
         jaeger::take(&answer.body, collect)
-            .map_err(|why| self.asker.unusable(answer, format!("expected Jaeger JSON: {why}")))
+            .map_err(|why| self.client.unusable(answer, format!("expected Jaeger JSON: {why}")))
     }
 
     fn no_api(&self) -> QueryError {
         let tried = vec!["/api/v3/traces", "/api/traces"];
-        QueryError::NoApi { host: self.asker.host.clone(), what: "Jaeger", tried }
+        QueryError::NoApi { host: self.client.host.clone(), what: "Jaeger", tried }
     }
 
     /// To be asked for less.
-    fn too_large(&self, answer: &Answer) -> QueryError {
-        HttpError::TooLarge { host: self.asker.host.clone(), limit: answer.body.len() }.into()
+    fn too_large(&self, answer: &QueryResponse) -> QueryError {
+        HttpError::TooLarge { host: self.client.host.clone(), limit: answer.body.len() }.into()
     }
 
     /// The trace with this id.
@@ -164,7 +164,7 @@ impl Jaeger {
         let mut found = None;
         if !self.old {
             let ask = [("raw_traces", "true".to_owned()), ("rawTraces", "true".to_owned())];
-            let answer = self.asker.get(&["api", "v3", "traces", &text], &ask, "application/json").await?;
+            let answer = self.client.get(&["api", "v3", "traces", &text], &ask, "application/json").await?;
             found = self.v3(&answer)?;
         }
         let traces = match found {
@@ -172,22 +172,23 @@ impl Jaeger {
             None => {
                 let mut collect = Collect::new();
                 let ask = [("raw", "true".to_owned())];
-                let answer = self.asker.get(&["api", "traces", &text], &ask, "application/json").await?;
+                let answer = self.client.get(&["api", "traces", &text], &ask, "application/json").await?;
                 self.jaeger_json(&answer, &mut collect)?;
                 collect.finish()
             }
         };
         let found = traces.into_iter().find(|t| t.id == id);
-        found.ok_or_else(|| QueryError::NotThere { host: self.asker.host.clone(), id })
+        found.ok_or_else(|| QueryError::NotThere { host: self.client.host.clone(), id })
     }
 
     /// One JSON value or several, one after the other.
-    fn otlp(&self, answer: &Answer) -> Result<Vec<Trace>, QueryError> {
+    fn otlp(&self, answer: &QueryResponse) -> Result<Vec<Trace>, QueryError> {
         if answer.is_crowded() {
             return Err(self.too_large(answer));
         }
         let mut collect = Collect::new();
-        file::collect(&answer.body, Path::new(""), &mut collect).map_err(|e| self.asker.unusable(answer, words(&e)))?;
+        file::collect(&answer.body, Path::new(""), &mut collect)
+            .map_err(|e| self.client.unusable(answer, words(&e)))?;
         Ok(collect.finish())
     }
 }
@@ -199,7 +200,7 @@ fn tags(query: &Query) -> String {
 }
 
 /// A memory storage refuses to be asked for more than it can hold.
-fn too_many(answer: &Answer) -> bool {
+fn too_many(answer: &QueryResponse) -> bool {
     String::from_utf8_lossy(&answer.body[..answer.body.len().min(1000)]).contains("search depth")
 }
 

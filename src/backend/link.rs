@@ -12,7 +12,7 @@ use crate::record::model::TraceId;
 const PORT: u16 = 16686;
 
 /// So long a Jaeger may take to show that it is there.
-const BOUND: Duration = Duration::from_millis(300);
+const TIMEOUT: Duration = Duration::from_millis(300);
 
 /// The page of a trace, `BASE/trace/<id>`, without credentials. `given` is where the user says that Jaeger is. Without it, it is looked for
 /// on the host that traces are sent to, and `None` if no Jaeger answers there within 0.3 s.
@@ -51,12 +51,12 @@ pub fn base(given: Option<&str>, otlp: Option<&Url>) -> Result<Option<Url>, Http
 
 /// Whether a query service answers at `url`, soon.
 fn is_jaeger(url: &Url) -> Result<bool, HttpError> {
-    let client = http::client(url, &Tls::default(), HeaderMap::new(), BOUND)?;
+    let client = http::client(url, &Tls::default(), HeaderMap::new(), TIMEOUT)?;
     let ask = async {
         for (path, key) in [("api/services", "data"), ("api/v3/services", "services")] {
             let Ok(at) = url.join(path) else { continue };
             let Ok(answer) = client.get(at).send().await else { return false };
-            let Ok(body) = http::body(answer, 1 << 20, BOUND).await else { continue };
+            let Ok(body) = http::body(answer, 1 << 20, TIMEOUT).await else { continue };
             let json: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
             // One that has just started knows no service: then it is `null`.
             let known = |j: serde_json::Value| match j.get(key) {
@@ -70,7 +70,7 @@ fn is_jaeger(url: &Url) -> Result<bool, HttpError> {
         }
         false
     };
-    Ok(http::in_time(BOUND, ask)?.unwrap_or(false))
+    Ok(http::run_with_timeout(TIMEOUT, ask)?.unwrap_or(false))
 }
 
 #[cfg(test)]
@@ -96,6 +96,6 @@ mod tests {
         let silent = Url::parse(&format!("http://{}", held.local_addr().unwrap())).unwrap();
         let begun = std::time::Instant::now();
         assert!(!is_jaeger(&silent).unwrap());
-        assert!(begun.elapsed() < 2 * BOUND, "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < 2 * TIMEOUT, "{:?}", begun.elapsed());
     }
 }

@@ -4,13 +4,13 @@
 //! The OpenTelemetry SDK's own exporter is not used: its spans hold neither maps nor bytes nor spans of several programs, and
 //! its errors are texts without the status and the time to wait that retrying needs.
 
-pub mod ask;
 pub mod batch;
 pub mod find;
 mod grpc;
 pub mod http;
 pub mod jaeger;
 pub mod link;
+pub mod query_client;
 pub mod query_error;
 pub mod send;
 pub mod settings;

@@ -1,4 +1,4 @@
-//! Delivers parcels: retries what the protocol says may be retried, within a bound, and knows afterwards what became of it.
+//! Delivers batches: retries what the protocol says may be retried, within a timeout, and knows afterwards what became of it.
 //! Source: "OTLP/gRPC" and "OTLP/HTTP" of the OpenTelemetry protocol specification, 1.x.
 
 use std::time::Duration;
@@ -12,49 +12,49 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tonic::transport::Channel;
 
-use super::batch::{Body, Parcel};
+use super::batch::{Batch, Body};
 use super::grpc::{self, RpcStatus};
-use super::http::{self, Ended, HttpError};
+use super::http::{self, Completion, HttpError};
 use super::settings::{Protocol, Target};
 use crate::error::Failure;
 use crate::record::Mono;
 
 /// How long a run waits for all of its export, unless `OTEL_EXPORTER_OTLP_TIMEOUT` says otherwise.
-pub const RUN_BOUND: Duration = Duration::from_secs(2);
+pub const RUN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a request of `trace export` may take with all its retries: the specification's default.
-pub const EXPORT_BOUND: Duration = Duration::from_secs(10);
+pub const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// No answer of a receiver is larger, bytes.
-const ANSWER: usize = 1 << 20;
+const MAX_RESPONSE_BYTES: usize = 1 << 20;
 
-/// The first pause before another try; each one is twice as long, plus up to half of it by chance.
-const PAUSE: Duration = Duration::from_millis(50);
+/// The first backoff before another try; each one is twice as long, plus up to half of it by chance.
+const INITIAL_BACKOFF: Duration = Duration::from_millis(50);
 
 /// A try that has less time than this is not begun.
-const LEAST: Duration = Duration::from_millis(100);
+const MIN_ATTEMPT_TIME: Duration = Duration::from_millis(100);
 
 /// Who refuses connections rarely takes one a second later: a run should not wait for that as long as for an answer.
-const REFUSED_TRIES: u32 = 3;
+const MAX_REFUSED_CONNECTIONS: u32 = 3;
 
-/// What became of a parcel that failed.
+/// What became of a batch that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum Delivery {
     /// Surely not stored; may be taken later.
-    Later,
+    Retryable,
     /// Surely not stored: the receiver does not want it as it is.
-    Refused,
+    Rejected,
     /// It may have been stored: the request went out and no answer came.
-    Unknown,
+    Indeterminate,
 }
 
-/// Why a parcel was not delivered.
+/// Why a batch was not delivered.
 #[derive(Debug)]
 pub struct SendError {
     /// What went wrong.
     pub why: HttpError,
     /// What became of it.
-    pub fate: Fate,
+    pub delivery: Delivery,
     /// How long the receiver asks to wait.
     pub wait: Option<Duration>,
     /// Whether another try can help.
@@ -62,21 +62,21 @@ pub struct SendError {
 }
 
 impl SendError {
-    pub(super) fn new(why: HttpError, fate: Fate) -> Self {
-        SendError { why, fate, wait: None, again: fate != Fate::Refused }
+    pub(super) fn new(why: HttpError, delivery: Delivery) -> Self {
+        SendError { why, delivery, wait: None, again: delivery != Delivery::Rejected }
     }
 
     /// For the other traces of a batch that failed.
-    pub fn same(why: HttpError, fate: Fate) -> Self {
-        Self::new(why, fate)
+    pub fn same(why: HttpError, delivery: Delivery) -> Self {
+        Self::new(why, delivery)
     }
 
     /// Another try would fail alike.
-    pub(super) fn for_good(self) -> Self {
+    pub(super) fn permanent(self) -> Self {
         SendError { again: false, ..self }
     }
 
-    pub(super) fn after(self, wait: Option<Duration>) -> Self {
+    pub(super) fn retry_after(self, wait: Option<Duration>) -> Self {
         SendError { wait, ..self }
     }
 }
@@ -101,21 +101,21 @@ impl Failure for SendError {
 
 /// What a receiver says about one request that it took.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct PartialSuccess {
     rejected: u64,
     message: String,
 }
 
-impl Answer {
+impl PartialSuccess {
     pub(super) fn new(rejected: i64, message: &str) -> Self {
         let message = message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect();
-        Answer { rejected: u64::try_from(rejected).unwrap_or(0), message }
+        PartialSuccess { rejected: u64::try_from(rejected).unwrap_or(0), message }
     }
 }
 
 /// What was delivered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sent {
+pub struct DeliveryReport {
     /// Spans.
     pub spans: usize,
     /// Requests.
@@ -127,32 +127,37 @@ pub struct Sent {
 }
 
 #[derive(Clone)]
-enum Line {
+enum Transport {
     Http(reqwest::Client),
     Grpc(Channel),
 }
 
-/// Sends to one target; several parcels may be under way at once.
+/// Sends to one target; several batches may be under way at once.
 pub struct Sender {
     target: Target,
-    line: Mutex<Option<Line>>,
+    transport: Mutex<Option<Transport>>,
 }
 
 impl Sender {
-    /// Connects only with the first parcel.
+    /// Connects only with the first batch.
     pub fn new(target: Target) -> Self {
-        Sender { target, line: Mutex::new(None) }
+        Sender { target, transport: Mutex::new(None) }
     }
 
-    /// Delivers all requests of a parcel, one after the other: each with all its retries within `each`, all of them until `until`.
-    pub async fn deliver(&self, parcel: &Parcel, each: Duration, until: Option<Instant>) -> Result<Sent, SendError> {
-        let mut sent = Sent { spans: parcel.spans, requests: parcel.bodies.len(), ..Sent::default() };
-        for (at, body) in parcel.bodies.iter().enumerate() {
+    /// Delivers all requests of a batch, one after the other: each with all its retries within `each`, all of them until `until`.
+    pub async fn deliver(
+        &self,
+        batch: &Batch,
+        each: Duration,
+        until: Option<Instant>,
+    ) -> Result<DeliveryReport, SendError> {
+        let mut sent = DeliveryReport { spans: batch.spans, requests: batch.bodies.len(), ..DeliveryReport::default() };
+        for (at, body) in batch.bodies.iter().enumerate() {
             let own = Instant::now() + each;
             let answer = self.one(body, until.map_or(own, |all| all.min(own))).await.map_err(|mut error| {
                 // A part of it has been stored already.
                 if at > 0 {
-                    error.fate = Fate::Unknown;
+                    error.delivery = Delivery::Indeterminate;
                 }
                 error
             })?;
@@ -164,8 +169,8 @@ impl Sender {
         Ok(sent)
     }
 
-    async fn one(&self, body: &Body, until: Instant) -> Result<Answer, SendError> {
-        let mut pause = PAUSE;
+    async fn one(&self, body: &Body, until: Instant) -> Result<PartialSuccess, SendError> {
+        let mut backoff = INITIAL_BACKOFF;
         // Once it may have been stored, a later refusal doesn't undo that.
         let mut perhaps = false;
         for tries in 1u32.. {
@@ -173,52 +178,56 @@ impl Sender {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            perhaps |= error.fate == Fate::Unknown;
-            let given_up =
-                |error: SendError| SendError { fate: if perhaps { Fate::Unknown } else { error.fate }, ..error };
-            let refused = matches!(error.why, HttpError::Connect { .. }) && tries >= REFUSED_TRIES;
-            let jitter = Duration::from_nanos(Mono::now().0 % (pause.as_nanos() as u64 / 2));
-            let next = Instant::now() + error.wait.unwrap_or(pause + jitter);
+            perhaps |= error.delivery == Delivery::Indeterminate;
+            let given_up = |error: SendError| SendError {
+                delivery: if perhaps { Delivery::Indeterminate } else { error.delivery },
+                ..error
+            };
+            let refused = matches!(error.why, HttpError::Connect { .. }) && tries >= MAX_REFUSED_CONNECTIONS;
+            let jitter = Duration::from_nanos(Mono::now().0 % (backoff.as_nanos() as u64 / 2));
+            let next = Instant::now() + error.wait.unwrap_or(backoff + jitter);
             // What has hardly any time left can only fail in another way.
-            if !error.again || refused || next + LEAST >= until {
+            if !error.again || refused || next + MIN_ATTEMPT_TIME >= until {
                 return Err(given_up(error));
             }
             sleep_until(next).await;
-            pause = (pause * 2).min(Duration::from_secs(5));
+            backoff = (backoff * 2).min(Duration::from_secs(5));
         }
         unreachable!("the loop ends by returning")
     }
 
-    async fn attempt(&self, body: &Body, until: Instant) -> Result<Answer, SendError> {
-        let line = self.line(until).await?;
-        let answered = match &line {
-            Line::Http(client) => self.post(client, body, until).await,
-            Line::Grpc(channel) => grpc::call(channel.clone(), &self.target, body, until).await,
+    async fn attempt(&self, body: &Body, until: Instant) -> Result<PartialSuccess, SendError> {
+        let transport = self.transport(until).await?;
+        let answered = match &transport {
+            Transport::Http(client) => self.post(client, body, until).await,
+            Transport::Grpc(channel) => grpc::call(channel.clone(), &self.target, body, until).await,
         };
         // A connection that broke is made anew, so that it is known whether there is one.
-        if matches!(line, Line::Grpc(_)) && matches!(&answered, Err(e) if matches!(e.why, HttpError::Broken { .. })) {
-            *self.line.lock().await = None;
+        if matches!(transport, Transport::Grpc(_))
+            && matches!(&answered, Err(e) if matches!(e.why, HttpError::Broken { .. }))
+        {
+            *self.transport.lock().await = None;
         }
         answered
     }
 
-    async fn line(&self, until: Instant) -> Result<Line, SendError> {
-        let mut slot = self.line.lock().await;
-        if let Some(line) = &*slot {
-            return Ok(line.clone());
+    async fn transport(&self, until: Instant) -> Result<Transport, SendError> {
+        let mut slot = self.transport.lock().await;
+        if let Some(transport) = &*slot {
+            return Ok(transport.clone());
         }
-        let line = match self.target.protocol {
-            Protocol::Grpc => Line::Grpc(grpc::connect(&self.target, until).await?),
-            Protocol::HttpProtobuf | Protocol::HttpJson => Line::Http(self.client(until).await?),
+        let transport = match self.target.protocol {
+            Protocol::Grpc => Transport::Grpc(grpc::connect(&self.target, until).await?),
+            Protocol::HttpProtobuf | Protocol::HttpJson => Transport::Http(self.client(until).await?),
         };
-        Ok(slot.insert(line).clone())
+        Ok(slot.insert(transport).clone())
     }
 
     async fn client(&self, until: Instant) -> Result<reqwest::Client, SendError> {
         let target = self.target.clone();
-        let bound = until - Instant::now();
-        let make = move || http::client(&target.url, &target.tls, target.headers, bound);
-        let never = |error| SendError::new(error, Fate::Later).for_good();
+        let timeout = until - Instant::now();
+        let make = move || http::client(&target.url, &target.tls, target.headers, timeout);
+        let never = |error| SendError::new(error, Delivery::Retryable).permanent();
         if self.target.url.scheme() != "https" {
             return make().map_err(never);
         }
@@ -230,7 +239,7 @@ impl Sender {
             .map_err(never)
     }
 
-    async fn post(&self, client: &reqwest::Client, body: &Body, until: Instant) -> Result<Answer, SendError> {
+    async fn post(&self, client: &reqwest::Client, body: &Body, until: Instant) -> Result<PartialSuccess, SendError> {
         let url = &self.target.url;
         let left = until.saturating_duration_since(Instant::now());
         let mut request = client.post(url.clone()).timeout(left).header(CONTENT_TYPE, body.media_type());
@@ -240,35 +249,36 @@ impl Sender {
             request = request.header(CONTENT_ENCODING, "gzip");
         }
         let failed = |e: reqwest::Error| {
-            let lasting = e.is_redirect() || std::error::Error::source(&e).is_some_and(|e| http::words(e).1);
+            let lasting = e.is_redirect() || std::error::Error::source(&e).is_some_and(|e| http::describe_error(e).1);
             // Who does not speak the protocol has not understood the request either.
-            let fate = if e.is_connect() || e.is_builder() || lasting { Fate::Later } else { Fate::Unknown };
-            let error = SendError::new(HttpError::of(&e, url, left), fate);
-            if lasting { error.for_good() } else { error }
+            let delivery =
+                if e.is_connect() || e.is_builder() || lasting { Delivery::Retryable } else { Delivery::Indeterminate };
+            let error = SendError::new(HttpError::of(&e, url, left), delivery);
+            if lasting { error.permanent() } else { error }
         };
         let answer = request.body(bytes).send().await.map_err(failed)?;
         let status = answer.status();
         let header = |name| answer.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
         let (media_type, wait) = (header(CONTENT_TYPE), header(RETRY_AFTER));
-        let unknown = |error| SendError::new(error, Fate::Unknown);
-        let content = http::body(answer, ANSWER, left).await;
+        let unknown = |error| SendError::new(error, Delivery::Indeterminate);
+        let content = http::body(answer, MAX_RESPONSE_BYTES, left).await;
         if status.is_success() {
             let content = content.map_err(|e| match e {
-                HttpError::TooLarge { .. } => unknown(e).for_good(),
+                HttpError::TooLarge { .. } => unknown(e).permanent(),
                 other => unknown(other),
             })?;
             return read_answer(&content, media_type.as_deref())
-                .map_err(|why| unknown(HttpError::Broken { host: self.target.host(), why }).for_good());
+                .map_err(|why| unknown(HttpError::Broken { host: self.target.host(), why }).permanent());
         }
-        let body = said(&content.unwrap_or_default(), media_type.as_deref());
+        let body = error_message(&content.unwrap_or_default(), media_type.as_deref());
         let error = HttpError::Status { host: self.target.host(), status: status.as_u16(), body };
-        let fate = match status.as_u16() {
-            429 | 503 => Fate::Later,
+        let delivery = match status.as_u16() {
+            429 | 503 => Delivery::Retryable,
             // A gateway doesn't know what became of it behind it.
-            502 | 504 => Fate::Unknown,
-            _ => Fate::Refused,
+            502 | 504 => Delivery::Indeterminate,
+            _ => Delivery::Rejected,
         };
-        Err(SendError::new(error, fate).after(wait.and_then(|w| retry_after(&w))))
+        Err(SendError::new(error, delivery).retry_after(wait.and_then(|w| retry_after(&w))))
     }
 }
 
@@ -277,13 +287,13 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     std::io::Write::write_all(&mut out, bytes).and_then(|()| out.finish()).expect("memory takes it")
 }
 
-/// Seconds. A date is not read: receivers of telemetry send seconds, and the usual pause is no worse.
+/// Seconds. A date is not read: receivers of telemetry send seconds, and the usual backoff is no worse.
 fn retry_after(value: &str) -> Option<Duration> {
     value.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// The answer of a receiver that took a request, without the parameters of its media type.
-fn read_answer(content: &[u8], media_type: Option<&str>) -> Result<Answer, String> {
+fn read_answer(content: &[u8], media_type: Option<&str>) -> Result<PartialSuccess, String> {
     let media_type = media_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
     match media_type {
         "application/x-protobuf" => {
@@ -292,7 +302,7 @@ fn read_answer(content: &[u8], media_type: Option<&str>) -> Result<Answer, Strin
                 .map_err(|_| "it took the request and said something that is no OTLP".to_owned())?
                 .partial_success
                 .unwrap_or_default();
-            Ok(Answer::new(partial.rejected_spans, &partial.error_message))
+            Ok(PartialSuccess::new(partial.rejected_spans, &partial.error_message))
         }
         "application/json" if !content.is_empty() => {
             let json: serde_json::Value = serde_json::from_slice(content)
@@ -302,16 +312,16 @@ fn read_answer(content: &[u8], media_type: Option<&str>) -> Result<Answer, Strin
                 // 64-bit numbers are texts in the JSON of Protobuf.
                 partial[k].as_i64().or_else(|| partial[k].as_str()?.parse().ok())
             });
-            Ok(Answer::new(rejected.unwrap_or(0), partial["errorMessage"].as_str().unwrap_or_default()))
+            Ok(PartialSuccess::new(rejected.unwrap_or(0), partial["errorMessage"].as_str().unwrap_or_default()))
         }
         // A web page: any address of a web server answers so.
         "text/html" => Err("it answered with a web page: expected an OTLP receiver, usually at port 4318".into()),
-        _ => Ok(Answer::default()),
+        _ => Ok(PartialSuccess::default()),
     }
 }
 
 /// What a receiver said about a request that it did not take.
-fn said(content: &[u8], media_type: Option<&str>) -> String {
+fn error_message(content: &[u8], media_type: Option<&str>) -> String {
     match media_type {
         Some(t) if t.starts_with("application/x-protobuf") => {
             RpcStatus::decode(content).map(|s| s.message).unwrap_or_default()
@@ -325,24 +335,26 @@ fn said(content: &[u8], media_type: Option<&str>) -> String {
     }
 }
 
-/// Delivers one parcel from code that is not asynchronous, with everything that belongs to it within `bound`, unless `stop` says
+/// Delivers one batch from code that is not asynchronous, with everything that belongs to it within `timeout`, unless `stop` says
 /// that the user does not want to wait.
 pub fn deliver(
     target: &Target,
-    parcel: &Parcel,
-    bound: Duration,
+    batch: &Batch,
+    timeout: Duration,
     stop: &mut dyn FnMut() -> bool,
-) -> Result<Sent, SendError> {
-    let unknown = |error| Err(SendError::new(error, Fate::Unknown));
+) -> Result<DeliveryReport, SendError> {
+    let unknown = |error| Err(SendError::new(error, Delivery::Indeterminate));
     let work = async {
-        let until = Instant::now() + bound.mul_f64(0.97);
-        Sender::new(target.clone()).deliver(parcel, bound, Some(until)).await
+        let until = Instant::now() + timeout.mul_f64(0.97);
+        Sender::new(target.clone()).deliver(batch, timeout, Some(until)).await
     };
-    match http::within(bound, stop, work) {
-        Ok(Ended::Done(done)) => done,
-        Ok(Ended::Late) => unknown(HttpError::Timeout { host: target.host(), seconds: http::seconds(bound) }),
-        Ok(Ended::Stopped) => unknown(HttpError::Interrupted { host: target.host() }),
-        Err(error) => Err(SendError::new(error, Fate::Later)),
+    match http::run_with_deadline(timeout, stop, work) {
+        Ok(Completion::Done(done)) => done,
+        Ok(Completion::TimedOut) => {
+            unknown(HttpError::Timeout { host: target.host(), seconds: http::seconds(timeout) })
+        }
+        Ok(Completion::Cancelled) => unknown(HttpError::Interrupted { host: target.host() }),
+        Err(error) => Err(SendError::new(error, Delivery::Retryable)),
     }
 }
 
@@ -352,8 +364,8 @@ mod tests {
 
     #[test]
     fn answers() {
-        let partial = |rejected, message: &str| Answer { rejected, message: message.into() };
-        assert_eq!(read_answer(b"", Some("application/x-protobuf")), Ok(Answer::default()));
+        let partial = |rejected, message: &str| PartialSuccess { rejected, message: message.into() };
+        assert_eq!(read_answer(b"", Some("application/x-protobuf")), Ok(PartialSuccess::default()));
         let wire = b"\x0a\x07\x08\x02\x12\x03bad";
         assert_eq!(read_answer(wire, Some("application/x-protobuf")), Ok(partial(2, "bad")));
         assert!(read_answer(b"\xff\xff", Some("application/x-protobuf")).is_err());
@@ -361,14 +373,14 @@ mod tests {
         assert_eq!(read_answer(json, Some("application/json; charset=utf-8")), Ok(partial(3, "x y")));
         assert!(read_answer(b"<html>", Some("text/html")).unwrap_err().contains("web page"));
         assert!(read_answer(b"no", Some("application/json")).is_err());
-        assert_eq!(read_answer(b"ok", None), Ok(Answer::default()));
+        assert_eq!(read_answer(b"ok", None), Ok(PartialSuccess::default()));
     }
 
     #[test]
     fn what_is_said_about_a_refusal() {
-        assert_eq!(said(b"\x12\x03why", Some("application/x-protobuf")), "why");
-        assert_eq!(said(br#"{"message":"why"}"#, Some("application/json")), "why");
-        assert_eq!(said(b"<html>", Some("text/html")), "");
+        assert_eq!(error_message(b"\x12\x03why", Some("application/x-protobuf")), "why");
+        assert_eq!(error_message(br#"{"message":"why"}"#, Some("application/json")), "why");
+        assert_eq!(error_message(b"<html>", Some("text/html")), "");
         assert_eq!(retry_after(" 3 "), Some(Duration::from_secs(3)));
         assert_eq!(retry_after("Wed, 21 Oct 2015 07:28:00 GMT"), None);
     }

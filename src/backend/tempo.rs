@@ -5,10 +5,10 @@ use std::path::Path;
 use prost::Message as _;
 use serde::Deserialize;
 
-use super::ask::{Access, Answer, Asker, MAX_ANSWER};
-use super::find::{Page, Query, Selector, Stretch};
+use super::find::{Page, Query, Selector, TimeRange};
 use super::http::HttpError;
 use super::jaeger::words;
+use super::query_client::{Access, MAX_RESPONSE_BYTES, QueryClient, QueryResponse};
 use super::query_error::QueryError;
 use crate::formats::otlp;
 use crate::record::collect::Collect;
@@ -20,7 +20,7 @@ const SECOND: u64 = 1_000_000_000;
 /// A Tempo, or what speaks like it.
 #[derive(Debug)]
 pub struct Tempo {
-    asker: Asker,
+    client: QueryClient,
     /// Whether there is no second version of the API for single traces.
     old: bool,
     /// Traces that it gave in part only, because they are too large for it.
@@ -51,38 +51,38 @@ struct Summary {
 impl Tempo {
     /// Nothing is asked yet.
     pub fn new(access: &Access) -> Result<Self, QueryError> {
-        Ok(Tempo { asker: Asker::new(access)?, old: false, partial: 0 })
+        Ok(Tempo { client: QueryClient::new(access)?, old: false, partial: 0 })
     }
 
     /// `name:port`.
     pub fn host(&self) -> &str {
-        &self.asker.host
+        &self.client.host
     }
 
-    /// At most `limit` ids of traces that match in this time, which the API knows to the second.
-    pub async fn page(&mut self, query: &Query, time: Stretch, limit: usize) -> Result<Page, QueryError> {
+    /// At max_page `limit` ids of traces that match in this time, which the API knows to the second.
+    pub async fn page(&mut self, query: &Query, time: TimeRange, limit: usize) -> Result<Page, QueryError> {
         let ask = [
             ("q", trace_ql(&query.of)),
             ("start", (time.from / SECOND).to_string()),
             ("end", time.to.div_ceil(SECOND).max(time.from / SECOND + 1).to_string()),
             ("limit", limit.to_string()),
         ];
-        let answer = self.asker.get(&["api", "search"], &ask, "application/json").await?;
+        let answer = self.client.get(&["api", "search"], &ask, "application/json").await?;
         match answer.status {
             200..300 if answer.is_object() => {}
-            400 if too_long(&answer) => return Err(QueryError::TooLong { host: self.asker.host.clone() }),
+            400 if too_long(&answer) => return Err(QueryError::TooLong { host: self.client.host.clone() }),
             200..300 | 404 => {
                 let tried = vec!["/api/search"];
-                return Err(QueryError::NoApi { host: self.asker.host.clone(), what: "Tempo", tried });
+                return Err(QueryError::NoApi { host: self.client.host.clone(), what: "Tempo", tried });
             }
-            _ => return Err(self.asker.refused(&answer)),
+            _ => return Err(self.client.refused(&answer)),
         }
         if answer.is_crowded() {
-            return Err(HttpError::TooLarge { host: self.asker.host.clone(), limit: answer.body.len() }.into());
+            return Err(HttpError::TooLarge { host: self.client.host.clone(), limit: answer.body.len() }.into());
         }
         let found: Found = serde_json::from_slice(&answer.body).map_err(|e| {
             let why: String = e.to_string().chars().take(200).collect();
-            self.asker.unusable(&answer, format!("expected `{{\"traces\":[…]}}`: {why}"))
+            self.client.unusable(&answer, format!("expected `{{\"traces\":[…]}}`: {why}"))
         })?;
         let mut page = Page::default();
         for Summary { id, start } in found.traces {
@@ -90,7 +90,7 @@ impl Tempo {
             let number = u128::from_str_radix(&id, 16).ok().filter(|n| *n != 0 && id.len() <= 32);
             let number = number.ok_or_else(|| {
                 let id: String = id.chars().take(64).flat_map(char::escape_debug).collect();
-                self.asker.unusable(&answer, format!("it has the trace id `{id}`: expected at most 32 hex digits"))
+                self.client.unusable(&answer, format!("it has the trace id `{id}`: expected at max_page 32 hex digits"))
             })?;
             let start = start
                 .parse()
@@ -105,27 +105,27 @@ impl Tempo {
     pub async fn trace(&mut self, id: TraceId) -> Result<Trace, QueryError> {
         let text = id.to_string();
         if !self.old {
-            let answer = self.asker.get(&["api", "v2", "traces", &text], &[], "application/protobuf").await?;
+            let answer = self.client.get(&["api", "v2", "traces", &text], &[], "application/protobuf").await?;
             // Without a second version of the API that is the answer, too.
             if answer.status != 404 {
                 return self.read(&answer, id, true);
             }
         }
-        let answer = self.asker.get(&["api", "traces", &text], &[], "application/protobuf").await?;
+        let answer = self.client.get(&["api", "traces", &text], &[], "application/protobuf").await?;
         let trace = self.read(&answer, id, false)?;
         self.old = true;
         Ok(trace)
     }
 
-    fn read(&mut self, answer: &Answer, id: TraceId, wrapped: bool) -> Result<Trace, QueryError> {
+    fn read(&mut self, answer: &QueryResponse, id: TraceId, wrapped: bool) -> Result<Trace, QueryError> {
         match answer.status {
             200..300 => {}
-            404 => return Err(QueryError::NotThere { host: self.asker.host.clone(), id }),
-            _ => return Err(self.asker.refused(answer)),
+            404 => return Err(QueryError::NotThere { host: self.client.host.clone(), id }),
+            _ => return Err(self.client.refused(answer)),
         }
         let mut collect = Collect::new();
         if matches!(answer.content_type.as_str(), "application/protobuf" | "application/x-protobuf") {
-            let wrong = |why: String| self.asker.unusable(answer, format!("expected OTLP Protobuf: {why}"));
+            let wrong = |why: String| self.client.unusable(answer, format!("expected OTLP Protobuf: {why}"));
             if wrapped {
                 let whole = Whole::decode(&answer.body[..]).map_err(|e| wrong(e.to_string()))?;
                 self.partial += usize::from(whole.status == PARTIAL);
@@ -135,15 +135,15 @@ impl Tempo {
             }
         } else {
             if answer.is_crowded() {
-                return Err(QueryError::TraceTooLarge { host: self.asker.host.clone(), limit: MAX_ANSWER });
+                return Err(QueryError::TraceTooLarge { host: self.client.host.clone(), limit: MAX_RESPONSE_BYTES });
             }
             let outcome = serde_json::from_slice::<Outcome>(&answer.body).ok().filter(|_| wrapped);
             self.partial += usize::from(outcome.is_some_and(|o| o.status.as_deref() == Some("PARTIAL")));
             file::collect(&answer.body, Path::new(""), &mut collect)
-                .map_err(|e| self.asker.unusable(answer, words(&e)))?;
+                .map_err(|e| self.client.unusable(answer, words(&e)))?;
         }
         let found = collect.finish().into_iter().find(|t| t.id == id);
-        found.ok_or_else(|| QueryError::NotThere { host: self.asker.host.clone(), id })
+        found.ok_or_else(|| QueryError::NotThere { host: self.client.host.clone(), id })
     }
 }
 
@@ -160,7 +160,7 @@ struct Whole {
 const PARTIAL: i32 = 1;
 
 /// Tempo searches through a limited time at once; it says so and how much.
-fn too_long(answer: &Answer) -> bool {
+fn too_long(answer: &QueryResponse) -> bool {
     String::from_utf8_lossy(&answer.body[..answer.body.len().min(1000)]).contains("exceeds")
 }
 

@@ -9,17 +9,17 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::task::JoinSet;
 
 use super::output::clean;
-use super::tally::Tally;
-use crate::backend::batch::{self, Parcel};
+use super::tally::ExportSummary;
+use crate::backend::batch::Batch;
 use crate::backend::http::{self, HttpError};
-use crate::backend::send::{self, Fate, SendError, Sender, Sent};
+use crate::backend::send::{self, Delivery, DeliveryReport, SendError, Sender};
 use crate::backend::settings::Target;
 use crate::error::Failure;
 use crate::record::file;
 use crate::record::model::{Trace, TraceId};
 use crate::store::containers::now;
-use crate::store::pending::{Held, Hold, Mark};
-use crate::store::sent::Sent as Had;
+use crate::store::pending::{PendingExport, PendingGuard, PendingLock};
+use crate::store::sent::SentLog;
 use crate::store::{Store, StoreError};
 
 /// So many batches are under way at once.
@@ -49,7 +49,7 @@ impl Item {
 }
 
 /// How.
-pub struct Order {
+pub struct ExportOptions {
     /// Where to.
     pub target: Target,
     /// For all together; else each batch has its own.
@@ -63,10 +63,10 @@ pub struct Order {
 }
 
 /// What a mark says after a failure. Where the run should have gone first stays: another address was only a try.
-pub fn after_failure(held: &Held, target: &Target, reason: &str, perhaps: bool) -> Mark {
+pub fn after_failure(held: &PendingGuard, target: &Target, reason: &str, perhaps: bool) -> PendingExport {
     let before = &held.mark().url;
-    Mark {
-        url: if held.is_fresh() || before.is_empty() { target.shown() } else { before.clone() },
+    PendingExport {
+        url: if held.is_new() || before.is_empty() { target.shown() } else { before.clone() },
         reason: clean(reason),
         at: now(),
         tries: held.mark().tries + 1,
@@ -77,17 +77,17 @@ pub fn after_failure(held: &Held, target: &Target, reason: &str, perhaps: bool) 
 /// A trace under way, with its mark if it is a recorded one.
 struct Claimed {
     trace: Trace,
-    held: Option<Held>,
+    held: Option<PendingGuard>,
 }
 
-type Delivered = Vec<(Claimed, Result<Sent, SendError>)>;
+type Delivered = Vec<(Claimed, Result<DeliveryReport, SendError>)>;
 
-struct Delivery<'a> {
+struct Exporter<'a> {
     store: Option<&'a Store>,
-    order: Order,
+    order: ExportOptions,
     items: VecDeque<Item>,
-    had: Option<Had>,
-    tally: Tally,
+    had: Option<SentLog>,
+    summary: ExportSummary,
     /// After this nothing more is begun.
     until: Option<tokio::time::Instant>,
     /// The address cannot be reached, or time is up.
@@ -96,11 +96,15 @@ struct Delivery<'a> {
 }
 
 /// Sends `items` in their order; marks of recorded runs are held meanwhile, and taken away with the last answer.
-pub fn deliver(store: Option<&Store>, order: Order, items: Vec<Item>) -> Result<Tally, Box<dyn Failure>> {
+pub fn deliver(
+    store: Option<&Store>,
+    order: ExportOptions,
+    items: Vec<Item>,
+) -> Result<ExportSummary, Box<dyn Failure>> {
     let begun = Instant::now();
-    let tally = Tally { host: order.target.host(), ..Tally::default() };
+    let summary = ExportSummary { host: order.target.host(), ..ExportSummary::default() };
     let had = match store.filter(|_| order.once) {
-        Some(store) => match store.sent(&order.target.shown())? {
+        Some(store) => match store.sent_log(&order.target.shown())? {
             Some(had) => Some(had),
             None => return Err(Another(order.target.host()).into()),
         },
@@ -110,17 +114,17 @@ pub fn deliver(store: Option<&Store>, order: Order, items: Vec<Item>) -> Result<
     if let Ok(style) = ProgressStyle::with_template("exporting [{bar:30}] {pos}/{len}") {
         progress.set_style(style.progress_chars("=> "));
     }
-    let mut delivery =
-        Delivery { store, order, items: items.into(), had, tally, until: None, stopped: false, progress };
+    let mut exporter =
+        Exporter { store, order, items: items.into(), had, summary, until: None, stopped: false, progress };
     // Each delivery has its own bound; this is only for the case that one of them does not keep it.
-    let bound = delivery.order.bound.unwrap_or(Duration::from_secs(86_400));
-    let ended = http::within(bound + Duration::from_millis(200), &mut || false, delivery.run())?;
-    delivery.progress.finish_and_clear();
-    if let http::Ended::Done(done) = ended {
+    let bound = exporter.order.bound.unwrap_or(Duration::from_secs(86_400));
+    let ended = http::run_with_deadline(bound + Duration::from_millis(200), &mut || false, exporter.run())?;
+    exporter.progress.finish_and_clear();
+    if let http::Completion::Done(done) = ended {
         done?;
     }
-    delivery.tally.took = begun.elapsed();
-    Ok(delivery.tally)
+    exporter.summary.took = begun.elapsed();
+    Ok(exporter.summary)
 }
 
 /// Two that send everything would send it twice.
@@ -134,7 +138,7 @@ impl Failure for Another {
     }
 }
 
-impl Delivery<'_> {
+impl Exporter<'_> {
     async fn run(&mut self) -> Result<(), StoreError> {
         let sender = Arc::new(Sender::new(self.order.target.clone()));
         self.until = self.order.bound.map(|b| tokio::time::Instant::now() + b.mul_f64(0.95));
@@ -164,8 +168,8 @@ impl Delivery<'_> {
 
     fn stop(&mut self, why: String) {
         self.stopped = true;
-        if self.tally.failed.1.is_empty() {
-            self.tally.failed.1 = why;
+        if self.summary.failed.1.is_empty() {
+            self.summary.failed.1 = why;
         }
     }
 
@@ -194,35 +198,38 @@ impl Delivery<'_> {
 
     fn claim_stored(&mut self, store: &Store, id: TraceId) -> Result<Option<(Claimed, u64)>, StoreError> {
         let hold = if self.order.only_marked {
-            store.hold_pending(id)?
+            store.lock_pending(id)?
         } else {
-            store.mark_pending(id, Mark { url: self.order.target.shown(), at: now(), ..Mark::default() })?
+            store.mark_pending(
+                id,
+                PendingExport { url: self.order.target.shown(), at: now(), ..PendingExport::default() },
+            )?
         };
         let held = match hold {
-            Hold::Held(held) => held,
-            Hold::Busy => {
-                self.tally.busy += 1;
+            PendingLock::Acquired(held) => held,
+            PendingLock::Busy => {
+                self.summary.busy += 1;
                 return Ok(None);
             }
             // Another process has sent it meanwhile.
-            Hold::None => return Ok(None),
+            PendingLock::NotPending => return Ok(None),
         };
         // Whoever sends notes it before the mark goes: with the mark in hand this is the last word. Where there was a mark, a part
         // of the trace is not there yet.
         if let Some(had) = &mut self.had
-            && held.is_fresh()
+            && held.is_new()
             && had.has(id)?
         {
-            self.tally.had += 1;
-            held.take_away()?;
+            self.summary.had += 1;
+            held.remove()?;
             return Ok(None);
         }
         let path = store.trace_path(id);
         let size = match std::fs::metadata(&path) {
             Ok(meta) => meta.len(),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                self.tally.gone += 1;
-                held.take_away()?;
+                self.summary.gone += 1;
+                held.remove()?;
                 return Ok(None);
             }
             Err(e) => return Err(StoreError::File { action: "read", path, source: e }),
@@ -233,12 +240,12 @@ impl Delivery<'_> {
         }) {
             Ok(trace) => Ok(Some((Claimed { trace, held: Some(held) }, size))),
             Err(why) => {
-                if self.tally.unreadable.0 == 0 {
-                    self.tally.unreadable.1 = why;
+                if self.summary.unreadable.0 == 0 {
+                    self.summary.unreadable.1 = why;
                 }
-                self.tally.unreadable.0 += 1;
-                if held.is_fresh() {
-                    held.take_away()?;
+                self.summary.unreadable.0 += 1;
+                if held.is_new() {
+                    held.remove()?;
                 }
                 Ok(None)
             }
@@ -252,14 +259,14 @@ impl Delivery<'_> {
             self.progress.inc(1);
             match result {
                 Ok(sent) => {
-                    self.tally.traces += 1;
-                    self.tally.sent.spans += sent.spans;
-                    self.tally.sent.rejected += sent.rejected;
+                    self.summary.traces += 1;
+                    self.summary.sent.spans += sent.spans;
+                    self.summary.sent.rejected += sent.rejected;
                     if !sent.message.is_empty() {
-                        self.tally.sent.message = sent.message;
+                        self.summary.sent.message = sent.message;
                     }
                     if let Some(held) = held {
-                        self.tally.again += usize::from(held.mark().perhaps_delivered);
+                        self.summary.again += usize::from(held.mark().perhaps_delivered);
                         ids.push(trace.id);
                         marks.push(held);
                     }
@@ -267,9 +274,9 @@ impl Delivery<'_> {
                 Err(error) => {
                     self.failed(error.to_string());
                     // What one refuses another may not; who cannot be reached won't be for the next one either.
-                    self.stopped |= error.fate != Fate::Refused;
+                    self.stopped |= error.delivery != Delivery::Rejected;
                     if let Some(held) = held {
-                        self.keep_or_not(held, &error.to_string(), error.fate == Fate::Unknown)?;
+                        self.keep_or_not(held, &error.to_string(), error.delivery == Delivery::Indeterminate)?;
                     }
                 }
             }
@@ -281,31 +288,36 @@ impl Delivery<'_> {
                 (None, None) => {}
             }
         }
-        marks.into_iter().try_for_each(Held::take_away)
+        marks.into_iter().try_for_each(PendingGuard::remove)
     }
 
     fn failed(&mut self, why: String) {
-        self.tally.failed.0 += 1;
-        if self.tally.failed.1.is_empty() {
-            self.tally.failed.1 = why;
+        self.summary.failed.0 += 1;
+        if self.summary.failed.1.is_empty() {
+            self.summary.failed.1 = why;
         }
     }
 
-    fn keep_or_not(&self, mut held: Held, reason: &str, perhaps: bool) -> Result<(), StoreError> {
-        if held.is_fresh() && !self.order.keep_marks {
-            return held.take_away();
+    fn keep_or_not(&self, mut held: PendingGuard, reason: &str, perhaps: bool) -> Result<(), StoreError> {
+        if held.is_new() && !self.order.keep_marks {
+            return held.remove();
         }
         let mark = after_failure(&held, &self.order.target, reason, perhaps);
-        held.keep(mark)
+        held.update(mark)
     }
 
     /// What was not begun.
     fn give_up(&mut self) -> Result<(), StoreError> {
-        let why = self.tally.failed.1.clone();
+        let why = self.summary.failed.1.clone();
         for item in std::mem::take(&mut self.items) {
             self.failed(String::new());
             if let (Item::Stored(id), Some(store), true) = (item, self.store, self.order.keep_marks) {
-                let mark = Mark { url: self.order.target.shown(), reason: why.clone(), at: now(), ..Mark::default() };
+                let mark = PendingExport {
+                    url: self.order.target.shown(),
+                    reason: why.clone(),
+                    at: now(),
+                    ..PendingExport::default()
+                };
                 store.mark_pending(id, mark)?;
             }
         }
@@ -320,37 +332,38 @@ async fn batch_to(
     claims: Vec<Claimed>,
     until: Option<tokio::time::Instant>,
 ) -> Delivered {
-    let each = target.timeout.unwrap_or(send::EXPORT_BOUND);
-    let parcel = |claims: &[&Claimed]| -> Parcel {
+    let each = target.timeout.unwrap_or(send::EXPORT_TIMEOUT);
+    let batch = |claims: &[&Claimed]| -> Batch {
         let traces: Vec<&Trace> = claims.iter().map(|c| &c.trace).collect();
-        batch::parcel(&traces, target.protocol)
+        Batch::of(&traces, target.protocol)
     };
     let all: Vec<&Claimed> = claims.iter().collect();
-    let result = sender.deliver(&parcel(&all), each, until).await;
+    let result = sender.deliver(&batch(&all), each, until).await;
     match result {
-        Err(error) if error.fate == Fate::Refused && claims.len() > 1 => {
+        Err(error) if error.delivery == Delivery::Rejected && claims.len() > 1 => {
             let mut done = Vec::new();
             for claim in claims {
-                let result = sender.deliver(&parcel(&[&claim]), each, until).await;
+                let result = sender.deliver(&batch(&[&claim]), each, until).await;
                 done.push((claim, result));
             }
             done
         }
         Ok(sent) => {
-            let mut first = Some(Sent { spans: 0, ..sent });
+            let mut first = Some(DeliveryReport { spans: 0, ..sent });
             let each = claims.into_iter().map(|claim| {
                 let spans = claim.trace.spans.len();
                 let said = first.take().unwrap_or_default();
-                (claim, Ok(Sent { spans, ..said }))
+                (claim, Ok(DeliveryReport { spans, ..said }))
             });
             each.collect()
         }
         Err(error) => {
-            let fate = error.fate;
+            let delivery = error.delivery;
             let words = error.to_string();
             let mut first = Some(error);
             let each = claims.into_iter().map(|claim| {
-                let error = first.take().unwrap_or_else(|| SendError::same(HttpError::Said(words.clone()), fate));
+                let error =
+                    first.take().unwrap_or_else(|| SendError::same(HttpError::Repeated(words.clone()), delivery));
                 (claim, Err(error))
             });
             each.collect()

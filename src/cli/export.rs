@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::Path;
 
-use super::deliver::{self, Item, Order};
+use super::deliver::{self, ExportOptions, Item};
 use super::output::{clean, print, say};
-use super::tally::Tally;
+use super::tally::ExportSummary;
 use super::{CliError, Done, args, link, select, show};
 use crate::backend::settings::{self, Signal, Target};
 use crate::formats::Format;
@@ -69,23 +69,23 @@ fn send(args: &args::Export, url: &str) -> Done {
     let once = args.all && !args.again;
     let otlp = target.url.clone();
     let ids: Vec<TraceId> = items.iter().map(Item::id).collect();
-    let tally = deliver::deliver(Some(&store), order(target, once, false), items)?;
-    tally.tell("");
-    if tally.traces == ids.len() {
+    let summary = deliver::deliver(Some(&store), order(target, once, false), items)?;
+    summary.tell("");
+    if summary.traces == ids.len() {
         link::tell(args.jaeger_url.as_deref(), &otlp, &ids);
     }
-    if tally.is_complete() && tally.traces + tally.had + tally.busy == 0 {
+    if summary.is_complete() && summary.traces + summary.had + summary.busy == 0 {
         say("no recorded runs");
     }
-    Ok(code(&tally))
+    Ok(code(&summary))
 }
 
-fn order(target: Target, once: bool, only_marked: bool) -> Order {
-    Order { target, bound: None, keep_marks: false, only_marked, once }
+fn order(target: Target, once: bool, only_marked: bool) -> ExportOptions {
+    ExportOptions { target, bound: None, keep_marks: false, only_marked, once }
 }
 
-fn code(tally: &Tally) -> u8 {
-    if tally.is_complete() { 0 } else { 125 }
+fn code(summary: &ExportSummary) -> u8 {
+    if summary.is_complete() { 0 } else { 125 }
 }
 
 /// All recorded runs, the oldest first.
@@ -124,7 +124,7 @@ fn pending(url: Option<&str>) -> Done {
     }
     let mut by_address: BTreeMap<String, Vec<TraceId>> = BTreeMap::new();
     for id in ids {
-        let address = url.map_or_else(|| store.peek_pending(id).url, str::to_owned);
+        let address = url.map_or_else(|| store.read_pending(id).url, str::to_owned);
         by_address.entry(address).or_default().push(id);
     }
     let mut worst = 0;
@@ -150,9 +150,9 @@ fn pending(url: Option<&str>) -> Done {
             Err(e) => Err(e.into()),
         };
         match result {
-            Ok(tally) => {
-                tally.tell("; still pending");
-                worst = worst.max(code(&tally));
+            Ok(summary) => {
+                summary.tell("; still pending");
+                worst = worst.max(code(&summary));
             }
             // One address must not keep the runs of the others.
             Err(e) => {

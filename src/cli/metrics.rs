@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::output::{clean, print, say};
 use super::sending::remarks;
 use super::{CliError, Done, args, recording, select};
-use crate::backend::batch::{Body, Parcel};
+use crate::backend::batch::{Batch, Body};
 use crate::backend::send;
 use crate::backend::settings::{self, Protocol, Signal};
 use crate::formats::metrics::{Measured, Metrics, to_json};
@@ -48,8 +48,8 @@ pub fn metrics(args: &args::Metrics) -> Done {
         Protocol::Grpc | Protocol::HttpProtobuf => Body::Metrics(request()),
     };
     let begun = Instant::now();
-    let parcel = Parcel { bodies: vec![body], ..Parcel::default() };
-    let sent = send::deliver(&target, &parcel, target.timeout.unwrap_or(send::EXPORT_BOUND), &mut || false)?;
+    let batch = Batch { bodies: vec![body], ..Batch::default() };
+    let sent = send::deliver(&target, &batch, target.timeout.unwrap_or(send::EXPORT_TIMEOUT), &mut || false)?;
     say(&clean(&format!(
         "exported metrics of {} to {} in {:.0} ms{}",
         units::count(metrics.count(), "run"),

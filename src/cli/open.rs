@@ -8,8 +8,8 @@ use reqwest::header::HeaderMap;
 
 use super::output::{To, clean, print, say, style};
 use super::{CliError, Done, args, show};
-use crate::backend::ask::Access;
 use crate::backend::find::Backend;
+use crate::backend::query_client::Access;
 use crate::backend::query_error::QueryError;
 use crate::backend::{http, link, settings};
 use crate::error::Failure;
@@ -47,7 +47,7 @@ fn page(args: &args::Open, id: TraceId) -> Result<Option<String>, Box<dyn Failur
     let Some(base) = link::base(args.jaeger_url.as_deref(), otlp.as_ref())? else { return Ok(None) };
     // With the user's credentials, if there are any: the link has none.
     let url = args.jaeger_url.clone().filter(|u| !u.is_empty()).unwrap_or_else(|| base.to_string());
-    let mut backend = Backend::jaeger(&Access { url, headers: HeaderMap::new(), bound: BOUND })?;
+    let mut backend = Backend::jaeger(&Access { url, headers: HeaderMap::new(), timeout: BOUND })?;
     let asked = async {
         let begun = tokio::time::Instant::now();
         loop {
@@ -60,7 +60,7 @@ fn page(args: &args::Open, id: TraceId) -> Result<Option<String>, Box<dyn Failur
             }
         }
     };
-    match http::in_time(BOUND, asked)? {
+    match http::run_with_timeout(BOUND, asked)? {
         Some(Ok(_)) => Ok(Some(link::page(&base, id))),
         Some(Err(e @ QueryError::NotThere { .. })) => {
             say(&clean(&format!("Note: {e}; this is its report")));

@@ -128,7 +128,7 @@ pub fn end(
             Ok(()) => kept = true,
             Err(e) => {
                 say(&format!("trace: the run is not recorded: {e}"));
-                mark = mark.and_then(|m| m.take_away().err().and(None));
+                mark = mark.and_then(|m| m.remove().err().and(None));
             }
         }
     }

@@ -276,7 +276,7 @@ impl Recorded {
             let ids = groups.chosen(words);
             return Ok(self.all()?.iter().filter(|r| ids.contains(&r.id)).cloned().collect());
         }
-        let of = |trace: &Trace| selector.wants(trace).then(|| Run::of(trace)).flatten();
+        let of = |trace: &Trace| selector.matches(trace).then(|| Run::of(trace)).flatten();
         let runs = in_parallel(&self.store.traces()?, |path| {
             Some(file::read(path).ok()?.iter().filter_map(of).collect::<Vec<_>>())
         });

@@ -4,17 +4,17 @@
 use std::time::{Duration, Instant};
 
 use super::CliError;
-use super::deliver::{self, Item, Order};
+use super::deliver::{self, ExportOptions, Item};
 use super::link;
 use super::output::{clean, say};
-use crate::backend::batch;
-use crate::backend::send::{self, Fate, Sent};
+use crate::backend::batch::Batch;
+use crate::backend::send::{self, Delivery, DeliveryReport};
 use crate::backend::settings::{self, SettingsError, Signal, Target};
 use crate::record::model::{Trace, TraceId};
 use crate::report::units;
 use crate::store::Store;
 use crate::store::containers::now;
-use crate::store::pending::{Held, Hold, Mark};
+use crate::store::pending::{PendingExport, PendingGuard, PendingLock};
 
 /// Refuses a URL that cannot be used, before anything is run.
 pub fn check(url: Option<&str>) -> Result<(), CliError> {
@@ -57,15 +57,15 @@ impl Plan {
 
     /// Marks the run as still to be sent, before its file is there: whoever is killed while sending has not lost it, and no other
     /// process sends it too.
-    pub fn mark(&self, store: Option<&Store>, id: TraceId) -> Option<Held> {
+    pub fn mark(&self, store: Option<&Store>, id: TraceId) -> Option<PendingGuard> {
         let mark = match self {
             Plan::Nowhere => return None,
-            Plan::Wrong(reason) => Mark { reason: reason.clone(), at: now(), ..Mark::default() },
-            Plan::To(target) => Mark { url: target.shown(), at: now(), ..Mark::default() },
+            Plan::Wrong(reason) => PendingExport { reason: reason.clone(), at: now(), ..PendingExport::default() },
+            Plan::To(target) => PendingExport { url: target.shown(), at: now(), ..PendingExport::default() },
         };
         match store?.mark_pending(id, mark) {
-            Ok(Hold::Held(held)) => Some(held),
-            Ok(Hold::Busy | Hold::None) => None,
+            Ok(PendingLock::Acquired(held)) => Some(held),
+            Ok(PendingLock::Busy | PendingLock::NotPending) => None,
             Err(e) => {
                 say(&clean(&format!("trace: should the export fail, it cannot be done later: {e}")));
                 None
@@ -79,7 +79,7 @@ impl Plan {
         self,
         trace: &Trace,
         store: Option<&Store>,
-        held: Option<Held>,
+        held: Option<PendingGuard>,
         quiet: bool,
         stop: &mut dyn FnMut() -> bool,
     ) -> Option<Target> {
@@ -97,16 +97,16 @@ impl Plan {
             Plan::To(target) => *target,
         };
         let begun = Instant::now();
-        let parcel = batch::parcel(&[trace], target.protocol);
-        match send::deliver(&target, &parcel, target.timeout.unwrap_or(send::RUN_BOUND), stop) {
+        let batch = Batch::of(&[trace], target.protocol);
+        match send::deliver(&target, &batch, target.timeout.unwrap_or(send::RUN_TIMEOUT), stop) {
             Ok(sent) => {
                 if let Some(store) = store {
                     // An older mark is that of another run below the same caller: that one is not there yet.
-                    let own = held.filter(Held::is_fresh);
+                    let own = held.filter(PendingGuard::is_new);
                     // Of a caller's trace there may be more in the store than went out now.
                     let alone = trace.root().is_none_or(|r| r.parent.is_none());
                     let noted = if alone { store.note_sent(&target.shown(), &[trace.id]) } else { Ok(()) };
-                    let noted = noted.and_then(|()| own.map_or(Ok(()), Held::take_away));
+                    let noted = noted.and_then(|()| own.map_or(Ok(()), PendingGuard::remove));
                     noted.unwrap_or_else(|e| say(&clean(&format!("trace: {e}"))));
                 }
                 if !quiet || sent.rejected > 0 {
@@ -117,8 +117,9 @@ impl Plan {
             Err(e) => {
                 let held = held.or_else(|| mark_late(store?, trace.id));
                 let is_kept = held.map(|mut held| {
-                    let mark = deliver::after_failure(&held, &target, &e.to_string(), e.fate == Fate::Unknown);
-                    held.keep(mark)
+                    let mark =
+                        deliver::after_failure(&held, &target, &e.to_string(), e.delivery == Delivery::Indeterminate);
+                    held.update(mark)
                 });
                 let tail = match is_kept {
                     Some(Err(e)) => format!("; {e}"),
@@ -132,12 +133,12 @@ impl Plan {
 }
 
 /// The mark of a run that another process was at: one that has the same caller, so that both are one trace. It is done soon.
-fn mark_late(store: &Store, id: TraceId) -> Option<Held> {
+fn mark_late(store: &Store, id: TraceId) -> Option<PendingGuard> {
     for _ in 0..20 {
-        match store.mark_pending(id, Mark { at: now(), ..Mark::default() }) {
-            Ok(Hold::Held(held)) => return Some(held),
-            Ok(Hold::Busy) => std::thread::sleep(Duration::from_millis(25)),
-            Ok(Hold::None) | Err(_) => return None,
+        match store.mark_pending(id, PendingExport { at: now(), ..PendingExport::default() }) {
+            Ok(PendingLock::Acquired(held)) => return Some(held),
+            Ok(PendingLock::Busy) => std::thread::sleep(Duration::from_millis(25)),
+            Ok(PendingLock::NotPending) | Err(_) => return None,
         }
     }
     None
@@ -153,7 +154,7 @@ pub fn after_bench(store: &Store, ids: &[TraceId], url: Option<&str>, jaeger: Op
         Plan::Nowhere => return,
         Plan::Wrong(why) => {
             for id in ids {
-                let mark = Mark { reason: why.clone(), at: now(), ..Mark::default() };
+                let mark = PendingExport { reason: why.clone(), at: now(), ..PendingExport::default() };
                 let _ = store.mark_pending(*id, mark);
             }
             say(&format!(
@@ -163,8 +164,8 @@ pub fn after_bench(store: &Store, ids: &[TraceId], url: Option<&str>, jaeger: Op
         }
         Plan::To(target) => *target,
     };
-    let order = Order {
-        bound: Some(target.timeout.unwrap_or(send::RUN_BOUND)),
+    let order = ExportOptions {
+        bound: Some(target.timeout.unwrap_or(send::RUN_TIMEOUT)),
         target,
         keep_marks: true,
         only_marked: false,
@@ -173,9 +174,9 @@ pub fn after_bench(store: &Store, ids: &[TraceId], url: Option<&str>, jaeger: Op
     let items: Vec<Item> = ids.iter().copied().map(Item::Stored).collect();
     let otlp = order.target.url.clone();
     match deliver::deliver(Some(store), order, items) {
-        Ok(tally) => {
-            tally.tell("; they are kept, `trace export --pending` sends them");
-            if tally.traces == ids.len() {
+        Ok(summary) => {
+            summary.tell("; they are kept, `trace export --pending` sends them");
+            if summary.traces == ids.len() {
                 link::tell(jaeger, &otlp, ids);
             }
         }
@@ -184,7 +185,7 @@ pub fn after_bench(store: &Store, ids: &[TraceId], url: Option<&str>, jaeger: Op
 }
 
 /// A line about what was delivered.
-fn delivered(sent: &Sent, target: &Target, begun: Instant) -> String {
+fn delivered(sent: &DeliveryReport, target: &Target, begun: Instant) -> String {
     let ms = begun.elapsed().as_secs_f64() * 1e3;
     let mut line = format!("exported to {} in {ms:.0} ms", target.host());
     line.push_str(&remarks(sent, "span"));
@@ -192,7 +193,7 @@ fn delivered(sent: &Sent, target: &Target, begun: Instant) -> String {
 }
 
 /// What the receiver said about it, if anything.
-pub fn remarks(sent: &Sent, item: &str) -> String {
+pub fn remarks(sent: &DeliveryReport, item: &str) -> String {
     let mut line = String::new();
     if sent.rejected > 0 {
         line.push_str(&format!("; it rejected {}", units::count(sent.rejected, item)));

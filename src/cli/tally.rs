@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::output::{clean, say};
 use super::sending::remarks;
-use crate::backend::send::Sent;
+use crate::backend::send::DeliveryReport;
 use crate::report::units;
 
 /// What became of it.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct ExportSummary {
     /// Where to, as it is shown.
     pub host: String,
     /// How long it took.
@@ -17,7 +17,7 @@ pub struct Tally {
     /// Traces that were delivered.
     pub traces: usize,
     /// What the receiver said about them.
-    pub sent: Sent,
+    pub sent: DeliveryReport,
     /// Traces that the address has had before.
     pub had: usize,
     /// Traces that another process is sending now.
@@ -32,7 +32,7 @@ pub struct Tally {
     pub again: usize,
 }
 
-impl Tally {
+impl ExportSummary {
     /// Says it, with `tail` after what failed.
     pub fn tell(&self, tail: &str) {
         let runs = |n: usize| units::count(n as u64, "trace");

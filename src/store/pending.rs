@@ -17,7 +17,7 @@ use crate::record::model::TraceId;
 /// What a mark says. Never a secret: no headers, no user, no password, no query of the URL.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Mark {
+pub struct PendingExport {
     /// Where to, as `--otlp` takes it.
     pub url: String,
     /// Why it is still here; empty while the first try is under way.
@@ -32,43 +32,43 @@ pub struct Mark {
 
 /// A mark that this process alone works on.
 #[derive(Debug)]
-pub struct Held {
+pub struct PendingGuard {
     id: TraceId,
     path: PathBuf,
     file: File,
-    mark: Mark,
-    fresh: bool,
+    mark: PendingExport,
+    new: bool,
 }
 
-/// See [`Store::hold_pending`].
+/// See [`Store::lock_pending`].
 #[derive(Debug)]
-pub enum Hold {
+pub enum PendingLock {
     /// This process alone works on it.
-    Held(Held),
+    Acquired(PendingGuard),
     /// Another process is at it.
     Busy,
     /// The run is not marked.
-    None,
+    NotPending,
 }
 
-impl Held {
+impl PendingGuard {
     /// Whose.
     pub fn id(&self) -> TraceId {
         self.id
     }
 
     /// What it said when it was taken, or was last set to.
-    pub fn mark(&self) -> &Mark {
+    pub fn mark(&self) -> &PendingExport {
         &self.mark
     }
 
     /// Whether there was none before.
-    pub fn is_fresh(&self) -> bool {
-        self.fresh
+    pub fn is_new(&self) -> bool {
+        self.new
     }
 
     /// It stays, and says this.
-    pub fn keep(&mut self, mark: Mark) -> Result<(), StoreError> {
+    pub fn update(&mut self, mark: PendingExport) -> Result<(), StoreError> {
         let text = serde_json::to_vec(&mark).unwrap_or_default();
         // In place: whoever waits for the lock waits for this file.
         let done = self.file.rewind().and_then(|()| self.file.set_len(0)).and_then(|()| self.file.write_all(&text));
@@ -77,7 +77,7 @@ impl Held {
     }
 
     /// It was sent, or never will be.
-    pub fn take_away(self) -> Result<(), StoreError> {
+    pub fn remove(self) -> Result<(), StoreError> {
         match fs::remove_file(&self.path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::file("remove", &self.path, e)),
             _ => Ok(()),
@@ -91,35 +91,35 @@ impl Store {
     }
 
     /// Marks a run as still to be sent, and holds the mark. What an earlier mark knows about earlier tries stays.
-    pub fn mark_pending(&self, id: TraceId, mark: Mark) -> Result<Hold, StoreError> {
+    pub fn mark_pending(&self, id: TraceId, mark: PendingExport) -> Result<PendingLock, StoreError> {
         let dir = self.path("pending");
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
         made.map_err(|e| StoreError::file("create", &dir, e))?;
-        let mut hold = self.hold(id, true)?;
-        if let Hold::Held(held) = &mut hold
-            && held.fresh
+        let mut lock = self.lock(id, true)?;
+        if let PendingLock::Acquired(held) = &mut lock
+            && held.new
         {
-            held.keep(mark)?;
+            held.update(mark)?;
         }
-        Ok(hold)
+        Ok(lock)
     }
 
     /// Holds the mark of a run.
-    pub fn hold_pending(&self, id: TraceId) -> Result<Hold, StoreError> {
-        self.hold(id, false)
+    pub fn lock_pending(&self, id: TraceId) -> Result<PendingLock, StoreError> {
+        self.lock(id, false)
     }
 
-    fn hold(&self, id: TraceId, make: bool) -> Result<Hold, StoreError> {
+    fn lock(&self, id: TraceId, make: bool) -> Result<PendingLock, StoreError> {
         let path = self.pending_path(id);
         let fail = |e: io::Error| StoreError::file("open", &path, e);
         loop {
             let opened = File::options().read(true).write(true).create(make).truncate(false).mode(0o600).open(&path);
             let mut file = match opened {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Hold::None),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(PendingLock::NotPending),
                 other => other.map_err(fail)?,
             };
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Err(Errno::WOULDBLOCK) => return Ok(Hold::Busy),
+                Err(Errno::WOULDBLOCK) => return Ok(PendingLock::Busy),
                 other => other.map_err(|e| fail(e.into()))?,
             }
             // Between opening and locking another process may have sent the run and removed the mark.
@@ -127,18 +127,18 @@ impl Store {
                 if make {
                     continue;
                 }
-                return Ok(Hold::None);
+                return Ok(PendingLock::NotPending);
             }
             let mut text = Vec::new();
             (&mut file).take(1 << 16).read_to_end(&mut text).map_err(fail)?;
             // One that was cut off by a crash still says that the run is to be sent.
             let mark = serde_json::from_slice(&text).unwrap_or_default();
-            return Ok(Hold::Held(Held { id, path, file, mark, fresh: text.is_empty() }));
+            return Ok(PendingLock::Acquired(PendingGuard { id, path, file, mark, new: text.is_empty() }));
         }
     }
 
     /// What the mark of a run says just now, whoever holds it.
-    pub fn peek_pending(&self, id: TraceId) -> Mark {
+    pub fn read_pending(&self, id: TraceId) -> PendingExport {
         fs::read(self.pending_path(id)).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
     }
 
@@ -164,9 +164,9 @@ mod tests {
         (dir, store)
     }
 
-    fn held(hold: Hold) -> Held {
-        match hold {
-            Hold::Held(held) => held,
+    fn held(lock: PendingLock) -> PendingGuard {
+        match lock {
+            PendingLock::Acquired(held) => held,
             other => panic!("{other:?}"),
         }
     }
@@ -174,31 +174,32 @@ mod tests {
     #[test]
     fn one_process_at_a_time_holds_a_mark() {
         let (_dir, store) = store();
-        let mark = Mark { url: "http://h".into(), reason: "down".into(), at: 7, tries: 1, perhaps_delivered: true };
-        assert!(matches!(store.hold_pending(TraceId(1)).unwrap(), Hold::None));
-        let mut first = held(store.mark_pending(TraceId(1), Mark::default()).unwrap());
-        assert!(first.is_fresh());
-        assert!(matches!(store.hold_pending(TraceId(1)).unwrap(), Hold::Busy));
-        assert!(matches!(store.mark_pending(TraceId(1), Mark::default()).unwrap(), Hold::Busy));
-        first.keep(mark.clone()).unwrap();
-        first.keep(mark.clone()).unwrap();
+        let mark =
+            PendingExport { url: "http://h".into(), reason: "down".into(), at: 7, tries: 1, perhaps_delivered: true };
+        assert!(matches!(store.lock_pending(TraceId(1)).unwrap(), PendingLock::NotPending));
+        let mut first = held(store.mark_pending(TraceId(1), PendingExport::default()).unwrap());
+        assert!(first.is_new());
+        assert!(matches!(store.lock_pending(TraceId(1)).unwrap(), PendingLock::Busy));
+        assert!(matches!(store.mark_pending(TraceId(1), PendingExport::default()).unwrap(), PendingLock::Busy));
+        first.update(mark.clone()).unwrap();
+        first.update(mark.clone()).unwrap();
         drop(first);
-        let again = held(store.mark_pending(TraceId(1), Mark::default()).unwrap());
-        assert!(!again.is_fresh());
+        let again = held(store.mark_pending(TraceId(1), PendingExport::default()).unwrap());
+        assert!(!again.is_new());
         assert_eq!(*again.mark(), mark, "what is known stays");
         assert_eq!(store.pending().unwrap(), [TraceId(1)]);
-        again.take_away().unwrap();
+        again.remove().unwrap();
         assert_eq!(store.pending().unwrap(), []);
-        assert!(matches!(store.hold_pending(TraceId(1)).unwrap(), Hold::None));
+        assert!(matches!(store.lock_pending(TraceId(1)).unwrap(), PendingLock::NotPending));
     }
 
     #[test]
     fn a_damaged_mark_still_counts() {
         let (_dir, store) = store();
-        drop(store.mark_pending(TraceId(1), Mark::default()).unwrap());
+        drop(store.mark_pending(TraceId(1), PendingExport::default()).unwrap());
         fs::write(store.pending_path(TraceId(1)), "{\"url\":\"ht").unwrap();
         fs::write(store.path("pending").join("notes"), "").unwrap();
         assert_eq!(store.pending().unwrap(), [TraceId(1)]);
-        assert_eq!(*held(store.hold_pending(TraceId(1)).unwrap()).mark(), Mark::default());
+        assert_eq!(*held(store.lock_pending(TraceId(1)).unwrap()).mark(), PendingExport::default());
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::pending::Hold;
+use super::pending::PendingLock;
 use super::traces::{SUFFIX, id_of};
 use super::{Store, StoreError};
 use crate::record::model::TraceId;
@@ -96,10 +96,10 @@ impl Store {
             pruned.runs += 1;
             pruned.bytes += size;
             if let Some(id) = id_of(&path)
-                && let Hold::Held(held) = self.hold_pending(id)?
+                && let PendingLock::Acquired(held) = self.lock_pending(id)?
             {
                 pruned.unsent += 1;
-                held.take_away()?;
+                held.remove()?;
             }
         }
         // A bench's file is of no use without its runs, and small.
@@ -143,7 +143,7 @@ fn prune(dir: &Path, suffix: &str, keep: &Keep, pinned: &HashSet<PathBuf>) -> Re
 
 #[cfg(test)]
 mod tests {
-    use super::super::pending::Mark;
+    use super::super::pending::PendingExport;
     use super::*;
 
     fn store_with(n: u64) -> (tempfile::TempDir, Store, Vec<PathBuf>) {
@@ -190,7 +190,7 @@ mod tests {
     fn what_was_still_to_be_sent_is_counted() {
         let (_dir, store, paths) = store_with(3);
         for id in [0, 2] {
-            drop(store.mark_pending(TraceId(id), Mark::default()).unwrap());
+            drop(store.mark_pending(TraceId(id), PendingExport::default()).unwrap());
         }
         assert_eq!(pruned(&store, &Keep { runs: 1, ..Keep::ALL }), (2, 200, 1));
         assert_eq!((left(&paths), store.pending().unwrap()), (vec![0], vec![TraceId(0)]));

@@ -1,4 +1,4 @@
-//! Which runs an address has had: `sent/<hash of the address>`, so that `trace export --all` goes on where it was interrupted and
+//! Which runs an address has been sent: `sent/<hash of the address>`, so that `trace export --all` goes on where it was interrupted and
 //! sends nothing twice. One id a line after a line with the address; appended by whoever has sent a
 //! run, and with `-` before it by who adds spans to a trace.
 
@@ -18,12 +18,12 @@ use crate::record::model::TraceId;
 /// Over this size, bytes, the ids of runs that are no longer recorded are dropped.
 const LARGE: u64 = 1 << 20;
 
-/// What an address has had.
+/// The ids of the runs that an address has been sent.
 #[derive(Debug)]
-pub struct Sent {
+pub struct SentLog {
     path: PathBuf,
     file: File,
-    had: HashSet<TraceId>,
+    ids: HashSet<TraceId>,
     /// So much of the file has been read.
     read: u64,
 }
@@ -51,13 +51,13 @@ impl Store {
         Ok((path, file))
     }
 
-    /// Notes that `url` has had these runs.
+    /// Notes that `url` has been sent these runs.
     pub fn note_sent(&self, url: &str, ids: &[TraceId]) -> Result<(), StoreError> {
         let (path, file) = self.sent_file(url)?;
         append(&file, ids).map_err(|e| StoreError::file("write", &path, e))
     }
 
-    /// Notes that a recorded trace has got spans that no address has had.
+    /// Notes that a recorded trace has got spans that no address has been sent.
     pub fn note_grown(&self, id: TraceId) -> Result<(), StoreError> {
         for entry in fs::read_dir(self.path("sent")).into_iter().flatten().flatten() {
             let path = entry.path();
@@ -67,7 +67,7 @@ impl Store {
         Ok(())
     }
 
-    /// An address that has had this run.
+    /// An address that has been sent this run.
     pub fn sent_to(&self, id: TraceId) -> Option<String> {
         let id = id.to_string();
         fs::read_dir(self.path("sent")).into_iter().flatten().flatten().find_map(|entry| {
@@ -78,20 +78,20 @@ impl Store {
         })
     }
 
-    /// What `url` has had, for this process alone among those that ask by this. `None` if another one does.
-    pub fn sent(&self, url: &str) -> Result<Option<Sent>, StoreError> {
+    /// What `url` has been sent, locked for this process alone. `None` if another one holds the lock.
+    pub fn sent_log(&self, url: &str) -> Result<Option<SentLog>, StoreError> {
         let (path, file) = self.sent_file(url)?;
         let fail = |e: io::Error| StoreError::file("read", &path, e);
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) => return Ok(None),
             other => other.map_err(|e| fail(e.into()))?,
         }
-        let mut sent = Sent { path: path.clone(), file, had: HashSet::new(), read: 0 };
+        let mut sent = SentLog { path: path.clone(), file, ids: HashSet::new(), read: 0 };
         sent.refresh()?;
         if sent.read > LARGE {
-            sent.had.retain(|id| self.trace_path(*id).exists());
+            sent.ids.retain(|id| self.trace_path(*id).exists());
             sent.file.set_len(0).map_err(fail)?;
-            let ids: Vec<TraceId> = sent.had.iter().copied().collect();
+            let ids: Vec<TraceId> = sent.ids.iter().copied().collect();
             (&sent.file).write_all(format!("# {url}\n").as_bytes()).map_err(fail)?;
             append(&sent.file, &ids).map_err(fail)?;
             sent.read = sent.file.metadata().map_err(fail)?.len();
@@ -106,7 +106,7 @@ fn append(mut file: &File, ids: &[TraceId]) -> io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-impl Sent {
+impl SentLog {
     fn refresh(&mut self) -> Result<(), StoreError> {
         let fail = |e: io::Error| StoreError::file("read", &self.path, e);
         if self.file.metadata().map_err(fail)?.len() == self.read {
@@ -120,21 +120,21 @@ impl Sent {
         for line in String::from_utf8_lossy(&text[..whole]).lines() {
             let id = |text| u128::from_str_radix(text, 16).ok().map(TraceId);
             match line.strip_prefix('-').map(id) {
-                Some(grown) => drop(grown.map(|id| self.had.remove(&id))),
-                None => self.had.extend(id(line)),
+                Some(grown) => drop(grown.map(|id| self.ids.remove(&id))),
+                None => self.ids.extend(id(line)),
             }
         }
         self.read += whole as u64;
         Ok(())
     }
 
-    /// Whether it has had this run, as far as anybody has noted by now.
+    /// Whether the address has been sent this run, as far as anybody has noted by now.
     pub fn has(&mut self, id: TraceId) -> Result<bool, StoreError> {
         self.refresh()?;
-        Ok(self.had.contains(&id))
+        Ok(self.ids.contains(&id))
     }
 
-    /// Notes that it has had these.
+    /// Notes that it has been sent these.
     pub fn add(&mut self, ids: &[TraceId]) -> Result<(), StoreError> {
         append(&self.file, ids).map_err(|e| StoreError::file("write", &self.path, e))
     }
@@ -149,14 +149,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         store.note_sent("http://a", &[TraceId(1)]).unwrap();
-        let mut sent = store.sent("http://a").unwrap().unwrap();
-        assert!(store.sent("http://a").unwrap().is_none(), "one at a time");
+        let mut sent = store.sent_log("http://a").unwrap().unwrap();
+        assert!(store.sent_log("http://a").unwrap().is_none(), "one at a time");
         assert!(sent.has(TraceId(1)).unwrap() && !sent.has(TraceId(2)).unwrap());
         store.note_sent("http://a", &[TraceId(2)]).unwrap();
         sent.add(&[TraceId(3)]).unwrap();
         assert!(sent.has(TraceId(2)).unwrap() && sent.has(TraceId(3)).unwrap(), "what others note meanwhile");
         drop(sent);
-        assert!(!store.sent("http://b").unwrap().unwrap().has(TraceId(1)).unwrap());
+        assert!(!store.sent_log("http://b").unwrap().unwrap().has(TraceId(1)).unwrap());
     }
 
     #[test]
@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(store.sent_to(TraceId(2)).as_deref(), Some("http://a"));
         assert!(store.sent_to(TraceId(3)).is_none());
         store.note_grown(TraceId(1)).unwrap();
-        let mut sent = store.sent("http://a").unwrap().unwrap();
+        let mut sent = store.sent_log("http://a").unwrap().unwrap();
         assert!(!sent.has(TraceId(1)).unwrap() && sent.has(TraceId(2)).unwrap());
         sent.add(&[TraceId(1)]).unwrap();
         assert!(sent.has(TraceId(1)).unwrap());
@@ -179,7 +179,7 @@ mod tests {
         let store = Store::open(dir.path()).unwrap();
         store.keep_trace(TraceId(7), "{}").unwrap();
         store.note_sent("u", &(1..40_000).map(TraceId).collect::<Vec<_>>()).unwrap();
-        let mut sent = store.sent("u").unwrap().unwrap();
+        let mut sent = store.sent_log("u").unwrap().unwrap();
         assert!(sent.has(TraceId(7)).unwrap() && !sent.has(TraceId(8)).unwrap());
         store.note_sent("u", &[TraceId(8)]).unwrap();
         assert!(sent.has(TraceId(8)).unwrap());

@@ -49,7 +49,7 @@ impl Groups {
         let others = selectors.len() < words.len();
         for of in questions(&selectors, others.then_some(&base.of)) {
             let query = Query { of, ..base.clone() };
-            let wanted = Wanted::All { stretches: vec![query.time], query };
+            let wanted = Wanted::All { ranges: vec![query.time], query };
             let ended = read(&mut backend, wanted, &|_| false, &mut |step| {
                 for trace in step.traces {
                     found.take(trace, &selectors);
@@ -72,7 +72,7 @@ impl Groups {
 
     fn take(&mut self, mut trace: Trace, selectors: &[(String, Selector)]) {
         for ((_, selector), (_, chosen)) in selectors.iter().zip(&mut self.chosen) {
-            if selector.wants(&trace) {
+            if selector.matches(&trace) {
                 chosen.insert(trace.id);
             }
         }
@@ -104,7 +104,8 @@ impl Groups {
 
     /// A whole trace once more.
     pub fn trace(&mut self, id: TraceId) -> Result<Trace, Box<dyn Failure>> {
-        let asked = http::in_time(super::FOR_EVER, self.backend.trace(id)).map_err(Box::<dyn Failure>::from)?;
+        let asked =
+            http::run_with_timeout(super::NO_TIMEOUT, self.backend.trace(id)).map_err(Box::<dyn Failure>::from)?;
         Ok(asked.ok_or_else(|| CliError::NoTrace(id.to_string()))??)
     }
 }

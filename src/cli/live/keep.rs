@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Ended, Stretch, Trace, count};
+use super::{Ended, TimeRange, Trace, count};
 use crate::backend::time::rfc3339;
 use crate::cli::import::{self, Kept};
 use crate::error::Failure;
@@ -64,7 +64,7 @@ impl Tally {
         words
     }
 
-    pub fn json(&self, host: &str, time: Stretch, took: Duration, ended: &Ended) -> serde_json::Value {
+    pub fn json(&self, host: &str, time: TimeRange, took: Duration, ended: &Ended) -> serde_json::Value {
         serde_json::json!({
             "from": host,
             "imported": self.imported,

@@ -12,8 +12,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::output::{clean, print, say};
 use super::{CliError, Done, args};
-use crate::backend::ask::Access;
-use crate::backend::find::{Backend, Query, Selector, Step, Stretch, Walk};
+use crate::backend::find::{Backend, Query, Search, Selector, Step, TimeRange};
+use crate::backend::query_client::Access;
 use crate::backend::{http, settings, time};
 use crate::container::signals::Signals;
 use crate::error::Failure;
@@ -104,7 +104,7 @@ impl Live {
         for header in &self.header {
             headers.extend([Access::header(header)?]);
         }
-        let access = |url: &str| Access { url: url.to_owned(), headers, bound: self.timeout };
+        let access = |url: &str| Access { url: url.to_owned(), headers, timeout: self.timeout };
         Ok(match &self.tempo {
             Some(url) => Backend::tempo(&access(url))?,
             None => Backend::jaeger(&access(self.jaeger.as_deref().unwrap_or_default()))?,
@@ -125,7 +125,7 @@ impl Live {
         let service = (service != "*").then_some(service);
         Ok(Query {
             of: Selector { service, operation: self.operation.clone(), tags: self.tag.clone() },
-            time: Stretch { from, to },
+            time: TimeRange { from, to },
             limit: self.limit,
         })
     }
@@ -142,11 +142,11 @@ pub struct Ended {
 /// What reads: all of a query, or the traces with these ids.
 enum Wanted {
     Ids(Vec<TraceId>),
-    All { query: Query, stretches: Vec<Stretch> },
+    All { query: Query, ranges: Vec<TimeRange> },
 }
 
 /// Longer than anybody waits.
-const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+const NO_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// Hands each step to `take` as it comes. Ctrl-C ends it between two of them.
 fn read(
@@ -165,8 +165,8 @@ fn read(
                         take(Step { traces, ..Step::default() })?;
                     }
                 }
-                Wanted::All { query, stretches } => {
-                    let mut walk = Walk::new(backend, query, stretches);
+                Wanted::All { query, ranges } => {
+                    let mut walk = Search::new(backend, query, ranges);
                     while let Some(step) = walk.next(known).await? {
                         take(step)?;
                     }
@@ -185,7 +185,7 @@ fn read(
             done = take_each() => Ended { interrupted: false, error: done.err() },
         }
     };
-    let ended = http::in_time(FOR_EVER, work).map_err(Box::<dyn Failure>::from)?;
+    let ended = http::run_with_timeout(NO_TIMEOUT, work).map_err(Box::<dyn Failure>::from)?;
     // What comes now can be interrupted as usual.
     signals.release();
     let ended = ended.unwrap_or(Ended { interrupted: false, error: None });
@@ -207,7 +207,7 @@ pub fn import(args: &args::Import) -> Done {
         resume.forget();
     }
     let time = query.time;
-    let wanted = if ids.is_empty() { Wanted::All { stretches: resume.left(time), query } } else { Wanted::Ids(ids) };
+    let wanted = if ids.is_empty() { Wanted::All { ranges: resume.left(time), query } } else { Wanted::Ids(ids) };
     if let Some(note) = resume.note() {
         say(&note);
     }
@@ -222,7 +222,7 @@ pub fn import(args: &args::Import) -> Done {
         }
         keeping.tally.known += step.known as u64;
         if let Some(from) = step.done_from {
-            resume.done(Stretch { from, to: time.to })?;
+            resume.done(TimeRange { from, to: time.to })?;
         }
         bar.set_message(format!("{} from {host}", keeping.tally.words()));
         Ok(())

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Query, Stretch};
+use super::{Query, TimeRange};
 use crate::backend::time::rfc3339;
 use crate::digest::Digest;
 use crate::store::{Store, StoreError};
@@ -45,10 +45,10 @@ impl<'a> Resume<'a> {
     }
 
     /// What is left of `time`, the newest last.
-    pub fn left(&self, time: Stretch) -> Vec<Stretch> {
+    pub fn left(&self, time: TimeRange) -> Vec<TimeRange> {
         let Some(done) = self.before else { return vec![time] };
-        let older = done.from.checked_sub(1).map(|to| Stretch { from: time.from, to: time.to.min(to) });
-        let newer = Stretch { from: time.from.max(done.to.saturating_add(1)), to: time.to };
+        let older = done.from.checked_sub(1).map(|to| TimeRange { from: time.from, to: time.to.min(to) });
+        let newer = TimeRange { from: time.from.max(done.to.saturating_add(1)), to: time.to };
         older.into_iter().chain([newer]).filter(|s| s.from <= s.to).collect()
     }
 
@@ -64,7 +64,7 @@ impl<'a> Resume<'a> {
     }
 
     /// Everything of `time` has been kept.
-    pub fn done(&mut self, time: Stretch) -> Result<(), StoreError> {
+    pub fn done(&mut self, time: TimeRange) -> Result<(), StoreError> {
         let to = time.to.saturating_sub(LATE);
         let mut all = Done { from: time.from, to };
         match self.before {

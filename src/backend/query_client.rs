@@ -10,7 +10,7 @@ use super::query_error::QueryError;
 use crate::record::file::lenient;
 
 /// The largest answer that is read, bytes after decompression: as large as a trace file may be.
-pub const MAX_ANSWER: usize = 64 << 20;
+pub const MAX_RESPONSE_BYTES: usize = 64 << 20;
 
 /// Where a back end is and how to be let in.
 #[derive(Clone)]
@@ -20,12 +20,12 @@ pub struct Access {
     /// Further headers, e.g. `Authorization`; marked as sensitive.
     pub headers: HeaderMap,
     /// How long one question may take, from name resolution to the last byte.
-    pub bound: Duration,
+    pub timeout: Duration,
 }
 
 impl Access {
     /// How long a question may take unless the user says otherwise.
-    pub const BOUND: Duration = Duration::from_secs(30);
+    pub const TIMEOUT: Duration = Duration::from_secs(30);
 
     /// `NAME: VALUE` or `NAME=VALUE`, as written on the command line. The error names no value: it may be a secret.
     pub fn header(text: &str) -> Result<(HeaderName, HeaderValue), QueryError> {
@@ -41,35 +41,35 @@ impl Access {
 
 /// A back end that can be asked.
 #[derive(Debug)]
-pub struct Asker {
+pub struct QueryClient {
     client: Client,
     base: Url,
-    bound: Duration,
+    timeout: Duration,
     /// `name:port`, for messages.
     pub host: String,
 }
 
 /// What came back.
 #[derive(Debug)]
-pub struct Answer {
+pub struct QueryResponse {
     /// HTTP status.
     pub status: u16,
     /// The path that was asked for, for messages.
     pub path: String,
     /// `Content-Type`, in lower case, without parameters.
     pub content_type: String,
-    /// At most [`MAX_ANSWER`] bytes.
+    /// At most [`MAX_RESPONSE_BYTES`] bytes.
     pub body: Vec<u8>,
 }
 
-impl Asker {
+impl QueryClient {
     /// Nothing is sent yet.
     pub fn new(access: &Access) -> Result<Self, QueryError> {
         let (base, authorization) = http::address(&access.url)?;
         let mut headers: HeaderMap = http::authorized(authorization);
         headers.extend(access.headers.clone());
-        let client = http::client(&base, &Tls::default(), headers, access.bound)?;
-        Ok(Asker { client, host: http::host(&base), base, bound: access.bound })
+        let client = http::client(&base, &Tls::default(), headers, access.timeout)?;
+        Ok(QueryClient { client, host: http::host(&base), base, timeout: access.timeout })
     }
 
     /// Asks for `path` below the base. What may go better next time is tried again, at most three times. Any status of HTTP is an
@@ -79,7 +79,7 @@ impl Asker {
         path: &[&str],
         query: &[(&str, String)],
         accept: &'static str,
-    ) -> Result<Answer, QueryError> {
+    ) -> Result<QueryResponse, QueryError> {
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
@@ -102,7 +102,7 @@ impl Asker {
     }
 
     /// One try. With the error stands how long to wait before the next one, if another makes sense.
-    async fn once(&self, url: &Url, accept: &'static str) -> Result<Answer, (HttpError, Option<Duration>)> {
+    async fn once(&self, url: &Url, accept: &'static str) -> Result<QueryResponse, (HttpError, Option<Duration>)> {
         let failed = |e: HttpError| {
             let again = matches!(e, HttpError::Connect { .. } | HttpError::Timeout { .. } | HttpError::Broken { .. });
             (e, again.then_some(Duration::ZERO))
@@ -110,7 +110,7 @@ impl Asker {
         let request = self.client.get(url.clone()).header(ACCEPT, accept);
         let answer = request.send().await.map_err(|e| {
             let redirected = e.is_redirect();
-            let (e, again) = failed(HttpError::of(&e, url, self.bound));
+            let (e, again) = failed(HttpError::of(&e, url, self.timeout));
             (e, again.filter(|_| !redirected))
         })?;
         let status = answer.status().as_u16();
@@ -119,33 +119,33 @@ impl Asker {
         let content_type = content_type.trim().to_ascii_lowercase();
         let after = text(RETRY_AFTER).and_then(|v| v.trim().parse().ok()).map_or(Duration::ZERO, Duration::from_secs);
         let refused = !(200..300).contains(&status);
-        let limit = if refused { 64 << 10 } else { MAX_ANSWER };
-        let body = http::body(answer, limit, self.bound).await.map_err(failed)?;
+        let limit = if refused { 64 << 10 } else { MAX_RESPONSE_BYTES };
+        let body = http::body(answer, limit, self.timeout).await.map_err(failed)?;
         if matches!(status, 408 | 425 | 429 | 502 | 503 | 504) {
             let body = String::from_utf8_lossy(&body[..body.len().min(1000)]).into_owned();
             return Err((HttpError::Status { host: self.host.clone(), status, body }, Some(after)));
         }
-        Ok(Answer { status, path: url.path().to_owned(), content_type, body })
+        Ok(QueryResponse { status, path: url.path().to_owned(), content_type, body })
     }
 
     /// The error for an answer that is none.
-    pub fn refused(&self, answer: &Answer) -> QueryError {
+    pub fn refused(&self, answer: &QueryResponse) -> QueryError {
         let body = String::from_utf8_lossy(&answer.body[..answer.body.len().min(1000)]);
         HttpError::Status { host: self.host.clone(), status: answer.status, body: message(&body) }.into()
     }
 
     /// The error for an answer that says something else than it should.
-    pub fn unusable(&self, answer: &Answer, why: impl Into<String>) -> QueryError {
+    pub fn unusable(&self, answer: &QueryResponse, why: impl Into<String>) -> QueryError {
         QueryError::Answer { host: self.host.clone(), path: answer.path.clone(), why: why.into() }
     }
 }
 
-/// A server that takes the connection and then hangs costs the whole bound each time.
+/// A server that takes the connection and then hangs costs the whole timeout each time.
 fn most_tries(error: &HttpError) -> u32 {
     if matches!(error, HttpError::Timeout { .. }) { 1 } else { 3 }
 }
 
-impl Answer {
+impl QueryResponse {
     /// Whether the body begins as a JSON object does.
     pub fn is_object(&self) -> bool {
         self.body.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{')
