@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
+use super::export::summary::remarks;
 use super::output::{clean, print, say};
-use super::sending::remarks;
 use super::{CliError, Done, args, recording, select};
 use crate::backend::batch::{Batch, Body};
 use crate::backend::send;

@@ -7,7 +7,6 @@ mod bench;
 mod compare;
 mod containers;
 mod context;
-mod deliver;
 mod export;
 mod hub;
 mod images;
@@ -21,9 +20,7 @@ mod progress;
 mod recording;
 mod run;
 mod select;
-mod sending;
 mod show;
-mod tally;
 
 use self::args::{Cli, Command, Hub, Image};
 use crate::error::Failure;

@@ -38,9 +38,7 @@ pub fn fail(error: &dyn Failure, verbose: bool) {
 }
 
 /// Messages can quote what a registry or an image said; nothing of it may steer the terminal.
-pub fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
-}
+pub use crate::net::text::printable as clean;
 
 /// Where text goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use super::CliError;
+use super::export::after_run;
 use super::output::{To, clean, say, say_text, style};
-use super::sending::Plan;
 use crate::analyze::{self, Analysis};
 use crate::backend::settings::{self, Target};
 use crate::container::signals::Signals;
 use crate::error::Failure;
+use crate::export::after_run::Destination;
 use crate::names::attr;
 use crate::record::file;
 use crate::record::model::{Attributes, Trace};
@@ -120,8 +121,9 @@ pub fn end(
 ) -> Option<Target> {
     let trace = recorder.finish(resource());
     // What the caller does not record is not sent unless the user says so.
-    let plan = if export.url.is_none() && !recorder.sampled() { Plan::Nowhere } else { Plan::of(export.url) };
-    let mut mark = plan.mark(store, trace.id);
+    let unsampled = export.url.is_none() && !recorder.sampled();
+    let destination = if unsampled { Destination::Nowhere } else { after_run::destination(export.url) };
+    let mut mark = after_run::mark(&destination, store, trace.id);
     let mut kept = false;
     if let Some(store) = store {
         match keep(store, &trace, recorder.has_caller()) {
@@ -146,9 +148,8 @@ pub fn end(
     if let (Some(store), true, Some(compared)) = (store, kept, compared) {
         hold_against_others(&trace, store, report, compared);
     }
-    plan.carry_out(&trace, store.filter(|_| kept), mark, report == Report::None, &mut || {
-        export.signals.interrupted().is_some()
-    })
+    let stop = &mut || export.signals.interrupted().is_some();
+    after_run::deliver(destination, &trace, store.filter(|_| kept), mark, report == Report::None, stop)
 }
 
 /// Several runs may belong to one trace of the caller, also at once: a file has them all.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::args;
 use super::context;
+use super::export;
 use super::link;
 use super::output::{fail, print};
 use super::progress::PullLines;
 use super::recording::{self, Compared, Export, Report};
-use super::sending;
 use super::{CliError, Done};
 use crate::backend::settings::Target;
 use crate::container::Network;
@@ -23,7 +23,7 @@ use crate::registry::{ImageRef, Platform};
 /// `trace run`.
 pub fn run(args: args::Run, started: Mono, verbose: bool) -> Done {
     let options = options(&args)?;
-    sending::check(args.recording.otlp.as_deref())?;
+    export::check_url(args.recording.otlp.as_deref())?;
     let report = Report::named(&args.recording.report);
     let mut signals = block_signals()?;
     let recorder = recording::begin();
@@ -89,7 +89,7 @@ pub fn run(args: args::Run, started: Mono, verbose: bool) -> Done {
 
 /// `trace pull`.
 pub fn pull(args: args::Pull, started: Mono, verbose: bool) -> Done {
-    sending::check(args.recording.otlp.as_deref())?;
+    export::check_url(args.recording.otlp.as_deref())?;
     let (image, hub) = (ImageRef::parse(&args.image).map_err(EngineError::from)?, HubChoice::parse(&args.hub));
     let request = ImageRequest::new(image, &hub, platform(args.platform.as_deref())?)?;
     if !args.quiet && !args.image.contains('@') && !args.image.rsplit('/').next().unwrap_or_default().contains(':') {

@@ -27,11 +27,14 @@ const ARROWS: &[(&str, &[&str])] = &[
             "error",
             "formats",
             "backend",
+            "export",
+            "net",
             "simulate",
         ],
     ),
     ("engine", &["registry", "store", "container", "layer", "hub", "record", "sys", "names", "digest", "error"]),
     ("bench", &["record", "analyze", "names", "error", "digest"]),
+    ("export", &["backend", "store", "record", "error", "net"]),
     ("report", &["analyze", "record", "names"]),
     ("backend", &["formats", "record", "names", "error"]),
     ("formats", &["analyze", "record", "names", "error"]),
@@ -46,6 +49,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sys", &["record"]),
     ("digest", &["error"]),
     ("error", &["digest"]),
+    ("net", &[]),
     ("names", &[]),
 ];
 

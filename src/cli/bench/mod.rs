@@ -15,7 +15,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use self::engines::Ready;
 use self::process::{Ended, Watch};
 use super::output::{To, print, say, say_text, style};
-use super::{CliError, Done, args, compare, sending};
+use super::{CliError, Done, args, compare, export};
 use crate::analyze::bench::{Bench, BenchRun, Engine as Named, OURS, Plan, Skipped, succeeded};
 use crate::container::signals::Signals;
 use crate::record::model::TraceId;
@@ -29,7 +29,7 @@ const GIVE_UP: usize = 3;
 /// `trace bench`.
 pub fn bench(args: &args::Bench) -> Done {
     check(args)?;
-    sending::check(args.otlp.as_deref())?;
+    export::check_url(args.otlp.as_deref())?;
     let mut words = args.image_and_command.iter().cloned();
     let plan = Plan {
         image: words.next().unwrap_or_default(),
@@ -69,7 +69,7 @@ pub fn bench(args: &args::Bench) -> Done {
     tell(args, &bench)?;
     let id = |r: &BenchRun| Some(TraceId(u128::from_str_radix(r.trace_id.as_deref()?, 16).ok()?));
     let ids: Vec<TraceId> = bench.runs[before..].iter().filter_map(id).collect();
-    sending::after_bench(&store, &ids, args.otlp.as_deref(), args.jaeger_url.as_deref());
+    export::after_run::after_bench(&store, &ids, args.otlp.as_deref(), args.jaeger_url.as_deref());
     result?;
     Ok(if bench.finished { 0 } else { 130 })
 }

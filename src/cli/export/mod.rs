@@ -1,18 +1,30 @@
 //! `trace export`: recorded runs for other tools, as files or to a receiver.
 
+pub mod after_run;
+mod progress;
+pub mod summary;
+
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::Path;
 
-use super::deliver::{self, ExportOptions, Item};
 use super::output::{clean, print, say};
-use super::tally::ExportSummary;
 use super::{CliError, Done, args, link, select, show};
 use crate::backend::settings::{self, Signal, Target};
+use crate::error::Failure;
+use crate::export::{self, ExportOptions, ExportSummary, Item};
 use crate::formats::Format;
 use crate::record::file;
 use crate::record::model::{Trace, TraceId};
 use crate::store::Store;
+
+use progress::Bar;
+
+/// Refuses a URL that cannot be used, before anything is run.
+pub fn check_url(url: Option<&str>) -> Result<(), CliError> {
+    let Some(url) = url else { return Ok(()) };
+    settings::target(Signal::Traces, Some(url), &|_| None).map(drop).map_err(|e| CliError::Usage(e.to_string()))
+}
 
 /// `trace export`.
 pub fn export(args: &args::Export) -> Done {
@@ -23,7 +35,8 @@ pub fn export(args: &args::Export) -> Done {
     }
 }
 
-fn words(args: &args::Export) -> Vec<&str> {
+/// The runs that the command line names.
+fn selected(args: &args::Export) -> Vec<&str> {
     if args.traces.is_empty() { vec!["last"] } else { args.traces.iter().map(String::as_str).collect() }
 }
 
@@ -35,7 +48,7 @@ fn write(args: &args::Export) -> Done {
             traces.extend(file::read(path)?);
         }
     } else {
-        for word in words(args) {
+        for word in selected(args) {
             traces.extend(show::find_all(word)?);
         }
     }
@@ -62,26 +75,26 @@ fn write(args: &args::Export) -> Done {
 
 /// `--otlp URL`.
 fn send(args: &args::Export, url: &str) -> Done {
-    super::sending::check(Some(url))?;
+    check_url(Some(url))?;
     let target = settings::target(Signal::Traces, Some(url), &settings::environment)?;
     let store = Store::open(&Store::default_root()?)?;
-    let items = if args.all { all(&store)? } else { named(&words(args))? };
+    let items = if args.all { all(&store)? } else { named(&selected(args))? };
     let once = args.all && !args.again;
     let otlp = target.url.clone();
     let ids: Vec<TraceId> = items.iter().map(Item::id).collect();
-    let summary = deliver::deliver(Some(&store), order(target, once, false), items)?;
-    summary.tell("");
+    let summary = export::export(Some(&store), options(target, once, false), items, &Bar::default())?;
+    summary::tell(&summary, "");
     if summary.traces == ids.len() {
         link::tell(args.jaeger_url.as_deref(), &otlp, &ids);
     }
-    if summary.is_complete() && summary.traces + summary.had + summary.busy == 0 {
+    if summary.is_complete() && summary.traces + summary.already_sent + summary.busy == 0 {
         say("no recorded runs");
     }
     Ok(code(&summary))
 }
 
-fn order(target: Target, once: bool, only_marked: bool) -> ExportOptions {
-    ExportOptions { target, bound: None, keep_marks: false, only_marked, once }
+fn options(target: Target, once: bool, only_marked: bool) -> ExportOptions {
+    ExportOptions { target, timeout: None, keep_marks: false, only_marked, once }
 }
 
 fn code(summary: &ExportSummary) -> u8 {
@@ -89,7 +102,7 @@ fn code(summary: &ExportSummary) -> u8 {
 }
 
 /// All recorded runs, the oldest first.
-fn all(store: &Store) -> Result<Vec<Item>, Box<dyn crate::error::Failure>> {
+fn all(store: &Store) -> Result<Vec<Item>, Box<dyn Failure>> {
     let mut items: Vec<Item> =
         store.traces()?.iter().filter_map(|path| crate::store::traces::id_of(path)).map(Item::Stored).collect();
     items.reverse();
@@ -97,7 +110,7 @@ fn all(store: &Store) -> Result<Vec<Item>, Box<dyn crate::error::Failure>> {
 }
 
 /// What the words mean; of a file all its traces.
-fn named(words: &[&str]) -> Result<Vec<Item>, Box<dyn crate::error::Failure>> {
+fn named(words: &[&str]) -> Result<Vec<Item>, Box<dyn Failure>> {
     let mut items = Vec::new();
     for word in words {
         if select::looks_like_a_file(word) {
@@ -113,7 +126,7 @@ fn named(words: &[&str]) -> Result<Vec<Item>, Box<dyn crate::error::Failure>> {
 
 /// `--pending`: each run to where it should have gone, or all to `url`.
 fn pending(url: Option<&str>) -> Done {
-    super::sending::check(url)?;
+    check_url(url)?;
     let env = &settings::environment;
     let store = Store::open(&Store::default_root()?)?;
     let mut ids = store.pending()?;
@@ -145,13 +158,11 @@ fn pending(url: Option<&str>) -> Done {
             None => settings::later(Signal::Traces, &address, env),
         };
         let items = ids.into_iter().map(Item::Stored).collect();
-        let result = match target {
-            Ok(target) => deliver::deliver(Some(&store), order(target, false, true), items),
-            Err(e) => Err(e.into()),
-        };
+        let send = |target| Ok(export::export(Some(&store), options(target, false, true), items, &Bar::default())?);
+        let result: Result<_, Box<dyn Failure>> = target.map_err(Into::into).and_then(send);
         match result {
             Ok(summary) => {
-                summary.tell("; still pending");
+                summary::tell(&summary, "; still pending");
                 worst = worst.max(code(&summary));
             }
             // One address must not keep the runs of the others.

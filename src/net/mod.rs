@@ -1,0 +1,4 @@
+//! What everything that talks to the network needs, and stands once: here nothing knows a registry, a tracing back end or
+//! a container.
+
+pub mod text;
