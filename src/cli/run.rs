@@ -190,6 +190,7 @@ fn options(args: &args::Run) -> Result<RunOptions, Box<dyn Failure>> {
         hostname,
         network,
         read_only: args.read_only,
+        interactive: args.interactive,
         record_args: args.record_args,
         plain: args.isolation == "none",
     })

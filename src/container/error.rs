@@ -95,7 +95,7 @@ impl ContainerError {
             Step::MountShm => "mount `/dev/shm`".to_owned(),
             Step::MountMqueue => "mount `/dev/mqueue`".to_owned(),
             Step::DeviceNode => {
-                format!("provide `/dev/{}`", DEVICES.get(nth).map_or("?".into(), |d| d.to_string_lossy()))
+                format!("provide `/dev/{}`", DEVICES.get(nth).map_or("?".into(), |d| d.name.to_string_lossy()))
             }
             Step::DevLink => "link `/dev/fd` and its like".to_owned(),
             Step::MountSys => "mount `/sys`".to_owned(),
@@ -121,7 +121,7 @@ impl ContainerError {
             Step::Capabilities => "set the capabilities".to_owned(),
             Step::NoNewPrivileges => "set no_new_privs".to_owned(),
             Step::Descriptors => "close descriptors".to_owned(),
-            Step::Stdio => "connect its output".to_owned(),
+            Step::Stdio => "connect its input and output".to_owned(),
         };
         Self::Init { what, source }
     }

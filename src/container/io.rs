@@ -1,4 +1,4 @@
-//! The container's output, passed on as it comes, and the signals of our user, passed in.
+//! The container's output, passed on as it comes, and the input and signals of our user, passed in.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -10,34 +10,49 @@ use rustix::io::{Errno, ReadWriteFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::error::ContainerError;
+use super::input::{self, Input};
 use super::signals::{Action, Signals};
 use crate::record::Mono;
 use crate::sys::clone::Child;
 
-/// Read ends of the container's standard output and error.
+/// Our ends of the container's standard streams.
 #[derive(Debug)]
-pub struct Output {
+pub struct Streams {
+    /// None where the container has no input.
+    input: Option<OwnedFd>,
     out: OwnedFd,
     err: OwnedFd,
 }
 
-impl Output {
-    /// The read ends, and the write ends for the container.
-    pub(super) fn pipes() -> Result<(Output, OwnedFd, OwnedFd), ContainerError> {
-        let pipe = || {
-            pipe_with(PipeFlags::CLOEXEC).map_err(|e| ContainerError::File {
-                action: "make a pipe for the output of",
-                path: "the container".into(),
-                source: e.into(),
-            })
+/// The container's ends.
+pub struct TheirStreams {
+    /// None for /dev/null.
+    pub input: Option<OwnedFd>,
+    /// Standard output.
+    pub out: OwnedFd,
+    /// Standard error.
+    pub err: OwnedFd,
+}
+
+impl Streams {
+    /// Pipes between us and a container, with one for its input or not.
+    pub(super) fn pipes(interactive: bool) -> Result<(Streams, TheirStreams), ContainerError> {
+        let make = || {
+            let (input, their_input) = if interactive { Some(input::pipe()?) } else { None }.unzip();
+            let (out, their_out) = pipe_with(PipeFlags::CLOEXEC)?;
+            let (err, their_err) = pipe_with(PipeFlags::CLOEXEC)?;
+            let theirs = TheirStreams { input: their_input, out: their_out, err: their_err };
+            Ok((Streams { input, out, err }, theirs))
         };
-        let (out, out_end) = pipe()?;
-        let (err, err_end) = pipe()?;
-        Ok((Output { out, err }, out_end, err_end))
+        make().map_err(|e: Errno| ContainerError::File {
+            action: "make the pipes of",
+            path: "the container".into(),
+            source: e.into(),
+        })
     }
 
     /// Numbers of the read ends.
-    pub(super) fn raw_fds(&self) -> [RawFd; 2] {
+    pub(super) fn raw_outputs(&self) -> [RawFd; 2] {
         [self.out.as_raw_fd(), self.err.as_raw_fd()]
     }
 }
@@ -78,25 +93,26 @@ impl<'a> Stream<'a> {
 /// without namespaces, a process that it left behind.
 const MOST_AFTER_EXIT: usize = 1 << 20;
 
-/// Passes output on and signals in until the process has exited and its output is drained.
+/// Passes output on, input and signals in until the process has exited and its output is drained.
 ///
 /// `log` receives a copy in docker's stream framing (Engine API, "Stream format"): a header of 8 bytes, stream number
 /// and big-endian length, before each piece.
 pub fn pass(
     child: &Child,
-    output: Output,
+    ours: Streams,
     signals: &mut Signals,
     mut log: Option<&mut File>,
 ) -> Result<Passed, ContainerError> {
-    let (stdout, stderr) = (io::stdout(), io::stderr());
-    let mut streams = [Stream::new(output.out, stdout.as_fd(), 1), Stream::new(output.err, stderr.as_fd(), 2)];
+    let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+    let mut input = Input::new(stdin.as_fd(), ours.input);
+    let mut streams = [Stream::new(ours.out, stdout.as_fd(), 1), Stream::new(ours.err, stderr.as_fd(), 2)];
     let mut buffer = vec![0u8; 64 * 1024];
     let (mut first, mut last) = (None, None);
     let mut exited: Option<Mono> = None;
     loop {
-        let mut ready = [false; 4];
+        let mut ready = [false; 5];
         {
-            let mut fds = Vec::with_capacity(4);
+            let mut fds = Vec::with_capacity(5);
             fds.push((0, PollFd::new(&child.pidfd, PollFlags::IN)));
             fds.push((1, PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)));
             for (i, stream) in streams.iter().enumerate() {
@@ -105,8 +121,13 @@ pub fn pass(
                 }
             }
             // After the exit only what is already in the pipes is taken: somebody else may hold their write ends.
-            let timeout = exited.map(|_| rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 });
-            if exited.is_some() {
+            let timeout = match exited {
+                Some(_) => Some(rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 }),
+                None => input.in_background().then_some(LOOK_FOR_TERMINAL),
+            };
+            if exited.is_none() {
+                fds.extend(input.waits_for().map(|fd| (4, fd)));
+            } else {
                 fds.drain(..2);
             }
             let mut polled: Vec<PollFd<'_>> = fds.iter().map(|(_, fd)| fd.clone()).collect();
@@ -120,6 +141,9 @@ pub fn pass(
         }
         if ready[1] {
             pass_on(child, signals);
+        }
+        if ready[4] {
+            input.pass();
         }
         let mut moved = false;
         for (i, stream) in streams.iter_mut().enumerate() {
@@ -228,5 +252,7 @@ impl Stream<'_> {
     }
 }
 
+/// How often to see whether the terminal is ours again.
+const LOOK_FOR_TERMINAL: rustix::event::Timespec = rustix::event::Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// How long a signal may wait while nobody takes the output.
 const LOOK_FOR_SIGNALS: rustix::event::Timespec = rustix::event::Timespec { tv_sec: 0, tv_nsec: 20_000_000 };

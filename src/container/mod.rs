@@ -7,6 +7,7 @@
 pub mod cgroup;
 pub mod error;
 pub mod init;
+mod input;
 pub mod io;
 pub mod names;
 pub mod plain;
@@ -75,6 +76,8 @@ pub struct Spec {
     pub no_new_privileges: bool,
     /// The root is read-only.
     pub read_only: bool,
+    /// Our standard input is passed on; else the program has none.
+    pub interactive: bool,
     /// Extra lines for /etc/hosts, `address\tname`.
     pub hosts: Vec<String>,
     /// An empty directory of the store where the root is attached in the container's mount namespace.
@@ -112,8 +115,8 @@ pub struct Prepared {
     unified_cgroup: Option<OwnedFd>,
     program: String,
     cwd: String,
-    /// Read ends of its standard output and error.
-    pub output: io::Output,
+    /// Our ends of its standard streams.
+    pub streams: io::Streams,
 }
 
 impl Prepared {
@@ -135,7 +138,7 @@ impl Prepared {
         let cwd = clean(&spec.cwd);
         let namespaces = Namespaces::MOUNT.and(Namespaces::PID).and(Namespaces::IPC).and(Namespaces::UTS);
         let new_net = spec.network == Network::None;
-        let (output, stdout, stderr) = io::Output::pipes()?;
+        let (streams, theirs) = io::Streams::pipes(spec.interactive)?;
         let plan = Plan {
             rootfs,
             attach_at: c_string("the store's path", spec.attach_at.as_os_str())?,
@@ -162,9 +165,9 @@ impl Prepared {
             uid: Uid::from_raw(identity.uid),
             gid: Gid::from_raw(identity.gid),
             no_new_privileges: spec.no_new_privileges,
-            stdout: Some(stdout),
-            stderr: Some(stderr),
-            readers: output.raw_fds(),
+            readers: streams.raw_outputs(),
+            streams: theirs,
+            own_devices: privilege.initial_user_namespace,
             candidates: candidates(&program, &env)?,
             argv: c_strings("an argument", &spec.argv)?,
             envp: c_strings("an environment variable", &env)?,
@@ -175,7 +178,7 @@ impl Prepared {
             unified_cgroup: cgroup.unified_fd()?,
             program,
             cwd,
-            output,
+            streams,
         })
     }
 
@@ -219,9 +222,9 @@ impl Prepared {
             let _ = crate::sys::wait::reap(child.pid);
             return (times, Err(ContainerError::from_fault(fault, &self.program, &self.cwd)));
         }
-        // Our copies of the pipes' write ends go with the plan, so that the end of output is seen. The root's mount stays
-        // with the caller's copy.
-        (times, Ok(Running { child, output: self.output, rootfs: self.plan.rootfs }))
+        // Our copies of the container's ends of the pipes go with the plan, so that the end of output is seen. The root's
+        // mount stays with the caller's copy.
+        (times, Ok(Running { child, streams: self.streams, rootfs: self.plan.rootfs }))
     }
 }
 
@@ -240,8 +243,8 @@ pub struct Times {
 pub struct Running {
     /// The process.
     pub child: Child,
-    /// Its output.
-    pub output: io::Output,
+    /// Our ends of its standard streams.
+    pub streams: io::Streams,
     /// The mount of its root; dropping it unmounts.
     pub rootfs: OwnedFd,
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 
 use super::error::ContainerError;
-use super::io::Output;
+use super::io::{Streams, TheirStreams};
 use super::{Spec, environment, user::Identity};
 use crate::record::Mono;
 use crate::sys::clone::{Child, Namespaces, spawn};
@@ -21,8 +21,7 @@ struct Plan {
     path: CString,
     argv: StringArray,
     envp: StringArray,
-    stdout: OwnedFd,
-    stderr: OwnedFd,
+    streams: TheirStreams,
     errno: std::sync::atomic::AtomicI32,
 }
 
@@ -31,25 +30,24 @@ pub fn start(
     spec: &Spec,
     lowers: &[OwnedFd],
     identity: &Identity,
-) -> Result<(Child, Output, [Mono; 2]), ContainerError> {
+) -> Result<(Child, Streams, [Mono; 2]), ContainerError> {
     let program = spec.argv.first().cloned().unwrap_or_default();
     let env = environment(spec, identity);
     let path = find(&program, &env, lowers)?;
     let c = |what, s: &str| super::c_string(what, OsStr::new(s));
-    let (output, stdout, stderr) = Output::pipes()?;
+    let (streams, theirs) = Streams::pipes(spec.interactive)?;
     let plan = Plan {
         path,
         argv: StringArray::new(spec.argv.iter().map(|a| c("an argument", a)).collect::<Result<_, _>>()?),
         envp: StringArray::new(env.iter().map(|e| c("an environment variable", e)).collect::<Result<_, _>>()?),
-        stdout,
-        stderr,
+        streams: theirs,
         errno: 0.into(),
     };
     let called = Mono::now();
     let child = spawn(Namespaces::default(), None, &plan, become_program).map_err(super::privilege::clone_error)?;
     let returned = Mono::now();
     match plan.errno.load(std::sync::atomic::Ordering::Relaxed) {
-        0 => Ok((child, output, [called, returned])),
+        0 => Ok((child, streams, [called, returned])),
         errno => {
             let _ = crate::sys::wait::reap(child.pid);
             Err(ContainerError::Exec { program, source: std::io::Error::from_raw_os_error(errno) })
@@ -61,8 +59,7 @@ fn become_program(plan: &Plan) -> u8 {
     let go = || {
         rustix::process::setsid()?;
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-        rustix::stdio::dup2_stdout(&plan.stdout)?;
-        rustix::stdio::dup2_stderr(&plan.stderr)?;
+        crate::sys::exec::connect(&plan.streams.input, &plan.streams.out, &plan.streams.err)?;
         close_from_3_on_exec()?;
         crate::sys::signal::reset_for_exec();
         Err::<(), _>(execve(&plan.path, &plan.argv, &plan.envp))

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rustix::process::{Gid, Uid};
 
+use super::io::TheirStreams;
 use crate::sys::exec::StringArray;
 
 /// See the module. All descriptors are close-on-exec.
@@ -52,12 +53,12 @@ pub struct Plan {
     pub gid: Gid,
     /// Whether exec may never add privileges.
     pub no_new_privileges: bool,
-    /// Becomes standard output; inherited if `None`.
-    pub stdout: Option<OwnedFd>,
-    /// Becomes standard error; inherited if `None`.
-    pub stderr: Option<OwnedFd>,
-    /// Read ends of the output pipes, which only the engine is to hold.
+    /// Become its standard streams.
+    pub streams: TheirStreams,
+    /// Our ends of its output, which only the engine is to hold.
     pub readers: [RawFd; 2],
+    /// Whether device nodes can be made, which only the first user namespace's root can.
+    pub own_devices: bool,
     /// Paths to try to execute, in order.
     pub candidates: Vec<CString>,
     /// Arguments, the program's name first.

@@ -3,7 +3,7 @@
 //! It is made with the descriptor-based mount calls and attached nowhere on the host: whatever happens to this process,
 //! the mount goes when its last descriptor does.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -79,11 +79,18 @@ impl Overlay<'_> {
         for name in [c"upper", c"work"] {
             rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o755)).or_else(exists_is_fine)?;
         }
-        let RootLooks { mode, owner: (uid, gid), modified: (seconds, nanoseconds) } = self.root;
-        if (uid, gid) != (0, 0) {
-            let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
-            rustix::fs::chownat(dir, c"upper", Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+        // What a directory of the store hands down to those made in it is not the image's: an access list, or its group
+        // where it has the setgid bit.
+        let upper = through_proc_at(dir, c"upper");
+        for list in [c"system.posix_acl_default", c"system.posix_acl_access"] {
+            match rustix::fs::lremovexattr(upper.as_c_str(), list) {
+                Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
+                Err(e) => return Err(e),
+            }
         }
+        let RootLooks { mode, owner: (uid, gid), modified: (seconds, nanoseconds) } = self.root;
+        let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+        rustix::fs::chownat(dir, c"upper", Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
         rustix::fs::chmodat(dir, c"upper", Mode::from_raw_mode(mode), AtFlags::empty())?;
         let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds as _ };
         let times = Timestamps { last_access: time, last_modification: time };
@@ -174,6 +181,11 @@ fn open_dir(at: impl AsFd, path: impl rustix::path::Arg) -> Result<OwnedFd, Errn
 /// A path of bounded length to what the descriptor has open, whatever its own path is.
 fn through_proc(fd: &OwnedFd) -> CString {
     CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).expect("no zero byte")
+}
+
+fn through_proc_at(dir: BorrowedFd<'_>, name: &CStr) -> CString {
+    let path = [format!("/proc/self/fd/{}/", dir.as_raw_fd()).as_bytes(), name.to_bytes()].concat();
+    CString::new(path).expect("no zero byte")
 }
 
 /// A tmpfs mounted nowhere.

@@ -44,8 +44,10 @@ impl Signals {
     pub fn block() -> std::io::Result<Self> {
         let mut set = SigSet::empty();
         PASSED_ON.iter().for_each(|s| set.add(*s));
-        set.thread_block()?;
         let fd = SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        // A background job that reads its terminal is to hear so by an error, not to be stopped with its container.
+        set.add(Signal::SIGTTIN);
+        set.thread_block()?;
         Ok(Signals { fd, asked: 0 })
     }
 
@@ -53,6 +55,7 @@ impl Signals {
     pub fn release(self) {
         let mut set = SigSet::empty();
         PASSED_ON.iter().for_each(|s| set.add(*s));
+        set.add(Signal::SIGTTIN);
         let _ = set.thread_unblock();
     }
 

@@ -162,6 +162,7 @@ fn spec(options: &RunOptions, config: &RunConfig, argv: Vec<String>, container: 
         network: options.network,
         no_new_privileges: !image.stack.has_setid,
         read_only: options.read_only,
+        interactive: options.interactive,
         hosts: Vec::new(),
         attach_at: container.dir().to_owned(),
     }

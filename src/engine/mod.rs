@@ -80,6 +80,8 @@ pub struct RunOptions {
     pub network: Network,
     /// The root is read-only.
     pub read_only: bool,
+    /// Pass our standard input on.
+    pub interactive: bool,
     /// Record the command line in the trace.
     pub record_args: bool,
     /// Run without a container even an image that is not from the built-in hub.

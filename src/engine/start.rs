@@ -136,6 +136,7 @@ pub fn run_plain(
         network: options.network,
         no_new_privileges: true,
         read_only: false,
+        interactive: options.interactive,
         hosts: Vec::new(),
         attach_at: context.store.path(""),
     };
@@ -143,11 +144,11 @@ pub fn run_plain(
     let identity = Identity { uid: 0, gid: 0, groups: Vec::new(), home: "/".into() };
     let started = open_lowers(image.stack.lowers.iter().map(|l| context.store.path(l)))
         .and_then(|lowers| plain::start(&spec, &lowers, &identity));
-    let (child, output, [called, exec]) = stage.clone().end(started)?;
+    let (child, streams, [called, exec]) = stage.clone().end(started)?;
     stage.ended(exec);
     stage.finished(Finished::new(span::PROCESS_EXEC, called, exec));
     drop(stage);
     run.set(attr::PROCESS_EXECUTABLE_NAME, executable_name(&spec));
     let program = wait::Program { vpid: child.pid, exec, argv: &spec.argv, run_id };
-    wait::wait_plain(run, child, output, program, signals, options)
+    wait::wait_plain(run, child, streams, program, signals, options)
 }

@@ -6,7 +6,7 @@ use super::error::signal_name;
 use super::start::{Failed, Started};
 use super::{EngineError, RunOptions};
 use crate::container::cgroup::Cgroup;
-use crate::container::io::{self, Output, Passed};
+use crate::container::io::{self, Passed, Streams};
 use crate::container::signals::Signals;
 use crate::container::{ContainerError, Running};
 use crate::names::{attr, event, span};
@@ -44,11 +44,11 @@ pub struct Program<'a> {
 /// Passes output on and signals in until the process has exited, then takes its status.
 pub fn wait(run: &Stage, started: Started, signals: &mut Signals, options: &RunOptions) -> Result<Ended, Box<Failed>> {
     let Started { container, cgroup, running, exec, vpid, argv, run_id } = started;
-    let Running { child, output, rootfs } = running;
+    let Running { child, streams, rootfs } = running;
     // Docker keeps the output of every container; one that goes on exit has nobody to read it later.
     let mut log = if options.keep { File::create(container.log_path()).ok() } else { None };
     let stage = begin(run, &child, &Program { vpid, exec, argv: &argv, run_id }, options);
-    let exit = pass_and_reap(run, stage, &child, output, signals, log.as_mut(), || cgroup.memory_peak());
+    let exit = pass_and_reap(run, stage, &child, streams, signals, log.as_mut(), || cgroup.memory_peak());
     match exit {
         Ok(exit) => Ok(Ended { exit, container, cgroup, rootfs }),
         Err(error) => Err(Box::new(Failed { error: error.into(), container, cgroup })),
@@ -59,13 +59,13 @@ pub fn wait(run: &Stage, started: Started, signals: &mut Signals, options: &RunO
 pub fn wait_plain(
     run: &Stage,
     child: Child,
-    output: Output,
+    streams: Streams,
     program: Program<'_>,
     signals: &mut Signals,
     options: &RunOptions,
 ) -> Result<Exit, EngineError> {
     let stage = begin(run, &child, &program, options);
-    Ok(pass_and_reap(run, stage, &child, output, signals, None, || None)?)
+    Ok(pass_and_reap(run, stage, &child, streams, signals, None, || None)?)
 }
 
 fn begin(run: &Stage, child: &Child, program: &Program<'_>, options: &RunOptions) -> Stage {
@@ -86,12 +86,12 @@ fn pass_and_reap(
     run: &Stage,
     stage: Stage,
     child: &Child,
-    output: Output,
+    streams: Streams,
     signals: &mut Signals,
     log: Option<&mut File>,
     memory_peak: impl Fn() -> Option<u64>,
 ) -> Result<Exit, ContainerError> {
-    let passed = io::pass(child, output, signals, log);
+    let passed = io::pass(child, streams, signals, log);
     let Passed { exited, first, last } = stage.clone().end(passed)?;
     for (name, at) in [(event::OUTPUT_FIRST, first), (event::OUTPUT_LAST, last)] {
         if let Some(at) = at {

@@ -89,6 +89,11 @@ impl Store {
             // Images can hold setuid programs and private files: only the store's owner may get at them (CVE-2021-41091).
             let mut private = fs::DirBuilder::new();
             private.recursive(true).mode(0o700);
+            private.create(&root).map_err(|e| StoreError::file("create", &root, e))?;
+            // Nor is anything below to have what our user's directory hands down: an access list, a group.
+            let _ = rustix::fs::removexattr(&root, c"system.posix_acl_default");
+            let _ = rustix::fs::removexattr(&root, c"system.posix_acl_access");
+            set_mode(&root, 0o700).map_err(|e| StoreError::file("create", &root, e))?;
             for dir in DIRECTORIES {
                 let dir = root.join(dir);
                 private.create(&dir).map_err(|e| StoreError::file("create", &dir, e))?;

@@ -1,7 +1,7 @@
 //! execve(2) and what must happen just before it.
 
 use std::ffi::{CStr, CString, c_char};
-use std::os::fd::RawFd;
+use std::os::fd::{OwnedFd, RawFd};
 
 use rustix::io::Errno;
 
@@ -46,6 +46,20 @@ pub fn close_from_3_on_exec() -> Result<(), Errno> {
         libc::syscall(libc::SYS_close_range, 3 as libc::c_uint, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC)
     };
     if r == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// In the new process: makes these its standard streams; no input is /dev/null, of the root that it has now.
+pub fn connect(input: &Option<OwnedFd>, out: &OwnedFd, err: &OwnedFd) -> Result<(), Errno> {
+    use rustix::fs::{CWD, Mode, OFlags};
+    match input {
+        Some(input) => rustix::stdio::dup2_stdin(input)?,
+        None => {
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
+            rustix::stdio::dup2_stdin(rustix::fs::openat(CWD, c"/dev/null", flags, Mode::empty())?)?;
+        }
+    }
+    rustix::stdio::dup2_stdout(out)?;
+    rustix::stdio::dup2_stderr(err)
 }
 
 /// In the new process: closes a descriptor that belongs to the parent, in this process's own table.

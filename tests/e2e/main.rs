@@ -4,6 +4,7 @@
 mod common;
 
 mod bad_input;
+mod borders;
 mod commands;
 mod contract;
 mod distribution;

@@ -95,7 +95,7 @@ fn with_a_single_id_everything_belongs_to_it() {
     assert_eq!(ran.out(), "0\n0:0\n0:0\n0:0\n0:0\nno\n", "{}", ran.err());
     let refused = lab.quiet_run(&["-u", "ada", &name, "true"]).exits(125);
     assert!(refused.err().starts_with("trace: "), "{}", refused.err());
-    assert_eq!(lab.fed(&["run", "-q", "--report", "none", &name, "cat"], b"piped").ok().out(), "piped");
+    assert_eq!(lab.fed(&["run", "-iq", "--report", "none", &name, "cat"], b"piped").ok().out(), "piped");
     lab.quiet_run(&[&name, "sh", "-c", "exit 9"]).exits(9);
     lab.quiet_run(&[&name, "nosuch"]).exits(127);
     lab.assert_clean(&[]);

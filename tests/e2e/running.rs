@@ -68,9 +68,9 @@ fn a_program_killed_by_a_signal_gives_128_and_the_number() {
     let running = lab.start(&["run", "-q", "--report", "none", &image, "sleep", &word]);
     let mut pid = 0;
     eventually("the program runs", || {
-        let found: Vec<_> = processes_with(&word).into_iter().filter(|p| *p != running.pid()).collect();
-        pid = found.first().copied().unwrap_or(0);
-        pid != 0 && std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|e| e.ends_with("busybox"))
+        let program = |p: &i32| std::fs::read_link(format!("/proc/{p}/exe")).is_ok_and(|e| e.ends_with("busybox"));
+        pid = processes_with(&word).into_iter().find(program).unwrap_or(0);
+        pid != 0
     });
     rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
     running.wait().exits(137);
@@ -83,17 +83,21 @@ fn bytes_pass_through_unchanged_in_both_directions_at_once() {
     // Every byte value, no line structure, more than any pipe holds; both streams at the same time.
     let bytes: Vec<u8> =
         (0..10 * 1024 * 1024 / 4u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
-    let ran = lab.fed(&["run", "-q", "--report", "none", &image, "tee", "/dev/stderr"], &bytes).ok();
+    let ran = lab.fed(&["run", "-iq", "--report", "none", &image, "tee", "/dev/stderr"], &bytes).ok();
     assert!(ran.stdout == bytes, "stdout: {} of {} bytes", ran.stdout.len(), bytes.len());
     assert!(ran.stderr == bytes, "stderr: {} of {} bytes", ran.stderr.len(), bytes.len());
     // A program that reads nothing does not keep us from ending.
-    lab.fed(&["run", "-q", "--report", "none", &image, "true"], &bytes).ok();
+    lab.fed(&["run", "-iq", "--report", "none", &image, "true"], &bytes).ok();
     // One that writes first and reads later.
     let ran =
-        lab.fed(&[&["run", "-q", "--report", "none"], &sh(&image, "seq 200000; wc -c")[..]].concat(), &bytes).ok();
+        lab.fed(&[&["run", "-iq", "--report", "none"], &sh(&image, "seq 200000; wc -c")[..]].concat(), &bytes).ok();
     assert!(ran.out().ends_with(&format!("\n{}\n", bytes.len())));
     // The end of input is seen.
-    assert_eq!(lab.quiet_run(&[&image, "cat"]).ok().stdout, b"");
+    assert_eq!(lab.quiet_run(&["-i", &image, "cat"]).ok().stdout, b"");
+    // Without -i there is none, whatever we have.
+    let ran = lab
+        .fed(&[&["run", "-q", "--report", "none"], &sh(&image, "cat; readlink /proc/self/fd/0")[..]].concat(), &bytes);
+    assert_eq!(ran.ok().out(), "/dev/null\n");
     // Output that a background process of the container still holds open does not keep us.
     let ran = lab.quiet_run(&sh(&image, "sleep 600 & echo done")).ok();
     assert_eq!(ran.out(), "done\n");

@@ -68,7 +68,7 @@ pub struct Run {
     /// Mount the root filesystem read-only
     #[arg(long)]
     pub read_only: bool,
-    /// Keep stdin open, as it always is here
+    /// Pass stdin on; without this the program reads an empty one
     #[arg(short, long)]
     pub interactive: bool,
     /// Don't show the pull

@@ -51,7 +51,7 @@ pub(super) fn harden(plan: &Plan) -> Result<Option<usize>, Fault> {
     if !sys::exec::working_dir_is_reachable() {
         return Err(Fault { step: Step::WorkingDir, errno: Errno::XDEV, detail: 0 });
     }
-    stdio(plan)?;
+    sys::exec::connect(&plan.streams.input, &plan.streams.out, &plan.streams.err).at(Step::Stdio)?;
     sys::exec::close_from_3_on_exec().at(Step::Descriptors)?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     sys::signal::reset_for_exec();
@@ -137,14 +137,4 @@ fn set_capabilities(plan: &Plan) -> Result<(), Errno> {
         Ok(()) | Err(Errno::INVAL) => Ok(()),
         Err(e) => Err(e),
     }
-}
-
-fn stdio(plan: &Plan) -> Result<(), Fault> {
-    if let Some(out) = &plan.stdout {
-        rustix::stdio::dup2_stdout(out).nth(Step::Stdio, 1)?;
-    }
-    if let Some(err) = &plan.stderr {
-        rustix::stdio::dup2_stderr(err).nth(Step::Stdio, 2)?;
-    }
-    Ok(())
 }

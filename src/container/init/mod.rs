@@ -89,8 +89,7 @@ fn join(group: &Join) -> Result<(), Errno> {
 /// before the signal would be sent.
 pub(super) fn die_with_engine(plan: &Plan) -> Result<(), Fault> {
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).at(Step::ParentDeath)?;
-    let Some(stdout) = &plan.stdout else { return Ok(()) };
-    let mut ends = [rustix::event::PollFd::new(stdout, rustix::event::PollFlags::empty())];
+    let mut ends = [rustix::event::PollFd::new(&plan.streams.out, rustix::event::PollFlags::empty())];
     let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
     rustix::event::poll(&mut ends, Some(&now)).at(Step::ParentDeath)?;
     if ends[0].revents().contains(rustix::event::PollFlags::ERR) {

@@ -106,28 +106,14 @@ fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
     )
 }
 
-/// /dev is a tmpfs on which device nodes have no effect; the allowed devices are the host's, bound one by one. A node
-/// that the container makes with its CAP_MKNOD therefore opens nothing, here or in the root (mounted nodev).
+/// /dev is a tmpfs on which device nodes have no effect; the allowed devices are bound one by one. A node that the container
+/// makes with its CAP_MKNOD therefore opens nothing, here or in the root (mounted nodev).
 fn dev(plan: &Plan, root: BorrowedFd<'_>) -> Result<OwnedFd, Fault> {
     let point = mount_point(root, c"dev", 1)?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::STRICTATIME;
     mount_on(point.as_fd(), c"tmpfs", c"tmpfs", flags, Some(c"mode=755,size=65536k")).at(Step::MountDev)?;
     let dev = mounted(root, c"dev").at(Step::MountDev)?;
-    // The root directory is still the host's. Only mounts of our own namespace can be cloned, hence opened here.
-    let host = rustix::fs::openat(CWD, c"/dev", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .at(Step::MountDev)?;
-    for (i, name) in DEVICES.iter().enumerate() {
-        let source = open_tree(&host, *name, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
-            .nth(Step::DeviceNode, i)?;
-        let target = rustix::fs::openat(
-            &dev,
-            *name,
-            OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW,
-            Mode::from_raw_mode(0o666),
-        )
-        .nth(Step::DeviceNode, i)?;
-        attach(source.as_fd(), target.as_fd()).nth(Step::DeviceNode, i)?;
-    }
+    devices(plan, dev.as_fd())?;
     for (i, (name, target)) in DEV_LINKS.iter().enumerate() {
         rustix::fs::symlinkat(*target, &dev, *name).nth(Step::DevLink, i)?;
     }
@@ -146,8 +132,62 @@ fn dev(plan: &Plan, root: BorrowedFd<'_>) -> Result<OwnedFd, Fault> {
     Ok(dev)
 }
 
-/// The host's devices that every container has.
-pub const DEVICES: [&CStr; 6] = [c"null", c"zero", c"full", c"random", c"urandom", c"tty"];
+/// Binds the allowed devices: nodes of the container's own, so that a change of their mode or owner is nobody else's; where
+/// none can be made the host's, read-only, which forbids that change and no use of the device.
+fn devices(plan: &Plan, dev: BorrowedFd<'_>) -> Result<(), Fault> {
+    // The root directory is still the host's. Only mounts of our own namespace can be cloned, hence opened here.
+    let open = || rustix::fs::openat(CWD, c"/dev", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let host = open().at(Step::MountDev)?;
+    let own = if plan.own_devices { make_devices(open) } else { None };
+    for (i, device) in DEVICES.iter().enumerate() {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let source = open_tree(own.as_ref().unwrap_or(&host), device.name, flags).nth(Step::DeviceNode, i)?;
+        if own.is_none() {
+            sys::mount::set_device_read_only(source.as_fd()).nth(Step::DeviceNode, i)?;
+        }
+        let target = rustix::fs::openat(
+            dev,
+            device.name,
+            OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+            Mode::from_raw_mode(0o666),
+        )
+        .nth(Step::DeviceNode, i)?;
+        attach(source.as_fd(), target.as_fd()).nth(Step::DeviceNode, i)?;
+    }
+    Ok(())
+}
+
+/// Makes the nodes on a tmpfs where they work. It covers the host's /dev, in our own mount namespace, and goes with it at
+/// the change of root: the container sees its nodes and never this directory.
+fn make_devices(open: impl Fn() -> Result<OwnedFd, Errno>) -> Option<OwnedFd> {
+    let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
+    mount(c"tmpfs", c"/dev", c"tmpfs", flags, Some(c"mode=700,size=4k,nr_inodes=16")).ok()?;
+    let nodes = open().ok()?;
+    let kind = rustix::fs::FileType::CharacterDevice;
+    for Device { name, major, minor } in DEVICES {
+        let number = rustix::fs::makedev(major, minor);
+        rustix::fs::mknodat(&nodes, name, kind, Mode::from_raw_mode(0o666), number).ok()?;
+    }
+    Some(nodes)
+}
+
+/// A character device.
+pub struct Device {
+    /// Its name in /dev.
+    pub name: &'static CStr,
+    major: u32,
+    minor: u32,
+}
+
+/// The devices that every container has (admin-guide/devices.txt of the kernel).
+pub const DEVICES: [Device; 6] = [
+    Device { name: c"null", major: 1, minor: 3 },
+    Device { name: c"zero", major: 1, minor: 5 },
+    Device { name: c"full", major: 1, minor: 7 },
+    Device { name: c"random", major: 1, minor: 8 },
+    Device { name: c"urandom", major: 1, minor: 9 },
+    Device { name: c"tty", major: 5, minor: 0 },
+];
 
 const DEV_LINKS: [(&CStr, &CStr); 6] = [
     (c"fd", c"/proc/self/fd"),
