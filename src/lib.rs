@@ -16,6 +16,7 @@ pub mod error;
 pub mod export;
 pub mod formats;
 pub mod hub;
+pub mod import;
 pub mod layer;
 pub mod names;
 pub mod net;

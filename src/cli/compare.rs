@@ -3,8 +3,8 @@
 use std::io::IsTerminal as _;
 use std::path::Path;
 
-use super::live::Groups;
 use super::output::{To, print, say, style};
+use super::remote::Groups;
 use super::select::Recorded;
 use super::{CliError, Done, args};
 use crate::analyze;
@@ -15,10 +15,10 @@ use crate::report::compare::{self, Format};
 pub fn compare(args: &args::Compare) -> Done {
     // Before anything is read: a wrong ending should not cost a minute.
     let format = format(args)?;
-    let mut recorded = if args.live.is_given() {
-        Recorded::live(Groups::read(&args.live, [args.a.as_deref(), args.b.as_deref()])?)?
+    let mut recorded = if args.remote.is_given() {
+        Recorded::remote(Groups::read(&args.remote, [args.a.as_deref(), args.b.as_deref()])?)?
     } else {
-        args.live.unused()?;
+        args.remote.unused()?;
         Recorded::open()?
     };
     let (a, b) = recorded.pair(args.a.as_deref(), args.b.as_deref())?;

@@ -10,6 +10,7 @@ use crate::backend::settings::{self, Target};
 use crate::container::signals::Signals;
 use crate::error::Failure;
 use crate::export::after_run::Destination;
+use crate::import;
 use crate::names::attr;
 use crate::record::file;
 use crate::record::model::{Attributes, Trace};
@@ -156,7 +157,7 @@ pub fn end(
 fn keep(store: &Store, trace: &Trace, has_caller: bool) -> Result<(), Box<dyn Failure>> {
     if has_caller {
         let _alone = Lock::exclusive(&store.path("locks/callers-traces"))?;
-        if super::import::keep(store, trace.clone(), true)?.known {
+        if import::import(store, trace.clone(), true)?.known {
             store.note_grown(trace.id)?;
         }
     } else {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::CliError;
-use super::live::Groups;
+use super::remote::Groups;
 use crate::analyze::compare::{Comparison, Run};
 use crate::backend::find::Selector;
 use crate::error::Failure;
@@ -130,7 +130,7 @@ pub struct Picked {
 /// All recorded runs, read once and only if somebody asks; or those of a tracing back end in their place.
 pub struct Recorded {
     store: Store,
-    live: Option<Groups>,
+    remote: Option<Groups>,
     runs: Option<Vec<Run>>,
     /// Files that could not be read.
     pub unreadable: usize,
@@ -138,14 +138,14 @@ pub struct Recorded {
 
 impl Recorded {
     pub fn open() -> Found<Self> {
-        Ok(Recorded { store: Store::open(&Store::default_root()?)?, live: None, runs: None, unreadable: 0 })
+        Ok(Recorded { store: Store::open(&Store::default_root()?)?, remote: None, runs: None, unreadable: 0 })
     }
 
     /// What a back end has, in place of the store.
-    pub fn live(mut groups: Groups) -> Found<Self> {
+    pub fn remote(mut groups: Groups) -> Found<Self> {
         let mut runs = std::mem::take(&mut groups.runs);
         runs.sort_by_key(|r| std::cmp::Reverse((r.start, r.id)));
-        Ok(Recorded { live: Some(groups), runs: Some(runs), ..Self::open()? })
+        Ok(Recorded { remote: Some(groups), runs: Some(runs), ..Self::open()? })
     }
 
     /// Newest first.
@@ -216,7 +216,7 @@ impl Recorded {
 
     /// The trace of an id: at the back end, in the store, or in a file or directory that the user named.
     fn whole(&mut self, id: TraceId, words: &[Option<&str>]) -> Found<Trace> {
-        if let Some(groups) = self.live.as_mut().filter(|g| g.has(id)) {
+        if let Some(groups) = self.remote.as_mut().filter(|g| g.has(id)) {
             return groups.trace(id);
         }
         let named = words.iter().flatten().flat_map(|w| w.split(',')).map(str::trim).filter(|w| looks_like_a_file(w));
@@ -234,7 +234,7 @@ impl Recorded {
 
     /// No run is meant by `words`.
     fn nothing(&self, words: &str) -> CliError {
-        match &self.live {
+        match &self.remote {
             Some(groups) => {
                 CliError::NotRead { words: words.to_owned(), read: groups.read_count(), host: groups.host().to_owned() }
             }
@@ -272,7 +272,7 @@ impl Recorded {
 
     /// The runs that have all these attributes.
     fn selected(&mut self, selector: &Selector, words: &str) -> Found<Vec<Run>> {
-        if let Some(groups) = &self.live {
+        if let Some(groups) = &self.remote {
             let ids = groups.chosen(words);
             return Ok(self.all()?.iter().filter(|r| ids.contains(&r.id)).cloned().collect());
         }
@@ -309,7 +309,7 @@ impl Recorded {
         if looks_like_a_file(word) {
             return self.path(word);
         }
-        if self.live.is_some() {
+        if self.remote.is_some() {
             let mut found = self.all()?.iter().filter(|r| r.id.to_string().starts_with(word));
             return match (found.next(), found.next()) {
                 (Some(run), None) => Ok(single(run.clone())),

@@ -51,7 +51,7 @@ pub struct Import {
     #[arg(value_name = "FILE", required_unless_present_any = ["jaeger", "tempo"])]
     pub files: Vec<std::path::PathBuf>,
     #[command(flatten)]
-    pub live: crate::cli::live::Live,
+    pub remote: crate::cli::remote::Remote,
     /// Don't go on where the same import was interrupted
     #[arg(long)]
     pub restart: bool,

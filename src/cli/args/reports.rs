@@ -63,7 +63,7 @@ pub struct Compare {
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<std::path::PathBuf>,
     #[command(flatten)]
-    pub live: crate::cli::live::Live,
+    pub remote: crate::cli::remote::Remote,
 }
 
 #[derive(Debug, Args)]

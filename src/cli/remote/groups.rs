@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
-use super::{Backend, Live, Wanted, bar, read};
+use super::{Backend, ReadRequest, Remote, bar, read};
 use crate::analyze::compare::Run;
 use crate::backend::find::{Query, Selector};
 use crate::backend::http;
@@ -26,9 +26,9 @@ pub struct Groups {
 
 impl Groups {
     /// Reads what the two words of the user need; `None` stands for a word that was not given.
-    pub fn read(live: &Live, words: [Option<&str>; 2]) -> Result<Self, Box<dyn Failure>> {
-        let mut backend = live.backend()?;
-        let base = live.query()?;
+    pub fn read(remote: &Remote, words: [Option<&str>; 2]) -> Result<Self, Box<dyn Failure>> {
+        let mut backend = remote.backend()?;
+        let base = remote.query()?;
         let mut selectors: Vec<(String, Selector)> = Vec::new();
         for word in words.into_iter().flatten() {
             if let Some(own) = select::selector(word)? {
@@ -40,7 +40,8 @@ impl Groups {
                 selectors.push((word.to_owned(), Selector { service, operation, tags }));
             }
         }
-        let mut found = Groups { backend: live.backend()?, runs: Vec::new(), seen: HashSet::new(), chosen: Vec::new() };
+        let mut found =
+            Groups { backend: remote.backend()?, runs: Vec::new(), seen: HashSet::new(), chosen: Vec::new() };
         found.chosen = selectors.iter().map(|(word, _)| (word.clone(), HashSet::new())).collect();
 
         let begun = Instant::now();
@@ -49,7 +50,7 @@ impl Groups {
         let others = selectors.len() < words.len();
         for of in questions(&selectors, others.then_some(&base.of)) {
             let query = Query { of, ..base.clone() };
-            let wanted = Wanted::All { ranges: vec![query.time], query };
+            let wanted = ReadRequest::All { ranges: vec![query.time], query };
             let ended = read(&mut backend, wanted, &|_| false, &mut |step| {
                 for trace in step.traces {
                     found.take(trace, &selectors);

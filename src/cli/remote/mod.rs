@@ -1,8 +1,6 @@
 //! What commands have in common that read from a tracing back end: their flags, and the way from those to traces.
 
 mod groups;
-mod keep;
-mod resume;
 
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
@@ -17,18 +15,17 @@ use crate::backend::query_client::Access;
 use crate::backend::{http, settings, time};
 use crate::container::signals::Signals;
 use crate::error::Failure;
-use crate::record::model::{Trace, TraceId};
+use crate::import::{self, Checkpoint, ImportSummary};
+use crate::record::model::TraceId;
 use crate::report::units::count;
 use crate::store::Store;
 use crate::store::containers::now;
 
 pub use groups::Groups;
-use keep::Keeping;
-use resume::Resume;
 
 /// Where to read from and what.
 #[derive(Clone, Debug, Default, Args)]
-pub struct Live {
+pub struct Remote {
     /// Read from Jaeger's query service, e.g. http://localhost:16686
     #[arg(long, value_name = "URL", help_heading = "From a tracing back end")]
     pub jaeger: Option<String>,
@@ -73,7 +70,7 @@ fn tag(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
-impl Live {
+impl Remote {
     /// Whether a back end is named.
     pub fn is_given(&self) -> bool {
         self.jaeger.is_some() || self.tempo.is_some()
@@ -132,7 +129,7 @@ impl Live {
 }
 
 /// How reading from a back end ended.
-pub struct Ended {
+pub struct ReadEnd {
     /// Whether the user wanted an end of it.
     pub interrupted: bool,
     /// What went wrong, after what was read before.
@@ -140,7 +137,7 @@ pub struct Ended {
 }
 
 /// What reads: all of a query, or the traces with these ids.
-enum Wanted {
+enum ReadRequest {
     Ids(Vec<TraceId>),
     All { query: Query, ranges: Vec<TimeRange> },
 }
@@ -151,21 +148,21 @@ const NO_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// Hands each step to `take` as it comes. Ctrl-C ends it between two of them.
 fn read(
     backend: &mut Backend,
-    wanted: Wanted,
+    wanted: ReadRequest,
     known: &dyn Fn(TraceId) -> bool,
     take: &mut dyn FnMut(Step) -> Result<(), Box<dyn Failure>>,
-) -> Result<Ended, Box<dyn Failure>> {
+) -> Result<ReadEnd, Box<dyn Failure>> {
     let mut signals = Signals::block().map_err(super::run::signals_failed)?;
     let work = async {
         let take_each = async || -> Result<(), Box<dyn Failure>> {
             match wanted {
-                Wanted::Ids(ids) => {
+                ReadRequest::Ids(ids) => {
                     for id in ids {
                         let traces = vec![backend.trace(id).await?];
                         take(Step { traces, ..Step::default() })?;
                     }
                 }
-                Wanted::All { query, ranges } => {
+                ReadRequest::All { query, ranges } => {
                     let mut walk = Search::new(backend, query, ranges);
                     while let Some(step) = walk.next(known).await? {
                         take(step)?;
@@ -181,14 +178,14 @@ fn read(
         };
         tokio::select! {
             biased;
-            () = asked => Ended { interrupted: true, error: None },
-            done = take_each() => Ended { interrupted: false, error: done.err() },
+            () = asked => ReadEnd { interrupted: true, error: None },
+            done = take_each() => ReadEnd { interrupted: false, error: done.err() },
         }
     };
     let ended = http::run_with_timeout(NO_TIMEOUT, work).map_err(Box::<dyn Failure>::from)?;
     // What comes now can be interrupted as usual.
     signals.release();
-    let ended = ended.unwrap_or(Ended { interrupted: false, error: None });
+    let ended = ended.unwrap_or(ReadEnd { interrupted: false, error: None });
     if let Some(remark) = backend.remark().filter(|_| ended.error.is_none()) {
         say(&clean(&format!("Note: {remark}")));
     }
@@ -197,61 +194,94 @@ fn read(
 
 /// `trace import --jaeger`.
 pub fn import(args: &args::Import) -> Done {
-    let live = &args.live;
-    let mut backend = live.backend()?;
-    let query = live.query()?;
+    let remote = &args.remote;
+    let mut backend = remote.backend()?;
+    let query = remote.query()?;
     let store = Store::open(&Store::default_root()?)?;
     let ids = args.files.iter().map(|w| id(&w.to_string_lossy())).collect::<Result<Vec<_>, _>>()?;
-    let mut resume = Resume::new(&store, backend.host(), &query, !ids.is_empty() || live.limit.is_some());
+    let mut checkpoint = Checkpoint::new(&store, backend.host(), &query, !ids.is_empty() || remote.limit.is_some());
     if args.restart {
-        resume.forget();
+        checkpoint.forget();
     }
-    let time = query.time;
-    let wanted = if ids.is_empty() { Wanted::All { ranges: resume.left(time), query } } else { Wanted::Ids(ids) };
-    if let Some(note) = resume.note() {
-        say(&note);
+    let range = query.time;
+    let wanted =
+        if ids.is_empty() { ReadRequest::All { ranges: checkpoint.left(range), query } } else { ReadRequest::Ids(ids) };
+    if let Some(TimeRange { from, to }) = checkpoint.kept_before() {
+        let short = |ns| time::rfc3339(ns).chars().take(19).collect::<String>() + "Z";
+        say(&format!(
+            "Note: going on with an import that was interrupted: {} to {} is here already (`--restart` takes it again)",
+            short(from),
+            short(to)
+        ));
     }
 
     let begun = Instant::now();
-    let mut keeping = Keeping::new(&store, args.keep_names);
+    let mut summary = ImportSummary::default();
     let bar = bar(backend.host());
     let host = backend.host().to_owned();
     let ended = read(&mut backend, wanted, &|id| store.trace_path(id).exists(), &mut |step| {
         for trace in step.traces {
-            keeping.keep(trace)?;
+            summary.add(&import::import(&store, trace, args.keep_names)?);
         }
-        keeping.tally.known += step.known as u64;
+        summary.known += step.known;
         if let Some(from) = step.done_from {
-            resume.done(TimeRange { from, to: time.to })?;
+            checkpoint.done(TimeRange { from, to: range.to })?;
         }
-        bar.set_message(format!("{} from {host}", keeping.tally.words()));
+        bar.set_message(format!("{} from {host}", sentence(&summary)));
         Ok(())
     });
     bar.finish_and_clear();
     let ended = ended?;
 
-    let tally = &keeping.tally;
     if args.json {
-        print(format!("{}\n", tally.json(&host, time, begun.elapsed(), &ended)));
+        print(format!("{}\n", json(&summary, &host, range, begun.elapsed(), &ended)));
     }
-    let failed_at_once = ended.error.is_some() && tally.is_nothing();
+    let failed_at_once = ended.error.is_some() && summary.traces() == 0;
     if (!args.json || ended.interrupted || ended.error.is_some()) && !failed_at_once {
-        let words = if ended.interrupted { "interrupted: " } else { "" };
-        say(&format!("{words}{} from `{host}` in {:.1} s", tally.words(), begun.elapsed().as_secs_f64()));
+        let prefix = if ended.interrupted { "interrupted: " } else { "" };
+        say(&format!("{prefix}{} from `{host}` in {:.1} s", sentence(&summary), begun.elapsed().as_secs_f64()));
     }
     if ended.interrupted || ended.error.is_some() {
-        resume.save()?;
-        if resume.goes_on() {
+        checkpoint.save()?;
+        if checkpoint.goes_on() {
             say("The same command goes on from there");
         }
     } else {
-        resume.forget();
+        checkpoint.forget();
     }
     match ended {
-        Ended { error: Some(e), .. } => Err(e),
-        Ended { interrupted: true, .. } => Ok(130),
-        Ended { .. } => Ok(0),
+        ReadEnd { error: Some(e), .. } => Err(e),
+        ReadEnd { interrupted: true, .. } => Ok(130),
+        ReadEnd { .. } => Ok(0),
     }
+}
+
+/// `imported 3 traces (96 spans), completed 1, 2 here already`.
+fn sentence(summary: &ImportSummary) -> String {
+    let [new, spans] = [summary.new, summary.spans_added].map(|n| n as u64);
+    let mut text = format!("imported {} ({})", count(new, "trace"), count(spans, "span"));
+    if summary.completed > 0 {
+        text.push_str(&format!(", completed {}", summary.completed));
+    }
+    if summary.known > 0 {
+        text.push_str(&format!(", {} here already", summary.known));
+    }
+    text
+}
+
+fn json(summary: &ImportSummary, host: &str, range: TimeRange, took: Duration, end: &ReadEnd) -> serde_json::Value {
+    serde_json::json!({
+        "from": host,
+        "imported": summary.new,
+        "completed": summary.completed,
+        "known": summary.known,
+        "spans": summary.spans_added,
+        "start": time::rfc3339(range.from),
+        "end": time::rfc3339(range.to),
+        "seconds": took.as_secs_f64(),
+        "interrupted": end.interrupted,
+        "error": end.error.as_ref().map(|e| e.to_string()),
+    })
 }
 
 fn id(word: &str) -> Result<TraceId, CliError> {

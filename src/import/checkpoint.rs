@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Query, TimeRange};
-use crate::backend::time::rfc3339;
+use crate::backend::find::{Query, TimeRange};
 use crate::digest::Digest;
 use crate::store::{Store, StoreError};
 
@@ -23,7 +22,8 @@ struct Done {
     to: u64,
 }
 
-pub struct Resume<'a> {
+/// The checkpoint of one question to one back end.
+pub struct Checkpoint<'a> {
     store: &'a Store,
     path: PathBuf,
     /// Ids or the newest so many have no place to go on from.
@@ -34,14 +34,14 @@ pub struct Resume<'a> {
     written: Instant,
 }
 
-impl<'a> Resume<'a> {
+impl<'a> Checkpoint<'a> {
     /// Reads what there is for the same question. `never` for imports that cannot go on.
     pub fn new(store: &'a Store, host: &str, query: &Query, never: bool) -> Self {
         let question = format!("{host}\n{:?}\n{:?}\n{:?}", query.of.service, query.of.operation, query.of.tags);
         let path = store.path("imports").join(format!("{}.json", Digest::of(question.as_bytes()).short()));
         let read = || serde_json::from_slice::<Done>(&std::fs::read(&path).ok()?).ok();
         let before = if never { None } else { read().filter(|d| d.from <= d.to) };
-        Resume { store, before, path, never, now: None, written: Instant::now() }
+        Checkpoint { store, before, path, never, now: None, written: Instant::now() }
     }
 
     /// What is left of `time`, the newest last.
@@ -52,15 +52,9 @@ impl<'a> Resume<'a> {
         older.into_iter().chain([newer]).filter(|s| s.from <= s.to).collect()
     }
 
-    /// What to tell the user about it.
-    pub fn note(&self) -> Option<String> {
-        let Done { from, to } = self.before?;
-        let short = |ns| rfc3339(ns).chars().take(19).collect::<String>() + "Z";
-        Some(format!(
-            "Note: going on with an import that was interrupted: {} to {} is here already (`--restart` takes it again)",
-            short(from),
-            short(to)
-        ))
+    /// What an import that was interrupted has kept already.
+    pub fn kept_before(&self) -> Option<TimeRange> {
+        self.before.map(|Done { from, to }| TimeRange { from, to })
     }
 
     /// Everything of `time` has been kept.
