@@ -74,7 +74,7 @@ impl ContainerError {
             Step::ExecMagicLink => return Self::MagicLink { program },
             Step::None => "start".to_owned(),
             Step::Session => "begin a session".to_owned(),
-            Step::ParentDeath => "tie its life to this program's".to_owned(),
+            Step::Dumpable => "hide its memory (PR_SET_DUMPABLE)".to_owned(),
             Step::JoinCgroup => "join its cgroup".to_owned(),
             Step::CgroupNamespace => "create a cgroup namespace".to_owned(),
             Step::HostName => "set the host name".to_owned(),

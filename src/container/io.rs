@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::FileType;
@@ -49,11 +49,6 @@ impl Streams {
             path: "the container".into(),
             source: e.into(),
         })
-    }
-
-    /// Numbers of the read ends.
-    pub(super) fn raw_outputs(&self) -> [RawFd; 2] {
-        [self.out.as_raw_fd(), self.err.as_raw_fd()]
     }
 }
 

@@ -165,7 +165,6 @@ impl Prepared {
             uid: Uid::from_raw(identity.uid),
             gid: Gid::from_raw(identity.gid),
             no_new_privileges: spec.no_new_privileges,
-            readers: streams.raw_outputs(),
             streams: theirs,
             own_devices: privilege.initial_user_namespace,
             candidates: candidates(&program, &env)?,
@@ -214,12 +213,12 @@ impl Prepared {
                 .map(|b| report.at(b)),
             returned,
         };
-        let child = match spawned {
+        let mut child = match spawned {
             Ok(child) => child,
             Err(source) => return (times, Err(privilege::clone_error(source))),
         };
         if let Some(fault) = report.fault() {
-            let _ = crate::sys::wait::reap(child.pid);
+            let _ = child.reap();
             return (times, Err(ContainerError::from_fault(fault, &self.program, &self.cwd)));
         }
         // Our copies of the container's ends of the pipes go with the plan, so that the end of output is seen. The root's

@@ -44,12 +44,12 @@ pub fn start(
         errno: 0.into(),
     };
     let called = Mono::now();
-    let child = spawn(Namespaces::default(), None, &plan, become_program).map_err(super::privilege::clone_error)?;
+    let mut child = spawn(Namespaces::default(), None, &plan, become_program).map_err(super::privilege::clone_error)?;
     let returned = Mono::now();
     match plan.errno.load(std::sync::atomic::Ordering::Relaxed) {
         0 => Ok((child, streams, [called, returned])),
         errno => {
-            let _ = crate::sys::wait::reap(child.pid);
+            let _ = child.reap();
             Err(ContainerError::Exec { program, source: std::io::Error::from_raw_os_error(errno) })
         }
     }

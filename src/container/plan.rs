@@ -1,7 +1,7 @@
 //! Everything the new process needs, in the form it needs it: built before the clone, only read after it.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use rustix::process::{Gid, Uid};
@@ -55,8 +55,6 @@ pub struct Plan {
     pub no_new_privileges: bool,
     /// Become its standard streams.
     pub streams: TheirStreams,
-    /// Our ends of its output, which only the engine is to hold.
-    pub readers: [RawFd; 2],
     /// Whether device nodes can be made, which only the first user namespace's root can.
     pub own_devices: bool,
     /// Paths to try to execute, in order.

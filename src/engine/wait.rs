@@ -15,7 +15,7 @@ use crate::record::{Mono, Stage};
 use crate::stage;
 use crate::store::containers::Container;
 use crate::sys::clone::Child;
-use crate::sys::wait::{Exit, own_peak_rss, reap};
+use crate::sys::wait::{Exit, own_peak_rss};
 
 /// A container whose process has gone.
 pub struct Ended {
@@ -44,11 +44,11 @@ pub struct Program<'a> {
 /// Passes output on and signals in until the process has exited, then takes its status.
 pub fn wait(run: &Stage, started: Started, signals: &mut Signals, options: &RunOptions) -> Result<Ended, Box<Failed>> {
     let Started { container, cgroup, running, exec, vpid, argv, run_id } = started;
-    let Running { child, streams, rootfs } = running;
+    let Running { mut child, streams, rootfs } = running;
     // Docker keeps the output of every container; one that goes on exit has nobody to read it later.
     let mut log = if options.keep { File::create(container.log_path()).ok() } else { None };
     let stage = begin(run, &child, &Program { vpid, exec, argv: &argv, run_id }, options);
-    let exit = pass_and_reap(run, stage, &child, streams, signals, log.as_mut(), || cgroup.memory_peak());
+    let exit = pass_and_reap(run, stage, &mut child, streams, signals, log.as_mut(), || cgroup.memory_peak());
     match exit {
         Ok(exit) => Ok(Ended { exit, container, cgroup, rootfs }),
         Err(error) => Err(Box::new(Failed { error: error.into(), container, cgroup })),
@@ -58,14 +58,14 @@ pub fn wait(run: &Stage, started: Started, signals: &mut Signals, options: &RunO
 /// The same for a process without a container.
 pub fn wait_plain(
     run: &Stage,
-    child: Child,
+    mut child: Child,
     streams: Streams,
     program: Program<'_>,
     signals: &mut Signals,
     options: &RunOptions,
 ) -> Result<Exit, EngineError> {
     let stage = begin(run, &child, &program, options);
-    Ok(pass_and_reap(run, stage, &child, streams, signals, None, || None)?)
+    Ok(pass_and_reap(run, stage, &mut child, streams, signals, None, || None)?)
 }
 
 fn begin(run: &Stage, child: &Child, program: &Program<'_>, options: &RunOptions) -> Stage {
@@ -85,7 +85,7 @@ fn begin(run: &Stage, child: &Child, program: &Program<'_>, options: &RunOptions
 fn pass_and_reap(
     run: &Stage,
     stage: Stage,
-    child: &Child,
+    child: &mut Child,
     streams: Streams,
     signals: &mut Signals,
     log: Option<&mut File>,
@@ -104,7 +104,7 @@ fn pass_and_reap(
 
     let stage = stage!(span::CONTAINER_EXIT, in run);
     stage.began(exited);
-    let exit = stage.clone().end(reap(child.pid).map_err(ContainerError::Wait))?;
+    let exit = stage.clone().end(child.reap().map_err(ContainerError::Wait))?;
     stage.set(attr::PROCESS_EXIT_CODE, u32::from(exit.code()));
     if let Some(signal) = exit.signal() {
         stage.set(attr::EXIT_SIGNAL, signal_name(signal));

@@ -6,6 +6,7 @@
 
 pub mod clone;
 pub mod exec;
+pub mod guard;
 pub mod mount;
 pub mod net;
 pub mod signal;

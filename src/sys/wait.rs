@@ -24,6 +24,20 @@ pub struct Exit {
 }
 
 impl Exit {
+    pub(super) fn new(status: i32, usage: &libc::rusage) -> Self {
+        let ns = |t: libc::timeval| t.tv_sec as u64 * 1_000_000_000 + t.tv_usec as u64 * 1000;
+        Exit {
+            status,
+            user_ns: ns(usage.ru_utime),
+            system_ns: ns(usage.ru_stime),
+            peak_rss: usage.ru_maxrss as u64 * 1024,
+            minor_faults: usage.ru_minflt as u64,
+            major_faults: usage.ru_majflt as u64,
+            blocks_in: usage.ru_inblock as u64,
+            blocks_out: usage.ru_oublock as u64,
+        }
+    }
+
     /// The signal that ended it, if one did.
     pub fn signal(&self) -> Option<i32> {
         libc::WIFSIGNALED(self.status).then(|| libc::WTERMSIG(self.status))
@@ -54,17 +68,40 @@ pub fn reap(pid: i32) -> io::Result<Exit> {
             return Err(error);
         }
     }
-    let ns = |t: libc::timeval| t.tv_sec as u64 * 1_000_000_000 + t.tv_usec as u64 * 1000;
-    Ok(Exit {
-        status,
-        user_ns: ns(usage.ru_utime),
-        system_ns: ns(usage.ru_stime),
-        peak_rss: usage.ru_maxrss as u64 * 1024,
-        minor_faults: usage.ru_minflt as u64,
-        major_faults: usage.ru_majflt as u64,
-        blocks_in: usage.ru_inblock as u64,
-        blocks_out: usage.ru_oublock as u64,
-    })
+    Ok(Exit::new(status, &usage))
+}
+
+/// The same without waiting for longer than an interruption, and without the C library: `errno` is left alone. The pid of the
+/// child, or the negative errno.
+///
+/// # Safety
+/// Both pointers must be to variables that nobody else uses.
+pub(super) unsafe fn wait4_raw(pid: i32, status: *mut i32, usage: *mut libc::rusage) -> isize {
+    let ret: isize;
+    // SAFETY: the kernel writes the two variables and changes no other memory.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        std::arch::asm!(
+            "syscall",
+            inlateout("rax") libc::SYS_wait4 as isize => ret,
+            in("rdi") pid as isize,
+            in("rsi") status,
+            in("rdx") 0,
+            in("r10") usage,
+            lateout("rcx") _,
+            lateout("r11") _,
+        );
+        #[cfg(target_arch = "aarch64")]
+        std::arch::asm!(
+            "svc #0",
+            in("x8") libc::SYS_wait4,
+            inlateout("x0") pid as isize => ret,
+            in("x1") status,
+            in("x2") 0,
+            in("x3") usage,
+        );
+    }
+    ret
 }
 
 /// Largest resident set of this process so far, bytes (getrusage(2)).

@@ -147,8 +147,9 @@ fn every_hierarchy_has_a_group_of_the_container() {
         let mut groups = String::new();
         eventually("the container sleeps", || {
             ids = lab.containers();
-            let children = format!("/proc/{0}/task/{0}/children", running.pid());
-            let children = fs::read_to_string(children).unwrap_or_default();
+            let below = |pid: &str| fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+            let guards = below(&running.pid().to_string());
+            let children: String = guards.split_whitespace().map(below).collect();
             children.split_whitespace().any(|pid| {
                 let sleeps = fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|c| c.starts_with(b"sleep\x00600"));
                 groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();

@@ -130,6 +130,96 @@ fn a_run_that_is_killed_takes_its_container_with_it() {
     }
 }
 
+/// The death signal of prctl(2) ends there, see `sys::guard`.
+const BECOMES_ANOTHER: &str = r#"
+#define _GNU_SOURCE
+#include <grp.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    gid_t group = 0;
+    if (geteuid() != getuid()) { setresuid(0, 0, 0); }
+    else if (setgroups(1, &group) || setresuid(0, 1000, 0) || setresuid(0, 0, 0)) { }
+    execvp(argv[1], argv + 1);
+    return 1;
+}"#;
+
+#[test]
+fn a_program_that_changes_its_user_goes_with_its_engine() {
+    if !needs_root() || !image::needs_busybox() || !crate::common::probe::needs_compiler() {
+        return;
+    }
+    if !crate::common::have(&["useradd", "userdel", "usermod", "setpriv", "newuidmap"]) {
+        return;
+    }
+    let probe = crate::common::probe::compile(BECOMES_ANOTHER);
+    let more = Layer::new().file("bin/become", 0o755, &probe).file("bin/suid", 0o4755, &probe).end();
+    let (_shop, name) = Shop::with(Image::new(&[image::busybox_layer(), &more], json!({"Env": ["PATH=/bin"]})));
+    let users = [crate::common::user::User::create(true), crate::common::user::User::create(false)];
+    for (n, lab) in [Lab::new(), users[0].lab(), users[1].lab()].iter().enumerate() {
+        lab.trace(&["pull", "-q", &name]).ok();
+        for (m, (user, program)) in [("0", "become"), ("1000", "suid")].into_iter().enumerate() {
+            if (n, user) == (2, "1000") {
+                continue;
+            }
+            for whole_group in [false, true] {
+                let word = format!("{}.{n}{m}{}", 400_000 + std::process::id(), u8::from(whole_group));
+                let mut command =
+                    lab.command(&["run", "-q", "--report", "none", "-u", user, &name, program, "sleep", &word]);
+                std::os::unix::process::CommandExt::process_group(&mut command, 0);
+                let running = crate::common::lab::Running::start(command, &[]);
+                let of_container =
+                    |p: &i32| std::fs::read(format!("/proc/{p}/cmdline")).is_ok_and(|c| c.starts_with(b"sleep\x00"));
+                eventually("it sleeps", || processes_with(&word).iter().any(of_container));
+                let pid = rustix::process::Pid::from_raw(running.pid()).unwrap();
+                if whole_group {
+                    rustix::process::kill_process_group(pid, Signal::KILL).unwrap();
+                } else {
+                    running.signal(Signal::KILL);
+                }
+                running.wait().exits(137);
+                // The guard has the arguments of its engine.
+                eventually("everything goes", || processes_with(&word).is_empty());
+            }
+        }
+        lab.trace(&["ps"]).ok();
+    }
+}
+
+#[test]
+fn a_guard_never_outlives_its_engine_and_a_container_never_its_guard() {
+    let Some((lab, _shop, image)) = busybox() else { return };
+    let word = format!("{}.9", 500_000 + std::process::id());
+    let args = ["run", "-q", "--report", "none", &image, "sleep", &word];
+    let mut killed = 0;
+    for i in 0..60u64 {
+        let running = lab.start(&args);
+        std::thread::sleep(Duration::from_micros(i * 400));
+        running.signal(Signal::KILL);
+        killed += i32::from(running.wait().code() == 137);
+    }
+    assert_eq!(killed, 60);
+    eventually("guards and containers go", || processes_with(&word).is_empty());
+    // Killed alone, as by the OOM killer, which takes all who share memory: the container goes at once.
+    let running = lab.start(&args);
+    let guard = |p: &i32| std::fs::read_to_string(format!("/proc/{p}/comm")).is_ok_and(|c| c == "trace-guard\n");
+    let sleeps = |p: &i32| std::fs::read(format!("/proc/{p}/cmdline")).is_ok_and(|c| c.starts_with(b"sleep\x00"));
+    eventually("it sleeps", || processes_with(&word).iter().any(sleeps));
+    let guard = processes_with(&word).into_iter().find(guard).expect("a guard");
+    rustix::process::kill_process(rustix::process::Pid::from_raw(guard).unwrap(), Signal::KILL).unwrap();
+    running.wait().exits(137);
+    assert_eq!(processes_with(&word), Vec::<i32>::new());
+    // Stopped, it is no protection by its waiting; the death signal is.
+    let running = lab.start(&args);
+    eventually("it sleeps", || processes_with(&word).iter().any(sleeps));
+    let all = processes_with(&word);
+    let stopped = all.iter().find(|p| **p != running.pid() && !sleeps(p)).expect("a guard");
+    rustix::process::kill_process(rustix::process::Pid::from_raw(*stopped).unwrap(), Signal::STOP).unwrap();
+    running.signal(Signal::KILL);
+    running.wait().exits(137);
+    eventually("the stopped guard and its container go", || processes_with(&word).is_empty());
+    lab.trace(&["ps"]).ok();
+}
+
 #[test]
 fn killed_at_any_moment_the_store_stays_whole() {
     if !needs_root() {

@@ -7,7 +7,6 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 
-use super::die_with_engine;
 use super::exec::first_refused;
 use super::mounts::NOSUID_NODEV_NOEXEC;
 use super::report::{At, Fault, Step};
@@ -38,8 +37,6 @@ pub(super) fn harden(plan: &Plan) -> Result<Option<usize>, Fault> {
     rustix::thread::set_thread_res_gid(plan.gid, plan.gid, plan.gid).at(Step::Gid)?;
     rustix::thread::set_thread_res_uid(plan.uid, plan.uid, plan.uid).at(Step::Uid)?;
     set_capabilities(plan).at(Step::Capabilities)?;
-    // Changing ids clears the death signal (prctl(2)), so it is set again by the user that the program will run as.
-    die_with_engine(plan)?;
     if plan.no_new_privileges {
         rustix::thread::set_no_new_privs(true).at(Step::NoNewPrivileges)?;
     }

@@ -55,11 +55,7 @@ fn namespaces(plan: &Plan) -> Result<(), Fault> {
     // A session of its own takes the user's terminal away as controlling terminal: the container cannot push input into
     // it (TIOCSTI), and Ctrl-C reaches the container only through us.
     rustix::process::setsid().at(Step::Session)?;
-    for end in &plan.readers {
-        sys::exec::close_in_new_process(*end);
-    }
-    die_with_engine(plan)?;
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).at(Step::ParentDeath)?;
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).at(Step::Dumpable)?;
     for (i, group) in plan.join_cgroups.iter().enumerate() {
         join(group).nth(Step::JoinCgroup, i)?;
     }
@@ -82,18 +78,4 @@ fn join(group: &Join) -> Result<(), Errno> {
     let procs =
         rustix::fs::openat(&group.root, group.procs.as_c_str(), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
     rustix::io::write(&procs, b"0").map(drop)
-}
-
-/// Our parent is the engine. If it is killed, the container must not run on unseen. The signal comes only if the engine
-/// dies from now on. If it was killed before, its ends of our output, of which ours are closed, have gone: they are closed
-/// before the signal would be sent.
-pub(super) fn die_with_engine(plan: &Plan) -> Result<(), Fault> {
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).at(Step::ParentDeath)?;
-    let mut ends = [rustix::event::PollFd::new(&plan.streams.out, rustix::event::PollFlags::empty())];
-    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-    rustix::event::poll(&mut ends, Some(&now)).at(Step::ParentDeath)?;
-    if ends[0].revents().contains(rustix::event::PollFlags::ERR) {
-        return Err(Fault { step: Step::ParentDeath, errno: Errno::SRCH, detail: 0 });
-    }
-    Ok(())
 }

@@ -47,7 +47,7 @@ steps! {
     pub enum Step {
         None,
         Session,
-        ParentDeath,
+        Dumpable,
         JoinCgroup,
         CgroupNamespace,
         HostName,
