@@ -58,6 +58,10 @@ pub mod span {
     pub const LAYER_EXTRACT: &str = "layer.extract";
     /// The verified directory and blob renamed into place.
     pub const LAYER_COMMIT: &str = "layer.commit";
+    /// What was pulled put on storage.
+    pub const LAYER_SYNC: &str = "layer.sync";
+    /// What may not have reached storage before a power cut looked at.
+    pub const STORE_VERIFY: &str = "store.verify";
     /// Manifest, config and index written.
     pub const IMAGE_COMMIT: &str = "image.commit";
     /// Everything prepared before there is a process.
@@ -161,6 +165,12 @@ pub mod attr {
     pub const LAYERS: &str = "trace.layers";
     /// How many of them were there already.
     pub const LAYERS_CACHED: &str = "trace.layers.cached";
+    /// How many of them were damaged and could be made again from their blobs.
+    pub const LAYERS_REPAIRED: &str = "trace.layers.repaired";
+    /// How many of them were damaged and have to be pulled again.
+    pub const LAYERS_LOST: &str = "trace.layers.lost";
+    /// How the content of files was looked at: `holes` or `content`.
+    pub const VERIFY_LOOK: &str = "trace.verify.look";
     /// Bytes that came over the wire for layers.
     pub const BYTES_WIRE: &str = "trace.bytes.wire";
     /// Bytes of unpacked tar.

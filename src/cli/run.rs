@@ -19,6 +19,7 @@ use crate::error::Failure;
 use crate::names::span;
 use crate::record::{Mono, Recorder};
 use crate::registry::{ImageRef, Platform};
+use crate::store::Durability;
 
 /// `trace run`.
 pub fn run(args: args::Run, started: Mono, verbose: bool) -> Done {
@@ -31,7 +32,7 @@ pub fn run(args: args::Run, started: Mono, verbose: bool) -> Done {
     context::record_baggage(&root, &args.record_baggage);
     let lines = Arc::new(PullLines::for_run(args.quiet));
 
-    let startup = engine::startup(&root, started, options.plain);
+    let startup = engine::startup(&root, started, options.plain, durability(&args.durability));
     let mut outcome = None;
     let mut store = None;
     let code = match startup {
@@ -99,7 +100,7 @@ pub fn pull(args: args::Pull, started: Mono, verbose: bool) -> Done {
     let recorder = recording::begin();
     let root = engine::root_stage(span::PULL, started);
     let lines = Arc::new(PullLines::for_pull(args.quiet));
-    let Startup { store, privilege, denied } = engine::startup(&root, started, false)?;
+    let Startup { store, privilege, denied } = engine::startup(&root, started, false, durability(&args.durability))?;
     let context =
         Context { store: &store, privilege: privilege.as_ref(), denied: denied.into(), observer: lines.clone() };
     let result = engine::pull_image(&context, &mut signals, &root, &request);
@@ -143,6 +144,11 @@ fn block_signals() -> Result<Signals, CliError> {
 
 pub fn signals_failed(source: std::io::Error) -> CliError {
     CliError::File { action: "watch signals by", path: "signalfd".into(), source }
+}
+
+/// clap has checked the word.
+fn durability(text: &str) -> Durability {
+    Durability::parse(text).unwrap_or_default()
 }
 
 pub fn platform(text: Option<&str>) -> Result<Platform, CliError> {

@@ -25,7 +25,7 @@ use crate::store::layers::{ASK_AGAIN, Claim, Draft, Kept};
 /// cores are busy with these.
 const AT_ONCE: usize = 8;
 /// Chunks of a blob that may wait for its layer.
-const CHUNKS: usize = 4;
+pub(super) const CHUNKS: usize = 4;
 
 /// Threads of layers, to be waited for whatever happens.
 #[derive(Clone, Default)]
@@ -140,7 +140,7 @@ impl Fetch {
         layer: &Descriptor,
         diff_id: Digest,
     ) -> Result<Fetched, EngineError> {
-        if self.store.has_layer(&diff_id, &layer.digest) {
+        if self.store.has_layer(&diff_id, &layer.digest, layer.size) {
             self.observer.event(Event::Layer { index, state: LayerState::Exists });
             return Ok(Fetched { outcome: None });
         }
@@ -166,7 +166,7 @@ impl Fetch {
         diff_id: Digest,
     ) -> Result<Fetched, EngineError> {
         let draft = loop {
-            match self.store.claim_layer(&diff_id, &layer.digest)? {
+            match self.store.claim_layer(&diff_id, &layer.digest, layer.size)? {
                 Claim::Ours(draft) => break draft,
                 Claim::There => {
                     self.observer.event(Event::Layer { index, state: LayerState::Exists });
@@ -196,7 +196,7 @@ impl Fetch {
         };
         let commit = stage!(span::LAYER_COMMIT, in stage);
         let kept = Kept { unpacked: outcome.unpacked_bytes, notes: outcome.notes.clone(), maker: None };
-        commit.end(self.store.commit_layer(draft, &kept))?;
+        commit.end(self.store.commit_layer(draft, &kept, &outcome.record))?;
         self.observer.event(Event::Layer { index, state: LayerState::Complete });
         Ok(Fetched { outcome: Some(outcome) })
     }

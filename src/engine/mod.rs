@@ -9,6 +9,7 @@ pub mod pull;
 pub mod resolve;
 mod start;
 pub mod startup;
+mod verify;
 mod wait;
 
 use std::cell::RefCell;
@@ -32,6 +33,7 @@ use crate::store::images::Image;
 use crate::store::{Store, StoreError};
 use crate::sys::wait::Exit;
 use events::Observer;
+use verify::Verifier;
 
 /// What every command of the engine works with.
 pub struct Context<'a> {
@@ -43,6 +45,17 @@ pub struct Context<'a> {
     pub denied: RefCell<Option<ContainerError>>,
     /// Is told what happens.
     pub observer: Arc<dyn Observer>,
+}
+
+impl Context<'_> {
+    fn verifier(&self) -> Verifier {
+        Verifier {
+            store: self.store.clone(),
+            observer: Arc::clone(&self.observer),
+            flavor: pull::flavor(self.privilege),
+            squash: !self.privilege.is_some_and(Privilege::keeps_owners),
+        }
+    }
 }
 
 /// What to run and how.
@@ -157,6 +170,7 @@ impl fmt::Display for Kind {
 pub fn run(context: &Context<'_>, options: &RunOptions, signals: &mut Signals, run: &Stage) -> Outcome {
     let mut known = Known::default();
     let result = stages(context, options, signals, run, &mut known);
+    settle(context, run);
     if let Some(kind) = known.kind {
         run.set(attr::RUN_KIND, kind.name());
     }
@@ -190,7 +204,7 @@ fn stages(
     }
     // From the answer of the look-up until the container's own directory names them, nobody may take the layers away.
     let using = context.store.lock_shared()?;
-    let ResolvedImage { request, image } = match resolve::check(context, run, &request)? {
+    let ResolvedImage { request, image } = match resolve::check(context, run, &request, signals)? {
         Some(resolved) => {
             known.kind = Some(Kind::Warm);
             resolved
@@ -255,6 +269,17 @@ pub fn forget(context: &Context<'_>, request: &ImageRequest, signals: &mut Signa
     }
 }
 
+/// Makes sure of what was pulled a while ago (`layer.sync`). The container has gone by now, and what is left to write is
+/// little.
+fn settle(context: &Context<'_>, parent: &Stage) {
+    if let Some(ripe) = context.store.ripe_marks() {
+        let stage = stage!(span::LAYER_SYNC, in parent);
+        if let Err(e) = stage.end(context.store.settle(ripe)) {
+            context.observer.event(events::Event::Note(e.to_string()));
+        }
+    }
+}
+
 fn stop_if_interrupted(signals: &mut Signals) -> Result<(), EngineError> {
     match signals.interrupted() {
         Some(number) => Err(EngineError::interrupted(number)),
@@ -270,7 +295,9 @@ pub fn pull_image(
     request: &ImageRequest,
 ) -> Result<pull::Pulled, EngineError> {
     describe(parent, request);
-    let pulled = pull::pull(context, signals, parent, request)?;
+    let pulled = pull::pull(context, signals, parent, request);
+    settle(context, parent);
+    let pulled = pulled?;
     let ResolvedImage { request, image } = &pulled.resolved;
     describe(parent, request);
     parent.set(attr::OCI_MANIFEST_DIGEST, image.manifest.to_string());

@@ -9,6 +9,7 @@ use super::resolve::{ImageRequest, ResolvedImage, look_up};
 use super::{Context, EngineError};
 use crate::container::privilege::Privilege;
 use crate::container::signals::Signals;
+use crate::digest::Digest;
 use crate::hub::{self, Hub};
 use crate::layer::Flavor;
 use crate::names::{attr, span};
@@ -18,6 +19,7 @@ use crate::stage;
 use crate::store::images::{Document, Image};
 use crate::store::layers::ASK_AGAIN;
 use crate::store::lock::Lock;
+use crate::store::unsynced::{Listed, ListedLayer};
 
 const LOOK_FOR_SIGNALS: Duration = Duration::from_millis(50);
 
@@ -137,6 +139,9 @@ async fn from_registry(
     };
     let client = Client::new(options);
     let resolved = client.manifest(stage, &request.image, &request.platform).await?;
+    if let Some(image) = context.store.image(&request.key(), &request.platform.to_string())? {
+        verify(context, stage, image.diff_ids()).await?;
+    }
     if let Some(image) = unchanged(context, request, &resolved)? {
         context.observer.event(Event::Pulling {
             label: &request.image.pull_label(),
@@ -159,6 +164,8 @@ async fn from_registry(
         repository: request.image.repository(),
         layers: &shown,
     });
+    verify(context, stage, config.diff_ids.clone()).await?;
+    let mark = context.store.mark_unsynced(&listed(context, &resolved, &config))?;
     let fetch = Fetch {
         client,
         store: context.store.clone(),
@@ -175,8 +182,11 @@ async fn from_registry(
     stage.set(attr::BYTES_UNPACKED, totals.unpacked);
 
     let commit = stage!(span::IMAGE_COMMIT, in stage);
-    let image = commit_image(context, request, &resolved, &config_raw.bytes, &config);
+    let image = commit_image(context, &commit, request, &resolved, &config_raw.bytes, &config);
     let image = commit.end(image)?;
+    if context.store.flushes_first() {
+        context.store.unmark(mark);
+    }
     context.observer.event(Event::Pulled {
         digest: resolved.top_digest.to_string(),
         image: &request.image.familiar(),
@@ -244,8 +254,35 @@ fn check_platform(request: &ImageRequest, resolved: &Resolved, config: &ImageCon
     })
 }
 
+/// Looks at what storage may have lost of these layers. On a thread of its own, so that a signal is heeded meanwhile.
+async fn verify(context: &Context<'_>, stage: &Stage, layers: Vec<Digest>) -> Result<(), EngineError> {
+    if context.store.foreign_marks().is_empty() {
+        return Ok(());
+    }
+    let (verifier, stage) = (context.verifier(), stage.clone());
+    let verified = tokio::task::spawn_blocking(move || verifier.verify(&stage, &layers, &mut || true).map(drop));
+    verified.await.map_err(|e| EngineError::Runtime(e.into()))?
+}
+
+/// What this pull is going to make.
+fn listed(context: &Context<'_>, resolved: &Resolved, config: &ImageConfig) -> Listed {
+    let layers = resolved.layers.iter().zip(&config.diff_ids);
+    let missing = layers.filter(|(layer, diff_id)| !context.store.has_layer(diff_id, &layer.digest, layer.size));
+    Listed {
+        manifest: resolved.manifest.digest.to_string(),
+        layers: missing
+            .map(|(layer, diff_id)| ListedLayer {
+                diff_id: diff_id.to_string(),
+                blob: layer.digest.to_string(),
+                size: layer.size,
+            })
+            .collect(),
+    }
+}
+
 fn commit_image(
     context: &Context<'_>,
+    commit: &Stage,
     request: &ImageRequest,
     resolved: &Resolved,
     config_bytes: &[u8],
@@ -259,6 +296,10 @@ fn commit_image(
         &layers,
         flavor(context.privilege),
     )?;
+    if context.store.flushes_first() {
+        let sync = stage!(span::LAYER_SYNC, in commit);
+        sync.end(context.store.flush())?;
+    }
     let mut documents = vec![
         Document { digest: resolved.manifest.digest, bytes: &resolved.manifest.bytes },
         Document { digest: resolved.config.digest, bytes: config_bytes },
@@ -276,6 +317,6 @@ fn commit_image(
 }
 
 /// Which of overlayfs's attributes will be read: in a user namespace only `user.*` can be.
-fn flavor(privilege: Option<&Privilege>) -> Flavor {
+pub(super) fn flavor(privilege: Option<&Privilege>) -> Flavor {
     if privilege.is_some_and(|p| p.initial_user_namespace) { Flavor::Trusted } else { Flavor::User }
 }

@@ -1,5 +1,6 @@
 //! Which image is meant, and whether it is in the store (`cache.check`).
 
+use crate::container::signals::Signals;
 use crate::engine::{Context, EngineError};
 use crate::names::{attr, span};
 use crate::record::Stage;
@@ -97,10 +98,23 @@ pub struct ResolvedImage {
     pub image: Image,
 }
 
-/// Looks the image up.
-pub fn check(context: &Context<'_>, run: &Stage, request: &ImageRequest) -> Result<Option<ResolvedImage>, EngineError> {
+/// Looks the image up, and looks at it where it may not have survived a power cut.
+pub fn check(
+    context: &Context<'_>,
+    run: &Stage,
+    request: &ImageRequest,
+    signals: &mut Signals,
+) -> Result<Option<ResolvedImage>, EngineError> {
     let stage = stage!(span::CACHE_CHECK, in run);
-    let found = look_up(context, request);
+    let mut found = look_up(context, request);
+    if let Ok(Some(ResolvedImage { image, .. })) = &found {
+        let verified = context.verifier().verify(&stage, &image.diff_ids(), &mut || signals.interrupted().is_none());
+        match verified {
+            Ok(false) => {}
+            Ok(true) => found = look_up(context, request),
+            Err(e) => found = Err(e),
+        }
+    }
     stage.set(attr::CACHE, if matches!(found, Ok(Some(_))) { "hit" } else { "miss" });
     stage.end(found)
 }

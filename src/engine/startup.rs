@@ -7,7 +7,7 @@ use crate::container::{ContainerError, cgroup};
 use crate::names::span;
 use crate::record::{Mono, Stage};
 use crate::stage;
-use crate::store::{Maker, Store};
+use crate::store::{Durability, Maker, Store};
 
 /// What every command of the engine starts with.
 pub struct Startup {
@@ -24,7 +24,7 @@ pub struct Startup {
 /// root. `plain` asks for no rights. Being denied them is no error: an image of the built-in hub can still run.
 ///
 /// Must run before any thread is started, see [`Privilege::acquire`].
-pub fn startup(root: &Stage, started: Mono, plain: bool) -> Result<Startup, EngineError> {
+pub fn startup(root: &Stage, started: Mono, plain: bool, durability: Durability) -> Result<Startup, EngineError> {
     let stage = stage!(span::STARTUP, in root);
     stage.began(started);
     let place = Store::default_root()?;
@@ -39,7 +39,7 @@ pub fn startup(root: &Stage, started: Mono, plain: bool) -> Result<Startup, Engi
             }
         }
     };
-    let mut store = stage.clone().end(Store::open(&place))?;
+    let mut store = stage.clone().end(Store::open(&place))?.durability(durability);
     if let Some(privilege) = &privilege {
         store = store.used_as(match privilege {
             Privilege { initial_user_namespace: true, .. } => Maker::Root,

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io;
 
 use super::notes::RawPath;
+use super::record::Damage;
 use crate::digest::Digest;
 use crate::error::Failure;
 
@@ -132,6 +133,9 @@ pub enum LayerError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// What was extracted could not be read back to be recorded.
+    #[error("cannot record what the layer holds: {0}")]
+    Record(#[source] Damage),
     /// A thread for a stage could not be started.
     #[error("cannot start a thread for layer `{digest}`: {source}")]
     Thread {
@@ -177,6 +181,7 @@ impl Failure for LayerError {
             Self::Limit { .. } => "layer_limit",
             Self::Unmapped { .. } => "layer_unmapped_id",
             Self::Io { .. } => "layer_write",
+            Self::Record(_) => "layer_record",
             Self::Thread { .. } => "thread",
             Self::Stopped => "stopped",
         }

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use super::archive::{Entry, Kind, Reader, Sparse};
 use super::meta::{Meta, Stamp};
 use super::path::{clean, join, split, within};
+use super::record::{self, Sums};
 use super::tree::{Tree, for_each_name, is_whiteout, stat};
 use super::{Flavor, LayerError, LayerNotes, Limits, Unmapped};
 
@@ -21,6 +22,7 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 pub(super) struct Applied {
     pub(super) entries: u64,
     pub(super) notes: LayerNotes,
+    pub(super) record: Vec<u8>,
 }
 
 /// A real directory and a name in it.
@@ -31,6 +33,7 @@ struct Applier<'l> {
     stamp: Stamp,
     flavor: Flavor,
     limits: &'l Limits,
+    sums: Sums,
 }
 
 /// Applies the whole of `source` to the empty directory `dest`.
@@ -42,13 +45,14 @@ pub(super) fn extract<R: BufRead>(
     limits: &Limits,
 ) -> Result<Applied, LayerError> {
     let tree = Tree::new(dest, limits)?;
-    let mut applier = Applier { tree, stamp: Stamp::new(flavor, unmapped), flavor, limits };
+    let mut applier = Applier { tree, stamp: Stamp::new(flavor, unmapped), flavor, limits, sums: Sums::new() };
     let mut reader = Reader::new(source, limits);
     while let Some(entry) = reader.next()? {
         applier.entry(entry, &mut reader)?;
     }
     applier.finish()?;
-    Ok(Applied { entries: reader.entries(), notes: applier.stamp.notes })
+    let record = record::of(applier.tree.open_readable(b"")?.as_fd(), &applier.sums).map_err(LayerError::Record)?;
+    Ok(Applied { entries: reader.entries(), notes: applier.stamp.notes, record })
 }
 
 impl Applier<'_> {
@@ -121,14 +125,25 @@ impl Applier<'_> {
         let create = |dir: BorrowedFd<'_>| rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(asked));
         let fd = self.tree.place(parent, name, "create", create)?;
         let failed = |e| LayerError::io("write", &join(parent, name), e);
-        match sparse {
-            None if size == 0 => {}
-            None => reader.data(|bytes| write_all(&fd, bytes).map_err(failed))?,
+        let sum = match sparse {
+            None if size == 0 => Some(0),
+            None => {
+                let mut sum = crc32fast::Hasher::new();
+                reader.data(|bytes| {
+                    sum.update(bytes);
+                    write_all(&fd, bytes).map_err(failed)
+                })?;
+                Some(sum.finalize())
+            }
             Some(sparse) => {
                 let mut holes = Holes::new(sparse);
                 reader.data(|bytes| holes.write(&fd, bytes).map_err(failed))?;
                 rustix::fs::ftruncate(&fd, sparse.size).map_err(failed)?;
+                None
             }
+        };
+        if size > 0 || sparse.is_some() {
+            self.sums.insert(rustix::fs::fstat(&fd).map_err(failed)?.st_ino, sum);
         }
         let created = self.stamp.created(asked);
         let mode = self.stamp.open_file(fd.as_fd(), meta, created, || join(parent, name))?;

@@ -20,7 +20,7 @@ mod notes;
 mod outlet;
 mod path;
 mod pipe;
-
+pub mod record;
 pub mod stack;
 mod tree;
 
@@ -70,6 +70,8 @@ pub struct Outcome {
     pub entries: u64,
     /// To be kept beside the layer.
     pub notes: LayerNotes,
+    /// What the directory must look like, see [`record`].
+    pub record: Vec<u8>,
 }
 
 /// The namespace of the extended attributes by which overlayfs marks its own (kernel: `filesystems/overlayfs.rst`).

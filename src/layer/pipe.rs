@@ -142,7 +142,13 @@ where
     extract.busy_ns = extract.busy_ns.saturating_sub(verify_diff.busy_ns);
     (verify_diff.first, verify_diff.last) = (extract.first, extract.last);
     let meters = Meters { download, verify_blob, decompress, verify_diff, extract };
-    Ok(Outcome { meters, unpacked_bytes: verify_diff.bytes, entries: applied.entries, notes: applied.notes })
+    Ok(Outcome {
+        meters,
+        unpacked_bytes: verify_diff.bytes,
+        entries: applied.entries,
+        notes: applied.notes,
+        record: applied.record,
+    })
 }
 
 /// After a failure: lets the stages before go on to their verdict if the content is at fault, and ends them.

@@ -68,9 +68,17 @@ impl Store {
         let make = |state: &State| {
             let tmp = self.tmp()?;
             let path = tmp.path().join("state.json");
-            fs::write(&path, to_json(state)).map_err(|e| StoreError::file("write", &path, e))?;
             let dir = self.path("containers").join(&state.id);
-            Ok((tmp.rename(&dir)?, dir))
+            if state.remove_on_exit {
+                // It goes with this process, and sooner with the power.
+                fs::write(&path, to_json(state)).map_err(|e| StoreError::file("write", &path, e))?;
+                return Ok((tmp.rename(&dir)?, dir));
+            }
+            self.make_file(&path, &to_json(state))?;
+            self.sync_directory(tmp.path())?;
+            let lock = tmp.rename(&dir)?;
+            self.sync_directory_of(&dir)?;
+            Ok((lock, dir))
         };
         match make(&state) {
             Ok((lock, dir)) => Ok(Container { store: self.clone(), state, dir, _lock: lock }),
@@ -185,7 +193,11 @@ impl Container {
 
     /// Writes a changed state.
     pub fn save(&self) -> Result<(), StoreError> {
-        self.store.write(&self.dir.join("state.json"), &to_json(&self.state))
+        let path = self.dir.join("state.json");
+        if self.state.remove_on_exit {
+            return self.store.write_unsynced(&path, &to_json(&self.state));
+        }
+        self.store.write(&path, &to_json(&self.state))
     }
 
     /// Removes it.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::durable::move_away;
 use super::images::Stack;
 use super::{Store, StoreError, read_derived, remove_tree};
 use crate::digest::Digest;
@@ -88,7 +89,7 @@ impl Store {
         let mut moved = Vec::new();
         for (i, path) in dead.iter().enumerate() {
             let to = trash.path().join(i.to_string());
-            fs::rename(path, &to).map_err(|e| StoreError::file("remove", path, e))?;
+            move_away(path, &to)?;
             moved.push(to);
         }
         drop(lock);
@@ -110,7 +111,7 @@ impl Store {
         Ok(())
     }
 
-    fn entries(&self, dir: &str) -> Vec<(String, PathBuf)> {
+    pub(super) fn entries(&self, dir: &str) -> Vec<(String, PathBuf)> {
         let read = fs::read_dir(self.path(dir)).into_iter().flatten().flatten();
         read.map(|e| (e.file_name().to_string_lossy().into_owned(), e.path()))
             .filter(|(n, _)| !n.starts_with('.'))

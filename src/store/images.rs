@@ -9,11 +9,14 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::durable::move_away;
 use super::lock::Lock;
 use super::{Maker, Store, StoreError, read_derived, read_json};
 use crate::digest::Digest;
 use crate::layer::stack::RootLooks;
 
+/// The storage does not give the file back.
+const EIO: i32 = rustix::io::Errno::IO.raw_os_error();
 /// The annotation that holds an image's name.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// Digest that the tag had at the registry: of the index, where there was one.
@@ -34,9 +37,10 @@ struct Index {
     rest: Map<String, Value>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// What `index.json` says about a manifest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Entry {
+pub struct Entry {
     media_type: String,
     digest: String,
     size: u64,
@@ -51,6 +55,16 @@ fn null_is_empty<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>
 }
 
 impl Entry {
+    /// Whether both are about one name and platform.
+    fn names_the_same(&self, other: &Entry) -> bool {
+        self.annotation(REF_NAME) == other.annotation(REF_NAME)
+            && self.rest.get("platform") == other.rest.get("platform")
+    }
+
+    fn pulled(&self) -> u64 {
+        self.annotation(PULLED).and_then(|p| p.parse().ok()).unwrap_or(0)
+    }
+
     fn annotation(&self, key: &str) -> Option<&str> {
         self.annotations.get(key)?.as_str()
     }
@@ -75,6 +89,9 @@ pub struct Stack {
     /// Who extracted the layers.
     #[serde(default)]
     pub maker: Option<Maker>,
+    /// The names that the image was pulled by, for when the index and its copy are damaged. It may have been forgotten.
+    #[serde(default)]
+    pub(super) entries: Vec<Entry>,
 }
 
 /// A layer of a [`Stack`].
@@ -107,6 +124,13 @@ pub struct Image {
     pub config: Vec<u8>,
 }
 
+impl Image {
+    /// The diff ids of its layers, base first.
+    pub fn diff_ids(&self) -> Vec<Digest> {
+        self.stack.layers.iter().filter_map(|l| Digest::parse(&l.diff_id).ok()).collect()
+    }
+}
+
 /// A blob to be committed with an image.
 pub struct Document<'a> {
     /// Its digest, verified.
@@ -129,31 +153,65 @@ impl Store {
         self.path("images/index.json.damaged")
     }
 
+    /// Written after the index, which is on storage by then: of the two, a power cut can damage only this.
+    fn index_copy_path(&self) -> PathBuf {
+        self.path("index.copy")
+    }
+
     fn index(&self) -> Result<Index, StoreError> {
-        Ok(read_json(&self.index_path())?.unwrap_or_else(|| Index {
+        match read_json(&self.index_path()) {
+            Ok(Some(index)) => Ok(index),
+            Ok(None) | Err(StoreError::Damaged { .. }) => Ok(self.recovered_index()),
+            Err(StoreError::File { source, .. }) if source.raw_os_error() == Some(EIO) => Ok(self.recovered_index()),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// What the index said: from its copy, else from what the images themselves say.
+    fn recovered_index(&self) -> Index {
+        if let Ok(Some(index)) = read_json(&self.index_copy_path()) {
+            return index;
+        }
+        let mut manifests: Vec<Entry> = Vec::new();
+        for (_, dir) in self.entries("stacks") {
+            let Ok(Some(stack)) = read_json::<Stack>(&dir.join("stack.json")) else { continue };
+            for entry in stack.entries {
+                let same = |e: &Entry| e.names_the_same(&entry);
+                match manifests.iter_mut().find(|e| same(e)) {
+                    Some(other) if other.pulled() < entry.pulled() => *other = entry,
+                    Some(_) => {}
+                    None => manifests.push(entry),
+                }
+            }
+        }
+        Index {
             schema_version: 2,
             media_type: Some("application/vnd.oci.image.index.v1+json".into()),
+            manifests,
             ..Index::default()
-        }))
+        }
     }
 
     fn edit_index(&self, edit: impl FnOnce(&mut Vec<Entry>)) -> Result<(), StoreError> {
         let _lock = Lock::exclusive(&self.path("locks/index"))?;
-        let mut index = match self.index() {
-            // The way out of a damaged index is to begin a new one. What the old one named is not taken away, see `roots`.
-            Err(StoreError::Damaged { path, .. }) => {
-                fs::rename(&path, self.damaged_index_path()).map_err(|e| StoreError::file("set aside", &path, e))?;
-                self.index()?
-            }
-            other => other?,
-        };
+        let mut index = self.index()?;
+        // What a damaged one named is not taken away, see `roots`.
+        if matches!(read_json::<Index>(&self.index_path()), Err(StoreError::Damaged { .. })) {
+            move_away(&self.index_path(), &self.damaged_index_path())?;
+        }
         edit(&mut index.manifests);
-        self.write(&self.index_path(), &serde_json::to_vec_pretty(&index).expect("maps with text keys"))
+        let text = serde_json::to_vec_pretty(&index).expect("maps with text keys");
+        self.write(&self.index_path(), &text)?;
+        self.write_unsynced(&self.index_copy_path(), &text)
     }
 
     /// Directory of an image's `stack.json` and fix layers.
     pub(super) fn stack_dir(&self, manifest: &Digest) -> PathBuf {
         self.path("stacks").join(manifest.hex())
+    }
+
+    pub(super) fn has_lowers(&self, stack: &Stack) -> bool {
+        stack.lowers.iter().all(|l| self.path(l).is_dir())
     }
 
     /// The image with this canonical name and platform, if it is here with all its layers.
@@ -177,16 +235,20 @@ impl Store {
             return Ok(None);
         }
         // A layer that somebody removed by hand is pulled again.
-        if stack.lowers.iter().any(|l| !self.path(l).is_dir()) {
+        if !self.has_lowers(&stack) {
             return Ok(None);
         }
-        let Ok(config) = Digest::parse(&stack.config) else { return Ok(None) };
-        let Ok(config) = fs::read(self.blob_path(&config)) else { return Ok(None) };
+        let Ok(digest) = Digest::parse(&stack.config) else { return Ok(None) };
+        let Ok(config) = fs::read(self.blob_path(&digest)) else { return Ok(None) };
+        // A part of it would do without a word what the rest forbids, such as run as root.
+        if Digest::of(&config) != digest {
+            return Ok(None);
+        }
         Ok(Some(Image {
             name: entry.annotation(REF_NAME).unwrap_or_default().to_owned(),
             manifest,
             tag_digest: entry.annotation(TAG_DIGEST).unwrap_or(&entry.digest).to_owned(),
-            pulled: entry.annotation(PULLED).and_then(|p| p.parse().ok()).unwrap_or(0),
+            pulled: entry.pulled(),
             stack,
             config,
         }))
@@ -213,15 +275,12 @@ impl Store {
     ) -> Result<Image, StoreError> {
         for document in documents {
             let path = self.blob_path(&document.digest);
-            if !path.exists() {
-                self.write(&path, document.bytes)?;
+            // One that is there may be what a power cut left of it.
+            if fs::read(&path).ok().as_deref() != Some(document.bytes) {
+                self.write_file(&path, document.bytes, true)?;
             }
         }
         let manifest = &documents[0];
-        self.write(
-            &self.stack_dir(&manifest.digest).join("stack.json"),
-            &serde_json::to_vec(stack).expect("strings and numbers"),
-        )?;
         let (os, architecture) = stack.platform.split_once('/').unwrap_or(("linux", &stack.platform));
         let (architecture, variant) = match architecture.split_once('/') {
             Some((a, v)) => (a, Some(v)),
@@ -240,11 +299,18 @@ impl Store {
             annotations: annotations.map(|(k, v)| (k.to_owned(), v.into())).into_iter().collect(),
             rest: [("platform".to_owned(), Value::Object(platform))].into_iter().collect(),
         };
-        let same =
-            |e: &Entry| e.annotation(REF_NAME) == Some(name) && e.rest.get("platform") == entry.rest.get("platform");
+        let dir = self.stack_dir(&manifest.digest);
+        let path = dir.join("stack.json");
+        let mut stack = stack.clone();
+        let earlier = read_derived::<Stack>(&path)?.map(|s| s.entries).unwrap_or_default();
+        stack.entries = earlier.into_iter().filter(|e| !e.names_the_same(&entry)).chain([entry.clone()]).collect();
+        self.write_file(&path, &serde_json::to_vec(&stack).expect("strings and numbers"), true)?;
+        for dir in [&dir, &self.path("stacks"), &self.path("layers"), &self.path("images/blobs/sha256")] {
+            self.sync_directory(dir)?;
+        }
         let new = entry.clone();
         self.edit_index(|entries| {
-            entries.retain(|e| !same(e));
+            entries.retain(|e| !e.names_the_same(&new));
             entries.push(new);
         })?;
         self.load(&entry)?.ok_or_else(|| StoreError::Damaged {
@@ -256,7 +322,7 @@ impl Store {
     /// Forgets the name; whether there was one. What it used stays until [`Store::collect`].
     pub fn forget_image(&self, name: &str, platform: Option<&str>) -> Result<bool, StoreError> {
         let mut found = false;
-        if !self.index_path().exists() {
+        if !self.index_path().exists() && !self.index_copy_path().exists() {
             return Ok(false);
         }
         self.edit_index(|entries| {
@@ -295,16 +361,75 @@ fn platform_of(entry: &Entry) -> Option<String> {
 mod tests {
     use super::*;
 
+    /// Commits an image without layers; gives its configuration's digest.
+    fn commit(store: &Store, name: &str, manifest: &[u8], config: &[u8]) -> Digest {
+        let stack = Stack {
+            config: Digest::of(config).to_string(),
+            platform: "linux/amd64".into(),
+            layers: Vec::new(),
+            lowers: Vec::new(),
+            root: RootLooks::default(),
+            has_setid: false,
+            maker: None,
+            entries: Vec::new(),
+        };
+        fs::create_dir_all(store.stack_dir(&Digest::of(manifest))).unwrap();
+        let documents = [manifest, config].map(|bytes| Document { digest: Digest::of(bytes), bytes });
+        store.commit_image(name, "a/b", "tag", &documents, &stack).unwrap();
+        Digest::of(config)
+    }
+
+    fn names(store: &Store) -> Vec<String> {
+        let mut names: Vec<_> = store.images().unwrap().into_iter().map(|i| i.name).collect();
+        names.sort();
+        names
+    }
+
     #[test]
-    fn a_damaged_index_says_so_and_is_set_aside_by_the_next_edit() {
+    fn a_damaged_index_loses_no_name() {
+        for damage in ["", "{\"schemaVersion\":2,\"manifests\":[{\"digest\"", "\0\0\0\0"] {
+            let root = tempfile::tempdir().unwrap();
+            let store = Store::open(root.path()).unwrap();
+            for (name, manifest) in [("one", "1"), ("two", "2"), ("also two", "2")] {
+                commit(&store, name, manifest.as_bytes(), b"{}");
+            }
+            store.forget_image("one", None).unwrap();
+            fs::write(store.index_path(), damage).unwrap();
+            assert_eq!(names(&store), ["also two", "two"], "from the copy");
+            commit(&store, "three", b"3", b"{}");
+            assert_eq!(names(&store), ["also two", "three", "two"], "written again");
+            fs::write(store.index_path(), damage).unwrap();
+            fs::write(store.index_copy_path(), damage).unwrap();
+            assert_eq!(names(&store), ["also two", "one", "three", "two"], "from the images; even a forgotten one");
+            fs::remove_file(store.index_path()).unwrap();
+            assert!(store.forget_image("two", None).unwrap());
+            assert_eq!(names(&store), ["also two", "one", "three"]);
+        }
+    }
+
+    #[test]
+    fn a_damaged_document_is_not_used_and_written_again() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path()).unwrap();
+        let config = store.blob_path(&commit(&store, "one", b"m", br#"{"config":{"User":"1000"}}"#));
+        for damage in ["", "{}", "{\"config\":{\"User\":\"0000\"}}"] {
+            fs::write(&config, damage).unwrap();
+            assert!(store.image("one", "linux/amd64").unwrap().is_none());
+            commit(&store, "one", b"m", br#"{"config":{"User":"1000"}}"#);
+            assert!(store.image("one", "linux/amd64").unwrap().is_some());
+        }
+    }
+
+    #[test]
+    fn what_a_damaged_index_named_is_not_taken_away() {
         let root = tempfile::tempdir().unwrap();
         let store = Store::open(root.path()).unwrap();
         let named = format!("sha256:{}", "a".repeat(64));
         fs::write(store.index_path(), format!("{{\"manifests\":[{{\"digest\":\"{named}\"")).unwrap();
-        assert!(matches!(store.images(), Err(StoreError::Damaged { .. })));
+        assert!(store.images().unwrap().is_empty());
         assert!(!store.forget_image("any", None).unwrap());
         assert!(store.images().unwrap().is_empty());
-        assert_eq!(store.roots().unwrap(), [named], "what it named is not taken away");
+        assert_eq!(store.roots().unwrap(), [named]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Extracted layers, shared between images by diff id, and how they stack.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -8,12 +9,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::durable::publish;
 use super::images::{Stack, StackLayer};
 use super::lock::Lock;
 use super::{Maker, Store, StoreError, Tmp, read_derived};
 use crate::digest::Digest;
 use crate::layer::stack::{Element, LayerRef, RootLooks, build_fix, copy_root, plan};
-use crate::layer::{Flavor, LayerNotes};
+use crate::layer::{Flavor, LayerNotes, record};
 
 /// `notes.json` beside a layer's `diff/`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,6 +36,7 @@ pub struct Draft {
     _lock: Lock,
     diff_id: Digest,
     blob: Digest,
+    size: u64,
 }
 
 /// Whose turn it is to make a layer.
@@ -47,6 +50,9 @@ pub enum Claim {
     Busy,
 }
 
+/// What a layer's `diff/` must look like, beside it; for a fix layer the ending of its name.
+pub(super) const RECORD: &str = "files";
+
 /// What a lower directory is, by index.
 enum Lower {
     Layer(usize),
@@ -57,37 +63,44 @@ enum Lower {
 pub const ASK_AGAIN: Duration = Duration::from_millis(5);
 
 impl Store {
-    fn layer_dir(&self, diff_id: &Digest) -> PathBuf {
+    pub(super) fn layer_dir(&self, diff_id: &Digest) -> PathBuf {
         self.path("layers").join(diff_id.hex())
     }
 
-    /// Whether a layer is there, whole and of use to us, together with this blob of it: the same layer can come in several
-    /// compressions, and the image layout must have the one that the image's manifest names.
-    pub fn has_layer(&self, diff_id: &Digest, blob: &Digest) -> bool {
-        self.has_extracted(diff_id) && self.blob_path(blob).exists()
+    /// Whether a layer is there and of use to us, together with this blob of so many bytes of it: the same layer can come
+    /// in several compressions, and the image layout must have the one that the image's manifest names. Whether it is
+    /// whole is known if no foreign mark concerns it.
+    pub fn has_layer(&self, diff_id: &Digest, blob: &Digest, size: u64) -> bool {
+        self.has_extracted(diff_id) && self.has_blob(blob, size)
     }
 
-    fn has_extracted(&self, diff_id: &Digest) -> bool {
-        let kept = read_derived::<Kept>(&self.layer_dir(diff_id).join("notes.json"));
-        kept.is_ok_and(|k| k.is_some_and(|k| self.suits(k.maker)))
+    /// Whether a blob of this size is there.
+    pub fn has_blob(&self, blob: &Digest, size: u64) -> bool {
+        fs::metadata(self.blob_path(blob)).is_ok_and(|m| m.is_file() && m.len() == size)
+    }
+
+    pub(super) fn has_extracted(&self, diff_id: &Digest) -> bool {
+        let dir = self.layer_dir(diff_id);
+        let kept = read_derived::<Kept>(&dir.join("notes.json"));
+        kept.is_ok_and(|k| k.is_some_and(|k| self.suits(k.maker))) && dir.join("diff").is_dir()
     }
 
     /// Asks for the right to make a layer. The caller holds the store's shared lock.
-    pub fn claim_layer(&self, diff_id: &Digest, blob: &Digest) -> Result<Claim, StoreError> {
-        if self.has_layer(diff_id, blob) {
+    pub fn claim_layer(&self, diff_id: &Digest, blob: &Digest, size: u64) -> Result<Claim, StoreError> {
+        if self.has_layer(diff_id, blob, size) {
             return Ok(Claim::There);
         }
         let Some(lock) = Lock::try_exclusive(&self.path("locks").join(format!("layer-{}", diff_id.hex())))? else {
             return Ok(Claim::Busy);
         };
         // Between the first look and the lock somebody may have finished it.
-        if self.has_layer(diff_id, blob) {
+        if self.has_layer(diff_id, blob, size) {
             return Ok(Claim::There);
         }
         let tmp = self.tmp()?;
         let diff = tmp.path().join("diff");
         fs::create_dir(&diff).map_err(|e| StoreError::file("create", &diff, e))?;
-        Ok(Claim::Ours(Draft { tmp, _lock: lock, diff_id: *diff_id, blob: *blob }))
+        Ok(Claim::Ours(Draft { tmp, _lock: lock, diff_id: *diff_id, blob: *blob, size }))
     }
 
     /// Waits for the right to pull an image, so that two processes that miss the same image do the work once.
@@ -95,16 +108,22 @@ impl Store {
         Lock::try_exclusive(&self.path("locks").join(format!("image-{}", Digest::of(name.as_bytes()).hex())))
     }
 
-    /// Makes a verified layer known, together with its blob.
-    pub fn commit_layer(&self, draft: Draft, kept: &Kept) -> Result<(), StoreError> {
-        let blob_from = draft.tmp.path().join("blob");
-        let blob_to = self.blob_path(&draft.blob);
-        let notes = draft.tmp.path().join("notes.json");
+    /// Makes a verified layer known, together with its blob. A mark must list it. The names last from
+    /// [`Store::commit_image`] on.
+    pub fn commit_layer(&self, draft: Draft, kept: &Kept, record: &[u8]) -> Result<(), StoreError> {
+        let at = draft.tmp.path();
         let kept = Kept { maker: Some(self.maker.unwrap_or(Maker::SingleId)), ..kept.clone() };
-        fs::write(&notes, serde_json::to_vec(&kept).expect("strings and numbers"))
-            .map_err(|e| StoreError::file("write", &notes, e))?;
-        if blob_from.exists() {
-            fs::rename(&blob_from, &blob_to).map_err(|e| StoreError::file("create", &blob_to, e))?;
+        self.make_file(&at.join(RECORD), record)?;
+        self.make_file(&at.join("notes.json"), &serde_json::to_vec(&kept).expect("strings and numbers"))?;
+        self.sync_directory(at)?;
+        let blob = at.join("blob");
+        if blob.exists() {
+            // Somebody else's may be there, in use by another program.
+            if self.has_blob(&draft.blob, draft.size) {
+                fs::remove_file(&blob).map_err(|e| StoreError::file("remove", &blob, e))?;
+            } else {
+                publish(&blob, &self.blob_path(&draft.blob))?;
+            }
         }
         let to = self.layer_dir(&draft.diff_id);
         // It came before in another compression: a container may rest on that one, and only the blob was missing.
@@ -115,16 +134,6 @@ impl Store {
         let _old = self.set_aside(&to)?;
         draft.tmp.rename(&to)?;
         Ok(())
-    }
-
-    /// Moves a directory to where it is removed when the value is dropped, if there is one.
-    fn set_aside(&self, dir: &Path) -> Result<Option<Tmp>, StoreError> {
-        if !dir.exists() {
-            return Ok(None);
-        }
-        let tmp = self.tmp()?;
-        fs::rename(dir, tmp.path().join("old")).map_err(|e| StoreError::file("replace", dir, e))?;
-        Ok(Some(tmp))
     }
 
     /// Computes how layers (base first; blob, size, diff id) stack for the image with this manifest, and makes the small
@@ -185,6 +194,10 @@ impl Store {
                         .collect();
                     let layer = LayerRef { dir: dir.as_fd(), notes };
                     if build_fix(&rest, layer, fix.as_fd(), flavor).map_err(StoreError::Stack)? {
+                        let files = record::of(fix.as_fd(), &HashMap::new());
+                        let files =
+                            files.map_err(|e| StoreError::Damaged { path: path.clone(), why: e.to_string() })?;
+                        self.make_file(&path.with_extension(RECORD), &files)?;
                         below.push(Lower::Fix(made.len()));
                         made.push(fix);
                         lowers.push(fixes.join(name));
@@ -199,7 +212,7 @@ impl Store {
         let to = self.path(&fixes);
         // One from an earlier pull is the same, since the manifest is, and a running container may rest on it.
         let there = read_derived::<Stack>(&to.join("stack.json"))?;
-        if there.is_none_or(|stack| !self.suits(stack.maker)) {
+        if there.is_none_or(|stack| !self.suits(stack.maker) || !self.has_lowers(&stack)) {
             let _old = self.set_aside(&to)?;
             draft.rename(&to)?;
         }
@@ -212,6 +225,7 @@ impl Store {
             root,
             maker: Some(self.maker.unwrap_or(Maker::SingleId)),
             has_setid: opened.iter().any(|(_, _, notes)| notes.has_setid),
+            entries: Vec::new(),
         })
     }
 }
@@ -245,7 +259,7 @@ impl Draft {
     }
 }
 
-fn open_dir(path: &Path) -> Result<OwnedFd, StoreError> {
+pub(super) fn open_dir(path: &Path) -> Result<OwnedFd, StoreError> {
     use rustix::fs::{Mode, OFlags};
     rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|e| StoreError::file("open", path, e.into()))

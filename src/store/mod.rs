@@ -8,15 +8,19 @@
 //!   containers/<id>/    state.json, upper/, work/, log; the root is attached over it
 //!   names/<name>        who has a name
 //!   mount-points/       what every container needs in its root, see [`Store::mount_points`]
+//!   unsynced/           marks on what may not have reached storage, see [`unsynced`]
+//!   index.copy          the last images/index.json, for when that is damaged
 //!   traces/             recorded runs; latest/ points at the newest of each image and kind
 //!   pending/<trace id>  recorded runs that are still to be sent to a tracing back end
 //!   sent/<address>      what a tracing back end has had
 //!   tmp/  locks/
 //! ```
-//! Nothing is reachable before it is verified: it is made in `tmp/` and renamed. Whoever makes something holds a lock
+//! Nothing is reachable before it is verified: it is made in `tmp/` and renamed, and what a power cut may do to it is said
+//! in [`durable`] and [`unsynced`]. Whoever makes something holds a lock
 //! (flock(2)) on it; the kernel drops the lock with the process, and so the next command knows what is left over.
 
 pub mod containers;
+pub mod durable;
 pub mod error;
 pub mod gc;
 pub mod images;
@@ -25,15 +29,17 @@ pub mod lock;
 pub mod pending;
 pub mod retention;
 pub mod sent;
+mod session;
 pub mod traces;
+pub mod unsynced;
+pub mod verify;
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
-
+pub use durable::Durability;
 pub use error::StoreError;
 use lock::Lock;
 use serde::{Deserialize, Serialize};
@@ -44,6 +50,7 @@ pub struct Store {
     root: PathBuf,
     /// What this process can use, see [`Store::used_as`].
     maker: Option<Maker>,
+    durability: Durability,
 }
 
 /// How the layers in a store were extracted. Root's whiteouts mean nothing in a user namespace, and the other way round;
@@ -60,8 +67,8 @@ pub enum Maker {
 }
 
 /// Everything below `v1/` that must exist.
-const DIRECTORIES: [&str; 9] =
-    ["images/blobs/sha256", "layers", "stacks", "containers", "names", "traces", "latest", "tmp", "locks"];
+const DIRECTORIES: [&str; 10] =
+    ["images/blobs/sha256", "layers", "stacks", "containers", "names", "traces", "latest", "unsynced", "tmp", "locks"];
 
 impl Store {
     /// Where the store is by default: `$TRACE_ROOT`, else `/var/lib/trace` as root, else below `$XDG_DATA_HOME`.
@@ -98,11 +105,21 @@ impl Store {
                 let dir = root.join(dir);
                 private.create(&dir).map_err(|e| StoreError::file("create", &dir, e))?;
             }
-            let store = Store { root, maker: None };
+            let store = Store { root, maker: None, durability: Durability::default() };
+            // What stands for all of them must not outlast one of them.
+            for dir in ["images/blobs", "images", "", "..", "../.."] {
+                let _ = store.sync_directory(&store.path(dir));
+            }
             store.write(&store.path("images/oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#)?;
             return Ok(store);
         }
-        Ok(Store { root, maker: None })
+        Ok(Store { root, maker: None, durability: Durability::default() })
+    }
+
+    /// What a power cut may cost from here on.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
     }
 
     /// From here on what another kind of maker made counts as not there. Without this all of it is found.
@@ -131,10 +148,12 @@ impl Store {
                 set_mode(&at.join(dir), 0o755)?;
             }
             for file in ["etc/hostname", "etc/hosts", "etc/resolv.conf"] {
-                fs::File::create_new(at.join(file))?;
+                let made = fs::File::create_new(at.join(file))?;
                 set_mode(&at.join(file), 0o644)?;
+                self.sync_file(&made)?;
             }
-            set_mode(at, 0o755)
+            set_mode(at, 0o755)?;
+            ["dev", "etc", "proc", "sys", ""].iter().try_for_each(|d| self.sync_file(&fs::File::open(at.join(d))?))
         };
         make(tmp.path()).map_err(|e| StoreError::file("create", &path, e))?;
         match tmp.rename(&path) {
@@ -158,24 +177,6 @@ impl Store {
     /// See [`Store::lock_shared`].
     pub fn lock_exclusive(&self, wait: &mut dyn FnMut() -> bool) -> Result<Lock, StoreError> {
         Lock::exclusive_waiting(&self.path("locks/store"), wait)
-    }
-
-    /// Writes a file of the store. Readers see the old content or the new one; what a killed process leaves is in `tmp/`.
-    /// Nothing is synced: what a power cut takes is pulled again.
-    pub fn write(&self, path: &Path, content: &[u8]) -> Result<(), StoreError> {
-        let fail = |e| StoreError::file("write", path, e);
-        let gate = Lock::shared(&self.path("locks/create"))?;
-        let tmp = self.path("tmp").join(unique_name());
-        let file = File::create_new(&tmp).map_err(fail)?;
-        let done = rustix::fs::flock(&file, FlockOperation::LockExclusive).map_err(io::Error::from).and_then(|()| {
-            drop(gate);
-            (&file).write_all(content)?;
-            fs::rename(&tmp, path)
-        });
-        done.map_err(|e| {
-            let _ = fs::remove_file(&tmp);
-            fail(e)
-        })
     }
 
     /// A new empty directory that is taken away with everything in it when the value is dropped, or by the next command
@@ -205,7 +206,7 @@ impl Tmp {
 
     /// Moves it to its final place and gives the lock that was on it.
     fn rename(mut self, to: &Path) -> Result<Lock, StoreError> {
-        fs::rename(&self.path, to).map_err(|e| StoreError::file("create", to, e))?;
+        durable::publish(&self.path, to)?;
         self.path = to.to_owned();
         Ok(self.lock.take().expect("held until now"))
     }

@@ -38,7 +38,7 @@ impl Store {
     /// Keeps a recorded run: `line` is its OTLP JSON. Gives its path.
     pub fn keep_trace(&self, id: TraceId, line: &str) -> Result<PathBuf, StoreError> {
         let path = self.trace_path(id);
-        self.write(&path, line.as_bytes())?;
+        self.write_unsynced(&path, line.as_bytes())?;
         Ok(path)
     }
 
@@ -55,7 +55,7 @@ impl Store {
 
     /// Notes that the run `id` is the newest of `image` (canonical name) of this kind.
     pub fn set_latest(&self, image: &str, kind: &str, id: TraceId) -> Result<(), StoreError> {
-        self.write(&self.latest_path(image, kind), id.to_string().as_bytes())
+        self.write_unsynced(&self.latest_path(image, kind), id.to_string().as_bytes())
     }
 
     /// The newest run of `image` of this kind, if it is still there.

@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use crate::store::Durability;
+
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true, override_usage = "trace run [FLAGS] IMAGE [COMMAND [ARG...]]")]
 #[command(after_help = "Example: trace run --rm -e GREETING=hello debian:12 sh -c 'echo $GREETING'\n\n\
@@ -14,6 +16,10 @@ pub struct Run {
     /// Registry for names without a host: auto, docker.io, builtin or HOST
     #[arg(long, env = "TRACE_HUB", default_value = "auto", value_name = "HUB")]
     pub hub: String,
+    /// What a power cut may cost: `none`, nothing is flushed; `default`, nothing that was there before, and a lost file of a
+    /// new image is noticed and made again; `full`, an image is on storage before it is said to be pulled
+    #[arg(long, env = "TRACE_DURABILITY", default_value = "default", value_name = "HOW", value_parser = Durability::NAMES)]
+    pub durability: String,
     #[command(flatten)]
     pub recording: Recording,
     /// Record the command line in the trace
@@ -93,6 +99,10 @@ pub struct Pull {
     /// Platform, e.g. linux/arm64
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     pub platform: Option<String>,
+    /// What a power cut may cost: `none`, nothing is flushed; `default`, nothing that was there before, and a lost file of a
+    /// new image is noticed and made again; `full`, an image is on storage before it is said to be pulled
+    #[arg(long, env = "TRACE_DURABILITY", default_value = "default", value_name = "HOW", value_parser = Durability::NAMES)]
+    pub durability: String,
     #[command(flatten)]
     pub recording: Recording,
     /// Print the image's name only
