@@ -108,11 +108,15 @@ pub fn check(
     let stage = stage!(span::CACHE_CHECK, in run);
     let mut found = look_up(context, request);
     if let Ok(Some(ResolvedImage { image, .. })) = &found {
-        let verified = context.verifier().verify(&stage, &image.diff_ids(), &mut || signals.interrupted().is_none());
+        let mut number = None;
+        let verified = context.verifier().verify(&stage, &image.diff_ids(), &mut || {
+            number = signals.interrupted();
+            number.is_none()
+        });
         match verified {
             Ok(false) => {}
             Ok(true) => found = look_up(context, request),
-            Err(e) => found = Err(e),
+            Err(e) => found = Err(number.map_or(e, EngineError::interrupted)),
         }
     }
     stage.set(attr::CACHE, if matches!(found, Ok(Some(_))) { "hit" } else { "miss" });

@@ -131,10 +131,12 @@ impl Verifier {
                 scope.spawn(move || {
                     loop {
                         let mut chunk = vec![0; READ];
-                        let read = file.read(&mut chunk);
-                        let end = !matches!(read, Ok(n) if n > 0);
-                        let chunk = read.map(|n| Bytes::from(chunk).slice(..n));
-                        if end && chunk.is_ok() || send.blocking_send(chunk).is_err() || end {
+                        let chunk = match file.read(&mut chunk) {
+                            Ok(0) => return,
+                            read => read.map(|n| Bytes::from(chunk).slice(..n)),
+                        };
+                        let failed = chunk.is_err();
+                        if send.blocking_send(chunk).is_err() || failed {
                             return;
                         }
                     }

@@ -13,6 +13,7 @@ mod isolation;
 mod killed;
 mod ordinary_user;
 mod other_tools;
+mod power_cut;
 mod printed;
 mod running;
 mod statistics;

@@ -104,6 +104,7 @@ impl Work {
             | span::PULL_WAIT
             | span::LAYER_PULL
             | span::LAYER_COMMIT
+            | span::LAYER_SYNC
             | span::IMAGE_COMMIT => Work::Pull,
             span::REGISTRY_AUTH
             | span::MANIFEST_FETCH
@@ -117,7 +118,7 @@ impl Work {
             | span::HTTP_WAIT
             | span::HTTP_RECEIVE
             | span::LAYER_DOWNLOAD => Work::Network,
-            span::LAYER_VERIFY => Work::Verify,
+            span::LAYER_VERIFY | span::STORE_VERIFY => Work::Verify,
             span::LAYER_DECOMPRESS => Work::Inflate,
             span::LAYER_EXTRACT => Work::Extract,
             span::CONTAINER_CREATE | span::ROOTFS_MOUNT | span::CGROUP_CREATE | span::NETWORK_SETUP => Work::Create,
