@@ -8,8 +8,7 @@ use super::remote::Groups;
 use super::select::Recorded;
 use super::{CliError, Done, args};
 use crate::analyze;
-use crate::report::Style;
-use crate::report::compare::{self, Format};
+use crate::report::{Format, Style, compare};
 
 /// `trace compare`.
 pub fn compare(args: &args::Compare) -> Done {
@@ -50,16 +49,16 @@ pub fn compare(args: &args::Compare) -> Done {
 /// As asked for, else by the ending of the file, else text.
 fn format(args: &args::Compare) -> Result<Format, CliError> {
     match (&args.format, &args.output) {
-        (Some(name), _) => Ok(Format::named(name).unwrap_or(Format::Text)),
+        (Some(name), _) => Ok(Format::named(name, &Format::OF_COMPARISON).unwrap_or(Format::Text)),
         (None, None) => Ok(Format::Text),
         (None, Some(path)) => by_ending(path),
     }
 }
 
 fn by_ending(path: &Path) -> Result<Format, CliError> {
-    Format::of_file(path).ok_or_else(|| {
+    Format::of_file(path, &Format::OF_COMPARISON).ok_or_else(|| {
         CliError::Usage(format!(
-            "`{}` doesn't say in its ending what to write: expected `.txt`, `.md`, `.json`, `.svg`, `.png` or `.html`, or `--format`",
+            "the ending of `{}` names no format: expected `.txt`, `.md`, `.json`, `.svg`, `.png` or `.html`, or `--format`",
             path.display()
         ))
     })

@@ -141,7 +141,7 @@ pub fn end(
         say(&format!("trace: {e}"));
     }
     if let Some(path) = files.report
-        && let Err(e) = write_report(&trace, Format::of_file(path), path)
+        && let Err(e) = write_report(&trace, Format::of_run_file(path), path)
     {
         say(&format!("trace: {e}"));
     }

@@ -301,7 +301,7 @@ impl Recorded {
             if runs.is_empty() {
                 return Err(self.nothing(&format!("{kind}:{image}")).into());
             }
-            return Ok(Picked { label: format!("{kind} {}", crate::report::terminal::familiar(&image)), runs });
+            return Ok(Picked { label: format!("{kind} {}", crate::report::title::familiar(&image)), runs });
         }
         if let Some(bench) = word.strip_prefix("bench:") {
             return self.bench(bench, word);
@@ -388,7 +388,7 @@ fn label(runs: &[Run], word: &str) -> String {
     let alike = runs.windows(2).all(|w| w[0].kind == w[1].kind && w[0].image == w[1].image);
     match runs.first() {
         Some(Run { kind: Some(kind), image: Some(image), .. }) if alike => {
-            format!("{kind} {}", crate::report::terminal::familiar(image))
+            format!("{kind} {}", crate::report::title::familiar(image))
         }
         _ => word.to_owned(),
     }
@@ -400,7 +400,7 @@ fn single(run: Run) -> Picked {
         label.push_str(&format!(" {kind}"));
     }
     if let Some(image) = &run.image {
-        label.push_str(&format!(" {}", crate::report::terminal::familiar(image)));
+        label.push_str(&format!(" {}", crate::report::title::familiar(image)));
     }
     Picked { label, runs: vec![run] }
 }

@@ -62,9 +62,9 @@ fn json(h: &Header) -> serde_json::Value {
 /// `trace show`.
 pub fn show(args: &args::Show) -> Done {
     let trace = find(&args.trace)?;
-    let named = args.format.as_deref().and_then(Format::named);
+    let named = args.format.as_deref().and_then(|name| Format::named(name, &Format::OF_RUN));
     match &args.output {
-        Some(path) => write_report(&trace, named.unwrap_or_else(|| Format::of_file(path)), path)?,
+        Some(path) => write_report(&trace, named.unwrap_or_else(|| Format::of_run_file(path)), path)?,
         None => {
             let format = named.unwrap_or(Format::Waterfall);
             if format.is_binary() && std::io::stdout().is_terminal() {

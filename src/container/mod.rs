@@ -346,20 +346,4 @@ fn c_strings(what: &'static str, texts: &[String]) -> Result<StringArray, Contai
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn working_directories_are_cleaned_as_text() {
-        for (given, clean_one) in [
-            ("", "/"),
-            ("a", "/a"),
-            ("/a//b/./c/", "/a/b/c"),
-            ("/a/../../..", "/"),
-            ("/a/../b", "/b"),
-            ("/...", "/..."),
-        ] {
-            assert_eq!(clean(given), clean_one);
-        }
-    }
-}
+mod tests;

@@ -20,7 +20,7 @@ use crate::record::model::Trace;
 
 /// A form in which traces are handed to other tools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum WireFormat {
     /// OTLP JSON, one line a trace: our own file format, and that of the OpenTelemetry file exporter.
     Otlp,
     /// OTLP Protobuf: the body of one export request.
@@ -33,20 +33,21 @@ pub enum Format {
     Perfetto,
 }
 
-impl Format {
+impl WireFormat {
     /// The names on the command line.
     pub const NAMES: [&'static str; 5] = ["otlp", "otlp-proto", "jaeger", "chrome", "perfetto"];
 
-    const ALL: [Format; 5] = [Format::Otlp, Format::OtlpProto, Format::Jaeger, Format::Chrome, Format::Perfetto];
+    const ALL: [WireFormat; 5] =
+        [WireFormat::Otlp, WireFormat::OtlpProto, WireFormat::Jaeger, WireFormat::Chrome, WireFormat::Perfetto];
 
-    /// By one of [`Format::NAMES`].
+    /// By one of [`WireFormat::NAMES`].
     pub fn named(name: &str) -> Option<Self> {
-        Format::ALL.into_iter().find(|f| f.name() == name)
+        WireFormat::ALL.into_iter().find(|f| f.name() == name)
     }
 
     /// The name on the command line.
     pub fn name(self) -> &'static str {
-        Format::NAMES[self as usize]
+        WireFormat::NAMES[self as usize]
     }
 
     /// The format that a file's ending asks for; `None` for other endings, and for `.json` alone, which several forms have.
@@ -54,15 +55,15 @@ impl Format {
         let name = path.file_name()?.to_str()?.to_ascii_lowercase();
         let ends = |endings: &[&str]| endings.iter().any(|e| name.ends_with(e));
         Some(if ends(&[".perfetto-trace", ".pftrace", ".perfetto"]) {
-            Format::Perfetto
+            WireFormat::Perfetto
         } else if ends(&[".jaeger.json"]) {
-            Format::Jaeger
+            WireFormat::Jaeger
         } else if ends(&[".chrome.json", ".trace.json", ".ctrace"]) {
-            Format::Chrome
+            WireFormat::Chrome
         } else if ends(&[".jsonl", ".ndjson", ".otlp", ".otlp.json"]) {
-            Format::Otlp
+            WireFormat::Otlp
         } else if ends(&[".pb", ".binpb", ".proto", ".otlp-proto"]) {
-            Format::OtlpProto
+            WireFormat::OtlpProto
         } else {
             return None;
         })
@@ -70,17 +71,17 @@ impl Format {
 
     /// Whether it is no text.
     pub fn is_binary(self) -> bool {
-        matches!(self, Format::OtlpProto | Format::Perfetto)
+        matches!(self, WireFormat::OtlpProto | WireFormat::Perfetto)
     }
 
     /// All traces in this form.
     pub fn render(self, traces: &[Trace]) -> Vec<u8> {
         match self {
-            Format::Otlp => traces.iter().flat_map(|t| (file::to_line(t) + "\n").into_bytes()).collect(),
-            Format::OtlpProto => otlp::request(traces).encode_to_vec(),
-            Format::Jaeger => jaeger::render(traces),
-            Format::Chrome => chrome::render(traces),
-            Format::Perfetto => perfetto::render(traces),
+            WireFormat::Otlp => traces.iter().flat_map(|t| (file::to_line(t) + "\n").into_bytes()).collect(),
+            WireFormat::OtlpProto => otlp::request(traces).encode_to_vec(),
+            WireFormat::Jaeger => jaeger::render(traces),
+            WireFormat::Chrome => chrome::render(traces),
+            WireFormat::Perfetto => perfetto::render(traces),
         }
     }
 }

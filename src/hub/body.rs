@@ -1,6 +1,6 @@
 //! Response bodies: a stretch of a file in bounded pieces, and a wrapper that counts how much went out.
 
-use super::server::Report;
+use super::observer::Report;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use std::fs::File;

@@ -1,7 +1,7 @@
 //! `library/hello-world`: one layer with one file, `/hello`.
 
 use super::elf::{self, Arch};
-use super::image::{Codec, Image, Layer, Platform};
+use super::image::{Image, Layer, Platform};
 use super::layer;
 use std::sync::OnceLock;
 
@@ -38,13 +38,14 @@ pub(super) fn image() -> &'static Image {
             cmd: "/hello".to_owned(),
             layers: vec![pack(&elf::print_and_exit(arch, MESSAGE.as_bytes()))],
         });
-        Image::assemble(&platforms, Codec::Gzip)
+        Image::assemble(&platforms, layer::Codec::Gzip)
     })
 }
 
 fn pack(program: &[u8]) -> Layer {
     let mut blob = Vec::new();
-    let written = layer::write(Codec::Gzip, &mut blob, |tar| tar.file("hello", 0o755, program.len() as u64, program));
+    let written =
+        layer::write(layer::Codec::Gzip, &mut blob, |tar| tar.file("hello", 0o755, program.len() as u64, program));
     // Writing to memory cannot fail, and the one path is short and relative.
     let sums = written.unwrap_or_else(|error| unreachable!("a tar in memory: {error}"));
     Layer::in_memory(sums, blob, "trace hub: the program /hello")

@@ -3,7 +3,7 @@
 //! Sources: OCI image specification, `image-index.md`, `manifest.md`, `config.md`, `layer.md`.
 
 use super::elf::Arch;
-use super::layer::Sums;
+use super::layer::{Codec, Sums};
 use crate::digest::Digest;
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -19,24 +19,6 @@ const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// [`super::layer::MTIME`], as configs write times.
 const CREATED: &str = "2023-11-14T22:13:20Z";
-
-/// How a layer is compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Codec {
-    Gzip,
-    Zstd,
-    None,
-}
-
-impl Codec {
-    fn media_type(self) -> &'static str {
-        match self {
-            Codec::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
-            Codec::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
-            Codec::None => "application/vnd.oci.image.layer.v1.tar",
-        }
-    }
-}
 
 /// The bytes of a blob, or where they are.
 #[derive(Clone, Debug)]

@@ -25,11 +25,14 @@ mod hello;
 mod image;
 mod layer;
 mod library;
+mod observer;
 mod range;
 mod route;
 mod server;
 
 use crate::error::Failure;
+pub use observer::{Access, Observer};
+
 use library::Library;
 use std::fmt;
 use std::io;
@@ -37,29 +40,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 use tokio::sync::oneshot;
-
-/// One request that the hub has answered.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Access {
-    /// Who asked.
-    pub peer: SocketAddr,
-    /// `GET`, `HEAD`, … as it was sent.
-    pub method: String,
-    /// Path without query; plain ASCII, anything else in it escaped, cut after some hundred characters.
-    pub path: String,
-    /// HTTP status; 0 if the client went away before there was an answer.
-    pub status: u16,
-    /// Bytes of body handed to the connection; fewer than announced if the client went away.
-    pub bytes: u64,
-    /// From the request's head to the end of the answer.
-    pub duration: Duration,
-}
-
-/// Is told of every request when its answer has been sent; called on the hub's thread, so it must not block.
-pub type Observer = Arc<dyn Fn(&Access) + Send + Sync>;
 
 /// How a hub is to run.
 #[derive(Clone, Default)]

@@ -1,8 +1,9 @@
 //! The HTTP server: a thread with a runtime of its own, a bounded number of connections, none of them idle for ever.
 
+use super::answer;
 use super::body::Watched;
 use super::library::Library;
-use super::{Access, Observer, answer};
+use super::observer::{Access, Busy, Observer, Report};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::connect_info::Connected;
@@ -60,27 +61,10 @@ async fn handle(State(server): State<Arc<Server>>, ConnectInfo(peer): ConnectInf
         duration: Duration::ZERO,
     };
     let observer = server.observer.clone();
-    let mut report = Report { access, started: Instant::now(), observer, _busy: Busy::new(&peer.requests) };
+    let mut report = Report::new(access, observer, Busy::new(&peer.requests));
     let response = answer::answer(&server.library, method, uri, request.headers()).await;
     report.access.status = response.status().as_u16();
     response.map(|inner| Body::new(Watched { inner, report }))
-}
-
-/// Tells the observer when dropped: after the answer has been sent, or when the client has gone away before.
-pub(super) struct Report {
-    pub(super) access: Access,
-    started: Instant,
-    observer: Option<Observer>,
-    _busy: Busy,
-}
-
-impl Drop for Report {
-    fn drop(&mut self) {
-        if let Some(observer) = &self.observer {
-            self.access.duration = self.started.elapsed();
-            observer(&self.access);
-        }
-    }
 }
 
 /// A path as it may go to a terminal: plain ASCII, not endless.
@@ -104,22 +88,6 @@ struct Peer {
 impl Connected<IncomingStream<'_, Limited>> for Peer {
     fn connect_info(stream: IncomingStream<'_, Limited>) -> Self {
         Peer { addr: *stream.remote_addr(), requests: Arc::clone(&stream.io().requests) }
-    }
-}
-
-/// Counts a request on its connection until the answer has been sent.
-struct Busy(Arc<AtomicUsize>);
-
-impl Busy {
-    fn new(requests: &Arc<AtomicUsize>) -> Self {
-        requests.fetch_add(1, Ordering::Relaxed);
-        Busy(Arc::clone(requests))
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -8,12 +8,12 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use super::LayerError;
+use super::link::{Shared, send};
 use super::meter::{Meter, Progress};
-use super::pipe::{Shared, send};
+use super::verify::Hash;
 use crate::digest::Digest;
 use crate::record::Mono;
 
@@ -34,7 +34,7 @@ where
     let _ = shared.receiver.set(thread::current());
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let (mut download, mut verify) = (Meter::default(), Meter::default());
-    let mut hash = Sha256::new();
+    let mut hash = Hash::default();
     let mut got = 0u64;
     let mut pass = || -> Result<(), LayerError> {
         loop {
@@ -66,10 +66,7 @@ where
         if got < size {
             return Err(LayerError::Truncated { digest, got, expected: size });
         }
-        let found = Digest::from_bytes(hash.finalize_reset().into());
-        if found != digest {
-            return Err(LayerError::DigestMismatch { got: found, expected: digest });
-        }
+        std::mem::take(&mut hash).blob(digest)?;
         verify.worked_until(Mono::now());
         next.send(None).map_err(|_| LayerError::Stopped)
     };

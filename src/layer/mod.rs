@@ -1,6 +1,6 @@
 //! One image layer: from the compressed bytes as they arrive to a directory that overlayfs can use as a lower one.
 //!
-//! Reading order: [`pipe`](run) (the threads of one layer), `download`, `decompress`, `archive` (tar entries), `extract` (entries to
+//! Reading order: [`pipe`](run) (the threads of one layer), `download`, `verify`, `decompress`, `archive` (tar entries), `extract` (entries to
 //! files), `tree` (every path operation, by directory descriptors). [`stack`] then computes what overlayfs cannot do
 //! by itself when layers lie on each other.
 //!
@@ -14,6 +14,7 @@ mod download;
 mod error;
 mod extract;
 mod limits;
+mod link;
 mod meta;
 mod meter;
 mod notes;
@@ -23,6 +24,7 @@ mod pipe;
 pub mod record;
 pub mod stack;
 mod tree;
+mod verify;
 
 use std::fs::File;
 use std::os::fd::OwnedFd;

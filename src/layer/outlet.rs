@@ -5,9 +5,8 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::Instant;
 
-use sha2::{Digest as _, Sha256};
-
 use super::meter::{Meter, Progress};
+use super::verify::Hash;
 use crate::record::Mono;
 
 /// Unpacked bytes that travel together; the first `len` count.
@@ -23,7 +22,7 @@ pub(super) struct Outlet<'p> {
     pos: usize,
     ended: bool,
     progress: &'p Progress,
-    pub(super) hash: Sha256,
+    pub(super) hash: Hash,
     pub(super) verify: Meter,
     pub(super) extract: Meter,
 }
@@ -32,7 +31,7 @@ impl<'p> Outlet<'p> {
     pub(super) fn new(blocks: Receiver<Option<Block>>, recycle: SyncSender<Box<[u8]>>, progress: &'p Progress) -> Self {
         let now = Block { bytes: Box::default(), len: 0 };
         let (verify, extract) = (Meter::default(), Meter::default());
-        Outlet { blocks, recycle, now, pos: 0, ended: false, progress, hash: Sha256::new(), verify, extract }
+        Outlet { blocks, recycle, now, pos: 0, ended: false, progress, hash: Hash::default(), verify, extract }
     }
 
     /// Throws away what comes, until the end or `until`. Returns whether the inflating thread has come to its end.

@@ -9,24 +9,21 @@
 //! finished one. A stage that fails closes its channels; its neighbours see that and stop.
 
 use std::panic::resume_unwind;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread::{self, Thread};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::sync_channel;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sha2::Digest as _;
 use tokio::sync::mpsc;
 
 use super::decompress::{Inlet, decompress};
 use super::download::download;
 use super::extract;
+use super::link::{Shared, send};
 use super::meter::{Meter, Meters, Progress};
 use super::outlet::{Block, Outlet};
 use super::{Job, LayerError, Outcome};
-use crate::digest::Digest;
-use crate::record::Mono;
 
 /// Unpacked bytes that travel together.
 const BLOCK: usize = 256 << 10;
@@ -37,25 +34,6 @@ const CHUNKS: usize = 8;
 /// How long the rest of a blob is received after its content was found to be bad. Damage on the way and damage at the
 /// origin look alike until the digest is known, and only the first is worth another try.
 const VERDICT: Duration = Duration::from_secs(2);
-
-/// What the stages tell each other beside the data.
-#[derive(Default)]
-pub(super) struct Shared {
-    pub(super) stop: AtomicBool,
-    /// The content was found to be bad; a wrong digest would be the better explanation, a broken download would not.
-    pub(super) bad_content: AtomicBool,
-    pub(super) receiver: OnceLock<Thread>,
-}
-
-impl Shared {
-    /// Ends the receiving thread even while it waits for the network.
-    fn halt(&self) {
-        self.stop.store(true, Ordering::Release);
-        if let Some(thread) = self.receiver.get() {
-            thread.unpark();
-        }
-    }
-}
 
 /// A stage that panics must not leave the receiving thread waiting for a network that says nothing.
 struct HaltOnPanic<'s>(&'s Shared);
@@ -134,10 +112,7 @@ where
         return Err(error);
     }
     let Some(applied) = tree else { return Err(LayerError::Stopped) };
-    let got = Digest::from_bytes(hash.finalize().into());
-    if got != diff_id {
-        return Err(LayerError::DiffIdMismatch { digest, got, expected: diff_id });
-    }
+    hash.diff_id(digest, diff_id)?;
     extract.settle();
     extract.busy_ns = extract.busy_ns.saturating_sub(verify_diff.busy_ns);
     (verify_diff.first, verify_diff.last) = (extract.first, extract.last);
@@ -166,11 +141,4 @@ fn give_up<T>(result: &Result<T, LayerError>, shared: &Shared, discard: impl FnO
         Err(_) => {}
     }
     shared.halt();
-}
-
-pub(super) fn send<T>(to: &SyncSender<Option<T>>, meter: &mut Meter, item: T) -> Result<(), LayerError> {
-    let since = Mono::now();
-    let result = to.send(Some(item)).map_err(|_| LayerError::Stopped);
-    meter.output(since, Mono::now());
-    result
 }

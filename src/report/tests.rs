@@ -1,5 +1,5 @@
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
@@ -258,11 +258,24 @@ fn the_list_of_runs() {
 }
 
 #[test]
-fn formats_have_names() {
-    for format in TEXTS {
-        assert_eq!(Format::named(format.name()), Some(format));
+fn formats_have_names_and_endings() {
+    for formats in [&Format::OF_RUN[..], &Format::OF_COMPARISON, &Format::OF_BENCH] {
+        for format in formats {
+            assert_eq!(Format::named(format.name(), formats), Some(*format));
+        }
     }
-    assert_eq!(Format::named("svgg"), None);
+    assert_eq!(Format::named("svgg", &Format::OF_RUN), None);
+    assert_eq!(Format::named("markdown", &Format::OF_RUN), None);
+    let of = |name: &str, formats: &[Format]| Format::of_file(Path::new(name), formats);
+    assert_eq!(of("a.MD", &Format::OF_COMPARISON), Some(Format::Markdown));
+    assert_eq!(of("a.htm", &Format::OF_RUN), Some(Format::Html));
+    assert_eq!(of("a.png", &Format::OF_BENCH), None);
+    assert_eq!(of("a", &Format::OF_COMPARISON), None);
+    assert_eq!(Format::of_run_file(Path::new("a.pdf")), Format::Waterfall);
+}
+
+#[test]
+fn a_trace_without_spans_gives_nothing() {
     let empty = Trace { spans: Vec::new(), ..samples::warm() };
     assert_eq!(render(&empty, Format::Waterfall, &style(80)), "");
 }

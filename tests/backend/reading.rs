@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 use trace_run::backend::time;
-use trace_run::formats::{Format, jaeger};
+use trace_run::formats::{WireFormat, jaeger};
 use trace_run::record::file;
 use trace_run::record::model::{Attributes, Kind, Origin, Span, SpanId, Status, Trace, TraceId};
 
@@ -333,7 +333,7 @@ pub fn sizes(said: &serde_json::Value) -> [usize; 2] {
 /// By OTLP over HTTP, as any program can.
 pub fn post(jaeger: &Jaeger, trace: &Trace) {
     use std::io::{Read as _, Write as _};
-    let body = Format::OtlpProto.render(std::slice::from_ref(trace));
+    let body = WireFormat::OtlpProto.render(std::slice::from_ref(trace));
     let url = Url::parse(&jaeger.http()).unwrap();
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", url.port().unwrap())).unwrap();
     let head = format!(

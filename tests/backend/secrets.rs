@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::json;
-use trace_run::formats::Format;
+use trace_run::formats::WireFormat;
 
 use super::common::image::{Image, busybox_layer, needs_busybox};
 use super::common::lab::{self, Lab};
@@ -109,7 +109,7 @@ fn a_canary_gets_nowhere() {
         clean("what a receiver gets", request.body.to_string().as_bytes());
     }
     assert_eq!(traces(&requests).len(), 2);
-    for format in Format::NAMES {
+    for format in WireFormat::NAMES {
         let ran = lab.trace(&["export", "last", "--format", format]).ok();
         clean(format, &ran.stdout);
         clean(format, &ran.stderr);

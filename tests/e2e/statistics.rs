@@ -56,7 +56,7 @@ fn cold_and_warm_runs_are_compared_without_being_asked_twice() {
     lab.trace(&["compare", "-o", page.to_str().unwrap()]).ok();
     assert!(fs::read_to_string(&page).unwrap().starts_with("| | runs |"));
     let wrong = lab.trace(&["compare", "-o", "result.pdf"]).exits(2);
-    assert!(wrong.err().contains("`result.pdf` doesn't say in its ending what to write"), "{}", wrong.err());
+    assert!(wrong.err().contains("the ending of `result.pdf` names no format"), "{}", wrong.err());
     let missing = lab.trace(&["compare", "nothing", "warm"]).exits(125);
     assert!(missing.err().contains("no recorded run is `nothing`"), "{}", missing.err());
 }

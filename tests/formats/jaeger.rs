@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::common::jaeger::Jaeger;
 use super::common::same::assert_same;
-use trace_run::formats::{Format, read};
+use trace_run::formats::{WireFormat, read};
 use trace_run::record::file;
 use trace_run::record::model::{Span, Trace};
 
@@ -21,7 +21,7 @@ fn coarse(span: &Span) -> Span {
 }
 
 fn send(jaeger: &Jaeger, traces: &[Trace]) {
-    let body = Format::OtlpProto.render(traces);
+    let body = WireFormat::OtlpProto.render(traces);
     let address = jaeger.http();
     let mut stream = TcpStream::connect(address.trim_start_matches("http://")).unwrap();
     write!(

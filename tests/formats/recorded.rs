@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::common::fixtures;
 use super::common::same::assert_same;
-use trace_run::formats::{Format, read};
+use trace_run::formats::{WireFormat, read};
 use trace_run::record::model::{Span, Trace};
 
 /// A line of `expected.tsv`, made by `expect.py` from what we read.
@@ -51,12 +51,12 @@ fn every_file_is_read_as_its_own_program_means_it() {
 fn what_was_read_goes_out_and_comes_back_the_same() {
     for path in fixtures::all() {
         let traces = read::read(&path).unwrap();
-        for format in [Format::Otlp, Format::OtlpProto] {
+        for format in [WireFormat::Otlp, WireFormat::OtlpProto] {
             let again = read::parse(&format.render(&traces), &path).unwrap();
             assert_eq!(again.len(), traces.len(), "{} as {}", path.display(), format.name());
             again.iter().zip(&traces).for_each(|(again, trace)| assert_same(again, trace));
         }
-        let again = read::parse(&Format::Jaeger.render(&traces), &path).unwrap();
+        let again = read::parse(&WireFormat::Jaeger.render(&traces), &path).unwrap();
         assert_eq!(spans(&again), spans(&traces), "{} as jaeger", path.display());
     }
 }

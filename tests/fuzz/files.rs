@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use trace_run::analyze::Analysis;
-use trace_run::formats::{Format, mapping, read};
+use trace_run::formats::{WireFormat, mapping, read};
 use trace_run::record::file;
 use trace_run::report;
 
@@ -102,7 +102,7 @@ fn one(bytes: &[u8]) -> bool {
         }
     };
     assert!(!traces.is_empty());
-    for format in [Format::OtlpProto, Format::Jaeger, Format::Chrome, Format::Perfetto] {
+    for format in [WireFormat::OtlpProto, WireFormat::Jaeger, WireFormat::Chrome, WireFormat::Perfetto] {
         let _ = format.render(&traces);
     }
     for mut trace in traces.into_iter().take(4) {
@@ -132,7 +132,7 @@ fn seeds() -> Vec<Vec<u8>> {
     let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("traces");
     for name in ["warm-hello-world", "cold-hello-world"] {
         let traces = file::read(&ours.join(format!("{name}.otlp.jsonl"))).unwrap();
-        out.extend([Format::Otlp, Format::OtlpProto, Format::Jaeger].map(|f| f.render(&traces)));
+        out.extend([WireFormat::Otlp, WireFormat::OtlpProto, WireFormat::Jaeger].map(|f| f.render(&traces)));
     }
     out
 }

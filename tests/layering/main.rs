@@ -1,7 +1,10 @@
 //! The order of the house, held by tests that read the source and the documents: which room may use which
-//! ([`rooms`]) and what belongs where ([`clutter`]).
+//! ([`rooms`]), that no files use each other in a circle ([`circles`]), what belongs where ([`clutter`]), and that
+//! the documents are true ([`documents`]).
 
+mod circles;
 mod clutter;
+mod documents;
 mod rooms;
 
 use std::fs;

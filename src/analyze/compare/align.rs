@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::{Phase, PhaseComparison, Run, sample, side_by_side};
+use super::model::{PhaseComparison, sample, side_by_side};
+use super::phase::Phase;
+use super::run::Run;
 
 type Sides = [Vec<(u64, u64)>; 2];
 

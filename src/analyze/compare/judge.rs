@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::{Group, PhaseComparison, Run, Setting, Verdict, Warning};
+use super::model::{Group, PhaseComparison, Verdict, Warning};
+use super::run::{Run, Setting};
 use crate::analyze::stats::{self, rank};
 use crate::record::model::TraceId;
 

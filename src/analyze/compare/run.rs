@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Phase;
+use super::phase::Phase;
 use crate::analyze::tree::Node;
 use crate::analyze::{Tree, times};
 use crate::names::{attr, span};

@@ -17,7 +17,7 @@ pub struct Export {
     #[arg(value_name = "TRACE")]
     pub traces: Vec<String>,
     /// The form to write [default: by the ending of FILE, else otlp]
-    #[arg(long, value_name = "FORMAT", value_parser = crate::formats::Format::NAMES, conflicts_with_all = ["otlp", "pending"])]
+    #[arg(long, value_name = "FORMAT", value_parser = crate::formats::WireFormat::NAMES, conflicts_with_all = ["otlp", "pending"])]
     pub format: Option<String>,
     /// Write to FILE in place of standard output
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["otlp", "pending"])]

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::duration;
+use crate::report::Format;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: trace ls --kind cold --since 2h")]
@@ -34,7 +35,7 @@ pub struct Show {
     #[arg(default_value = "last")]
     pub trace: String,
     /// How
-    #[arg(long, value_parser = ["waterfall", "tree", "blame", "critical", "json", "summary", "svg", "png", "html"])]
+    #[arg(long, value_parser = Format::names(Format::OF_RUN))]
     pub format: Option<String>,
     /// Write to FILE; without --format by its ending: .svg, .png, .html, .json or text
     #[arg(short, long, value_name = "FILE")]
@@ -57,7 +58,7 @@ pub struct Compare {
     /// What to compare
     pub b: Option<String>,
     /// How [default: text, or by the ending of FILE]
-    #[arg(long, value_parser = ["text", "json", "markdown", "svg", "png", "html"])]
+    #[arg(long, value_parser = Format::names(Format::OF_COMPARISON))]
     pub format: Option<String>,
     /// Write to FILE: .txt, .md, .json, .svg, .png or .html
     #[arg(short, long, value_name = "FILE")]

@@ -7,7 +7,6 @@ mod state;
 
 pub use state::all;
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -19,7 +18,7 @@ use super::{CliError, Done, args, compare, export};
 use crate::analyze::bench::{Bench, BenchRun, Engine as Named, OURS, Plan, Skipped, succeeded};
 use crate::container::signals::Signals;
 use crate::record::model::TraceId;
-use crate::report;
+use crate::report::{self, Format};
 use crate::store::Store;
 use crate::store::containers::now;
 
@@ -99,19 +98,11 @@ fn check(args: &args::Bench) -> Result<(), CliError> {
                 .to_owned(),
         );
     }
-    match args.output.as_deref().map(|p| (p, ending(p))) {
+    match args.output.as_deref().map(|p| (p, Format::of_file(p, &Format::OF_BENCH))) {
         Some((path, None)) => {
-            usage(format!("`{}` doesn't say in its ending what to write: expected `.md` or `.json`", path.display()))
+            usage(format!("the ending of `{}` names no format: expected `.md` or `.json`", path.display()))
         }
         _ => Ok(()),
-    }
-}
-
-fn ending(path: &Path) -> Option<&'static str> {
-    match path.extension()?.to_str()? {
-        "md" => Some("md"),
-        "json" => Some("json"),
-        _ => None,
     }
 }
 
@@ -247,8 +238,10 @@ fn settle(store: &Store, drop: bool) -> Result<(), CliError> {
 
 fn tell(args: &args::Bench, bench: &Bench) -> Result<(), CliError> {
     if let Some(path) = &args.output {
-        let text =
-            if ending(path) == Some("json") { report::bench::json(bench) } else { report::bench::markdown(bench) };
+        let text = match Format::of_file(path, &Format::OF_BENCH) {
+            Some(Format::Json) => report::bench::json(bench),
+            _ => report::bench::markdown(bench),
+        };
         compare::write(path, &text)?;
     }
     if args.json {

@@ -13,7 +13,7 @@ use super::{CliError, Done, args, link, select, show};
 use crate::backend::settings::{self, Signal, Target};
 use crate::error::Failure;
 use crate::export::{self, ExportOptions, ExportSummary, Item};
-use crate::formats::Format;
+use crate::formats::WireFormat;
 use crate::record::file;
 use crate::record::model::{Trace, TraceId};
 use crate::store::Store;
@@ -52,8 +52,8 @@ fn write(args: &args::Export) -> Done {
             traces.extend(show::find_all(word)?);
         }
     }
-    let by_ending = || args.output.as_deref().and_then(Format::of_file);
-    let format = args.format.as_deref().and_then(Format::named).or_else(by_ending).unwrap_or(Format::Otlp);
+    let by_ending = || args.output.as_deref().and_then(WireFormat::of_file);
+    let format = args.format.as_deref().and_then(WireFormat::named).or_else(by_ending).unwrap_or(WireFormat::Otlp);
     let bytes = format.render(&traces);
     match &args.output {
         Some(path) => std::fs::write(path, bytes).map_err(|source| CliError::File {

@@ -1,6 +1,6 @@
 //! The tags of `demo/layers`: how many layers, how large, how compressed.
 
-use crate::hub::image::Codec;
+use crate::hub::layer::Codec;
 use std::fmt;
 
 /// What a tag asks for.

@@ -8,66 +8,21 @@ pub mod markdown;
 pub mod words;
 
 use super::picture::charts::charts;
-use super::{Style, html, png, sgr, svg, text as cells, units};
+use super::picture::{png, svg};
+use super::{Format, Style, html, sgr, text as cells, units};
 use crate::analyze::compare::{Comparison, Group, Member, PhaseComparison, Verdict};
 use crate::analyze::{Analysis, stats};
 use crate::record::model::{Trace, TraceId};
-
-/// How a comparison is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// For people.
-    Text,
-    /// One object.
-    Json,
-    /// Tables.
-    Markdown,
-    /// Charts that scale and follow light and dark.
-    Svg,
-    /// The same as pixels.
-    Png,
-    /// The charts, and a typical run of each group side by side, as one interactive page.
-    Html,
-}
-
-impl Format {
-    /// The format of a name on the command line.
-    pub fn named(name: &str) -> Option<Format> {
-        match name {
-            "text" => Some(Format::Text),
-            "json" => Some(Format::Json),
-            "markdown" => Some(Format::Markdown),
-            "svg" => Some(Format::Svg),
-            "png" => Some(Format::Png),
-            "html" => Some(Format::Html),
-            _ => None,
-        }
-    }
-}
-
-impl Format {
-    /// The format that a file's ending asks for.
-    pub fn of_file(path: &std::path::Path) -> Option<Format> {
-        match path.extension()?.to_str()? {
-            "txt" => Some(Format::Text),
-            "md" => Some(Format::Markdown),
-            "htm" => Some(Format::Html),
-            other => Format::named(other).filter(|f| !matches!(f, Format::Text | Format::Markdown)),
-        }
-    }
-
-    /// Whether a terminal can do nothing with it.
-    pub fn is_binary(self) -> bool {
-        self == Format::Png
-    }
-}
 
 /// The comparison in a format, as the bytes of a file; text ends with a line break. `typical` is one run of each group, see
 /// [`typical`]; only HTML shows them.
 pub fn render(comparison: &Comparison, format: Format, typical: &[Trace], style: &Style) -> Vec<u8> {
     let charts = || charts(comparison);
     let text = match format {
-        Format::Text => text(comparison, style),
+        // The forms that only a run has are not offered for a comparison; as text it has one.
+        Format::Text | Format::Waterfall | Format::Tree | Format::Blame | Format::Critical | Format::Summary => {
+            text(comparison, style)
+        }
         Format::Json => json::json(comparison),
         Format::Markdown => markdown::markdown(comparison),
         Format::Svg => svg::svg(&charts()),

@@ -1,8 +1,7 @@
 //! One sentence on what a run's time went to, and what would help, only where the numbers carry it. All shares are of the critical path, so
 //! they can be added up.
 
-use super::terminal::waterfall;
-use super::{Style, text, units};
+use super::{Style, text, title, units};
 use crate::analyze::facts::{Cause, Facts, LayerFacts, Part, facts};
 use crate::analyze::{Analysis, Node, times};
 use crate::names::{attr, span};
@@ -27,7 +26,7 @@ pub fn finding(analysis: &Analysis<'_>, style: &Style) -> Option<String> {
     if share < WORTH_SAYING {
         return None;
     }
-    let run = if waterfall::is_ours(root) { "this run" } else { "this trace" };
+    let run = if title::is_ours(root) { "this run" } else { "this trace" };
     let name = tree.span(top).name.as_ref();
     let (what, rest) = match name {
         span::IMAGE_PULL => ("the pull".to_owned(), pull(analysis, &facts, style)),

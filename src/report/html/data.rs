@@ -13,7 +13,7 @@ use crate::names::{attr, span};
 use crate::record::model::{Attributes, Kind, Status, Trace, Value};
 use crate::report::picture::palette::Work;
 use crate::report::picture::timeline::{STYLE, facts_line, words};
-use crate::report::{detail, finding, rows, waterfall};
+use crate::report::{detail, finding, rows, title};
 
 /// Points of the strips.
 const COLUMNS: usize = 800;
@@ -114,7 +114,7 @@ fn run(trace: &Trace, analysis: &Analysis<'_>, names: &mut Table, keys: &mut Tab
         title: words(trace, analysis).0,
         facts: facts_line(trace, analysis),
         finding: finding::finding(analysis, &STYLE),
-        errors: waterfall::errors(analysis, &[], 0, &STYLE),
+        errors: title::errors(analysis, &[], 0, &STYLE),
         wall: analysis.wall(),
         unaccounted: analysis.unaccounted(),
         resource: attributes(trace.resource(), keys),

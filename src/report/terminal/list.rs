@@ -1,8 +1,7 @@
 //! The table of `trace ls`.
 
-use super::waterfall;
 use crate::record::file::Header;
-use crate::report::{Style, sgr, text, units};
+use crate::report::{Style, sgr, text, title, units};
 
 /// Recorded runs, in the order given; ends with a line break. `now_ns` is the present, ns since the Unix epoch.
 pub fn list(headers: &[Header], now_ns: u64, style: &Style) -> String {
@@ -42,7 +41,7 @@ fn row(header: &Header, now_ns: u64, style: &Style) -> [String; 6] {
     let mut name = style.clean(&header.name).into_owned();
     if let Some(image) = &header.image {
         name.push(' ');
-        name.push_str(&style.clean(waterfall::familiar(image)));
+        name.push_str(&style.clean(title::familiar(image)));
         if let Some(tag) = header.tag.as_deref().filter(|t| *t != "latest") {
             name.push(':');
             name.push_str(&style.clean(tag));

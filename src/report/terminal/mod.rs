@@ -11,4 +11,3 @@ pub mod waterfall;
 
 pub use closing_line::closing_line;
 pub use list::list;
-pub(crate) use waterfall::familiar;

@@ -1,11 +1,10 @@
 //! A run in two or three lines.
 
-use super::waterfall;
 use crate::analyze::Analysis;
 use crate::analyze::facts::facts;
 use crate::names::attr;
 use crate::record::model::{Status, Trace};
-use crate::report::{Style, finding, text, units};
+use crate::report::{Style, finding, text, title, units};
 
 /// Stages in the second line.
 const STAGES: usize = 4;
@@ -15,8 +14,7 @@ pub fn summary(trace: &Trace, analysis: &Analysis<'_>, style: &Style) -> String 
     let tree = &analysis.tree;
     let root = tree.span(tree.root());
     let facts = facts(analysis);
-    let mut first =
-        vec![format!("{} {}", style.clean(&root.name), waterfall::image(root, style)).trim_end().to_owned()];
+    let mut first = vec![format!("{} {}", style.clean(&root.name), title::image(root, style)).trim_end().to_owned()];
     first.extend(facts.kind.as_deref().map(|k| style.clean(k).into_owned()));
     first.push(units::duration(facts.wall_ns, style));
     first.extend(facts.hub.as_deref().map(|h| style.clean(h).into_owned()));

@@ -5,10 +5,10 @@
 //! line is ever longer than the width: details go first, then whole parts of them, then the lane shrinks, then names are cut.
 
 use crate::analyze::Analysis;
-use crate::names::{attr, span};
-use crate::record::model::{Span, Status, Trace};
+use crate::names::attr;
+use crate::record::model::{Status, Trace};
 use crate::report::rows::{Row, rows};
-use crate::report::{Style, finding, sgr, text, units};
+use crate::report::{Style, finding, sgr, text, title, units};
 
 /// Columns of the pieces of a row; a gap of one column stands before the lane, two before the details.
 struct Layout {
@@ -69,7 +69,7 @@ impl Layout {
 /// `run hello-world   cold   18.4 ms   docker.io   4f2a91c0`. The name gives way if there is no room.
 fn header(out: &mut String, trace: &Trace, analysis: &Analysis<'_>, style: &Style) {
     let root = analysis.tree.span(analysis.tree.root());
-    let name = format!("{} {}", style.clean(&root.name), image(root, style));
+    let name = format!("{} {}", style.clean(&root.name), title::image(root, style));
     let given = |key| {
         root.attributes.str(key).map(|v| text::cut(&style.clean(v), 24, style.unicode).into_owned()).unwrap_or_default()
     };
@@ -96,28 +96,6 @@ fn header(out: &mut String, trace: &Trace, analysis: &Analysis<'_>, style: &Styl
     style.paint(out, sgr::BOLD, &name);
     out.push_str(&text::cut(&tail, style.columns() - text::width(&name), style.unicode));
     end_line(out);
-}
-
-/// The image as people type it: without `docker.io/library/` and `:latest`.
-pub(crate) fn image(root: &Span, style: &Style) -> String {
-    let Some(name) = root.attributes.str(attr::CONTAINER_IMAGE_NAME) else { return String::new() };
-    let short = familiar(name);
-    let tag = match root.attributes.get(attr::CONTAINER_IMAGE_TAGS) {
-        Some(crate::record::model::Value::Array(tags)) => match tags.first() {
-            Some(crate::record::model::Value::Str(tag)) if tag != "latest" => format!(":{tag}"),
-            _ => String::new(),
-        },
-        _ => String::new(),
-    };
-    style.clean(&format!("{short}{tag}")).into_owned()
-}
-
-/// `docker.io/library/x` is `x`, `docker.io/a/x` is `a/x`; other hosts stay.
-pub(crate) fn familiar(name: &str) -> &str {
-    match name.strip_prefix("docker.io/") {
-        Some(rest) => rest.strip_prefix("library/").unwrap_or(rest),
-        None => name,
-    }
 }
 
 fn mark(out: &mut String, row: &Row, style: &Style) {
@@ -247,7 +225,7 @@ fn footer(out: &mut String, analysis: &Analysis<'_>, rows: &[Row], left_out: usi
     style.paint(out, sgr::CRITICAL, if style.unicode { "◆ " } else { "* " });
     out.push_str(&text::cut(&line, style.columns() - 2, style.unicode));
     end_line(out);
-    for line in errors(analysis, rows, detail, style) {
+    for line in title::errors(analysis, rows, detail, style) {
         for (i, line) in text::wrap(&line, style.columns() - 2, 4, style.unicode).iter().enumerate() {
             let mark = if style.unicode { "✗ " } else { "x " };
             style.paint(out, sgr::FAILED, if i == 0 { mark } else { "  " });
@@ -263,38 +241,7 @@ fn footer(out: &mut String, analysis: &Analysis<'_>, rows: &[Row], left_out: usi
     }
 }
 
-/// The messages that no row shows in full, each once, with the deepest span that has it.
-pub(crate) fn errors(analysis: &Analysis<'_>, rows: &[Row], detail: usize, style: &Style) -> Vec<String> {
-    const AT_MOST: usize = 3;
-    let tree = &analysis.tree;
-    let shown: Vec<&str> = rows.iter().map(|r| r.error.as_str()).filter(|e| text::width(e) <= detail).collect();
-    let mut out: Vec<(String, String)> = Vec::new();
-    for node in tree.bottom_up() {
-        let Status::Error(message) = &tree.span(node).status else { continue };
-        let message = style.clean(message).into_owned();
-        // A try that failed under a stage that went well in the end is told in that stage's row.
-        let went_well = tree.parent(node).is_some_and(|p| !tree.span(p).status.is_error());
-        if message.is_empty()
-            || went_well
-            || shown.contains(&message.as_str())
-            || out.iter().any(|(_, m)| *m == message)
-        {
-            continue;
-        }
-        out.push((style.clean(&tree.span(node).name).into_owned(), message));
-        if out.len() == AT_MOST {
-            break;
-        }
-    }
-    out.into_iter().map(|(name, message)| format!("{name}: {message}")).collect()
-}
-
 fn end_line(out: &mut String) {
     out.truncate(out.trim_end_matches(' ').len());
     out.push('\n');
-}
-
-/// Whether the root is one of ours rather than of a foreign trace.
-pub(crate) fn is_ours(root: &Span) -> bool {
-    root.name == span::RUN || root.name == span::PULL
 }

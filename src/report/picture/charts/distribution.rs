@@ -1,6 +1,6 @@
 //! Every run: the share of runs that took at most so long, for each group, with a tick for each run.
 
-use super::{Axis, BODY, LEFT, MARGIN, RIGHT, SIDES, SMALL, heading, time};
+use super::axis::{Axis, BODY, LEFT, MARGIN, RIGHT, SIDES, SMALL, heading, time};
 use crate::analyze::compare::{Comparison, Sample};
 use crate::report::compare::words;
 use crate::report::picture::timeline::{STYLE, round};

@@ -1,6 +1,6 @@
 //! The stages of both groups by their medians, the first group above the second, on one axis.
 
-use super::{Axis, BODY, LEFT, MARGIN, RIGHT, SMALL, heading, name_of, time, whisker, work_of};
+use super::axis::{Axis, BODY, LEFT, MARGIN, RIGHT, SMALL, heading, name_of, time, whisker, work_of};
 use crate::analyze::compare::{Comparison, PhaseComparison, Sample};
 use crate::report::compare::words;
 use crate::report::picture::timeline::{STYLE, round};

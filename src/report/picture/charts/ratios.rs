@@ -1,6 +1,6 @@
 //! Each phase: how often it happened, how long it took, and the second group by the first with its 95 % interval.
 
-use super::{Axis, BODY, LEFT, MARGIN, RIGHT, SMALL, heading, name_of, time, whisker, work_of};
+use super::axis::{Axis, BODY, LEFT, MARGIN, RIGHT, SMALL, heading, name_of, time, whisker, work_of};
 use crate::analyze::compare::{Comparison, PhaseComparison, Verdict};
 use crate::report::compare::words;
 use crate::report::picture::timeline::STYLE;

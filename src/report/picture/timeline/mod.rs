@@ -3,8 +3,11 @@
 //! What is on the critical path has an outline, and its row a ◆; a row that failed has a ✗ and its message. Every cut text is
 //! there in full in the title of its group.
 
+mod layout;
 mod strips;
 
+pub(crate) use self::layout::STYLE;
+use self::layout::{BAR, BODY, Columns, GAP, INDENT, MARGIN, MARK, ROW, SMALL, STRIP, TITLE};
 use self::strips::{one_strip, strips};
 use super::palette::Work;
 use super::{Anchor, Ink, Pen, Rect, Scene, Shape, WIDTH, font, ticks};
@@ -13,32 +16,7 @@ use crate::analyze::facts::facts;
 use crate::names::attr;
 use crate::record::model::{Status, Trace};
 use crate::report::rows::{Row, root_row, rows};
-use crate::report::{Style, finding, units, waterfall};
-
-const MARGIN: f64 = 24.0;
-/// Font sizes.
-const TITLE: f64 = 20.0;
-const BODY: f64 = 13.0;
-const SMALL: f64 = 11.5;
-const ROW: f64 = 22.0;
-const BAR: f64 = 12.0;
-const INDENT: f64 = 13.0;
-const MARK: f64 = 16.0;
-const STRIP: f64 = 44.0;
-/// Pieces of the critical path closer than this are drawn as one.
-const GAP: f64 = 1.0;
-
-/// Pictures have no width in columns and no colours to switch.
-pub(crate) const STYLE: Style = Style { width: 160, color: false, unicode: true };
-
-/// Where the columns are.
-struct Columns {
-    label: f64,
-    lane: (f64, f64),
-    duration: f64,
-    share: f64,
-    detail: (f64, f64),
-}
+use crate::report::{finding, title, units};
 
 /// The picture of a run.
 pub fn timeline(trace: &Trace, analysis: &Analysis<'_>) -> Scene {
@@ -76,32 +54,10 @@ pub fn timeline(trace: &Trace, analysis: &Analysis<'_>) -> Scene {
     Scene { height: y + MARGIN / 2.0, title, description, shapes: pen.0 }
 }
 
-impl Columns {
-    fn new(rows: &[Row]) -> Columns {
-        let left = MARGIN + MARK;
-        let widest = |width: &dyn Fn(&Row) -> f64| rows.iter().map(width).fold(0.0, f64::max);
-        let label = widest(&|r| r.depth as f64 * INDENT + font::width(&r.label, BODY)).clamp(90.0, 250.0);
-        let duration = widest(&|r| font::width(&units::duration(r.duration, &STYLE), BODY));
-        let wanted =
-            widest(&|r| font::width(&r.detail.parts.join(r.detail.joiner), SMALL).max(font::width(&r.error, SMALL)));
-        let detail = wanted.min(330.0);
-        let right = WIDTH - MARGIN;
-        let share = right - if detail > 0.0 { detail + 18.0 } else { 0.0 };
-        let times = share - 62.0;
-        let lane = (left + label + 12.0, times - duration - 14.0);
-        Columns { label: left + label, lane, duration: times, share, detail: (share + 18.0, right) }
-    }
-
-    fn x(&self, ns: u64, wall: u64) -> f64 {
-        let (left, right) = self.lane;
-        left + (right - left) * ns.min(wall) as f64 / wall.max(1) as f64
-    }
-}
-
 /// Title and description.
 pub(crate) fn words(trace: &Trace, analysis: &Analysis<'_>) -> (String, String) {
     let root = analysis.tree.span(analysis.tree.root());
-    let title = format!("{} {}", STYLE.clean(&root.name), waterfall::image(root, &STYLE));
+    let title = format!("{} {}", STYLE.clean(&root.name), title::image(root, &STYLE));
     let mut description = facts_line(trace, analysis).join(" · ");
     if let Some(finding) = finding::finding(analysis, &STYLE) {
         description = format!("{description}. {finding}");
@@ -331,7 +287,7 @@ fn footer(pen: &mut Pen, analysis: &Analysis<'_>, left_out: usize, y: f64) -> f6
             format!("and {} that the picture has no room for", units::count(left_out as u64, "span")),
         ));
     }
-    for error in waterfall::errors(analysis, &[], 0, &STYLE) {
+    for error in title::errors(analysis, &[], 0, &STYLE) {
         let wrapped = font::wrap(&format!("✗ {error}"), BODY, room, 4);
         lines.extend(wrapped.into_iter().map(|line| (Ink::Failed, line)));
     }

@@ -1,6 +1,6 @@
 //! The strips below the rows: bytes on the wire and layers at work, on the time axis of the lanes.
 
-use super::{BODY, Columns, MARGIN, SMALL, STRIP};
+use super::layout::{BODY, Columns, MARGIN, SMALL, STRIP};
 use crate::analyze::{Analysis, steps};
 use crate::report::picture::palette::Work;
 use crate::report::picture::{Anchor, Ink, Pen, Shape, WIDTH};
