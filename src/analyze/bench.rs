@@ -9,7 +9,7 @@ use super::stats::{self, Interval, bootstrap};
 /// `schema` of the file and of the JSON result.
 pub const SCHEMA: &str = "trace.bench/1";
 
-/// The engine that all others are held against.
+/// The engine that all others are compared with.
 pub const OURS: &str = "trace";
 
 /// Everything that was asked for and measured.
@@ -19,7 +19,7 @@ pub struct Bench {
     pub schema: String,
     /// 32 hex digits; the runs' traces carry it as `trace.bench.id`.
     pub id: String,
-    /// Begin, ns since the Unix epoch.
+    /// Start, ns since the Unix epoch.
     pub started_unix_ns: u64,
     /// Whether all that was asked for is there.
     pub finished: bool,
@@ -50,7 +50,8 @@ pub struct Plan {
     pub warm: usize,
     /// Engines asked for besides our own.
     pub vs: Vec<String>,
-    /// How cold a cold run is: `store` (the image store is empty) or `page-cache` (the kernel's page cache was dropped too).
+    /// How cold a cold run is: `store` (the image store is empty) or `page-cache` (the kernel's page cache was dropped
+    /// too).
     pub cold_level: String,
 }
 
@@ -104,7 +105,7 @@ pub struct BenchRun {
     pub process_ns: u64,
     /// As the shell sees it.
     pub exit_code: i32,
-    /// Begin, ns since the Unix epoch.
+    /// Start, ns since the Unix epoch.
     pub start_unix_ns: u64,
     /// The recorded trace, 32 hex digits.
     pub trace_id: Option<String>,
@@ -137,7 +138,7 @@ pub struct Row {
     pub against: Option<Against>,
 }
 
-/// A row held against another.
+/// A row compared with another.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Against {
     /// Engine of the other.
@@ -148,13 +149,14 @@ pub struct Against {
     pub ratio: f64,
     /// 95 % by bootstrap; from 6 runs on each side.
     pub interval: Option<Interval>,
-    /// By what factor these runs take longer than those, with the interval that belongs to `p_holm` before the correction.
+    /// By what factor these runs take longer than those, with the interval that belongs to `p_holm` before the
+    /// correction.
     pub shift: Option<Shift>,
     /// Mann–Whitney after Holm for all rows.
     pub p_holm: f64,
     /// Whether that is below 5 %.
     pub certain: bool,
-    /// What can be said.
+    /// What is known about the difference.
     pub verdict: Verdict,
     /// Of a certain difference: whether the ratio's interval lies on its side of 1, too.
     pub medians_agree: bool,

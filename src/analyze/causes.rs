@@ -1,10 +1,11 @@
-//! What time went into: the network, inflating, files, the kernel. On the critical path for a run, by their own work for a layer's stages.
+//! What time went into: the network, inflating, files, the kernel. On the critical path for a run, by their own work
+//! for a layer's stages.
 
 use super::Analysis;
 use super::tree::{Node, Tree};
 use crate::names::{attr, span};
 
-/// What a stretch of time was spent on.
+/// What a period of time was spent on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Cause {
     /// DNS, TCP and TLS of new connections.
@@ -35,8 +36,8 @@ pub enum Cause {
     Other,
 }
 
-/// From this mean size on extracting is called writing, below it creating. Making a file takes about 19 µs, and so does copying 64 kB into
-/// the page cache; which of the two it was is not recorded, only how many files and bytes.
+/// From this mean size on extracting is called writing, below it creating. Making a file takes about 19 µs, and so does
+/// copying 64 kB into the page cache; which of the two it was is not recorded, only how many files and bytes.
 const WRITING: u64 = 64 << 10;
 
 impl Cause {
@@ -145,8 +146,8 @@ pub fn sums(parts: &[Part]) -> Vec<(Cause, u64)> {
     sums
 }
 
-/// What one layer took longest over, of its stages' own work: busy time where it is recorded (the download's is its waiting for bytes), else
-/// duration. Not of the critical path, on which a layer need not be.
+/// What one layer took longest over, of its stages' own work: busy time where it is recorded (the download's is its
+/// waiting for bytes), else duration. Not of the critical path, on which a layer need not be.
 pub fn bound(tree: &Tree<'_>, stages: &[Node]) -> Option<Cause> {
     let work = |node: Node, cause: Cause| {
         let span = tree.span(node);

@@ -23,7 +23,7 @@ pub struct Side {
 pub struct ColdWarm {
     /// The run that has just ended.
     pub this: Side,
-    /// The one it is held against.
+    /// The one it is compared with.
     pub other: Side,
     /// The slower wall time by the faster one, at least 1.
     pub ratio: f64,
@@ -33,8 +33,8 @@ pub struct ColdWarm {
     pub hubs_differ: bool,
 }
 
-/// Holds `this` against `other`. `None` if that would say nothing: one of them failed, took no time, or has no kind, the kinds are
-/// equal, or the images differ.
+/// Holds `this` against `other`. `None` if that would say nothing: one of them failed, took no time, or has no kind,
+/// the kinds are equal, or the images differ.
 pub fn compare(this: &Trace, other: &Trace) -> Option<ColdWarm> {
     let image = |t: &Trace| t.root()?.attributes.str(attr::CONTAINER_IMAGE_NAME).map(str::to_owned);
     if image(this)? != image(other)? {

@@ -30,7 +30,8 @@ pub struct LayerFacts {
     pub active_ns: u64,
     /// Bytes of the blob by [`active_ns`](Self::active_ns), per second.
     pub rate: Option<f64>,
-    /// What the layer waited for longest: of the stages' own work, after streaming is untangled as on the critical path.
+    /// What the layer waited for longest: of the stages' own work, after streaming is untangled as on the critical
+    /// path.
     pub bound: Option<Cause>,
 }
 

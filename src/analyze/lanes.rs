@@ -1,7 +1,8 @@
 //! Lanes for viewers that draw a span inside another one only if both stand in one lane and one lies within the other.
 //!
-//! A span stands in its parent's lane if it lies within its parent and no sibling runs there at that time; else in the first lane of
-//! its program that is free. The order is that of the spans' starts, so the lanes of a trace are always the same.
+//! A span stands in its parent's lane if it lies within its parent and no sibling runs there at that time; else in the
+//! first lane of its program that is free. The order is that of the spans' starts, so the lanes of a trace are always
+//! the same.
 
 use std::collections::{BTreeSet, BinaryHeap};
 

@@ -1,8 +1,9 @@
 //! What the numbers of a trace say: pure functions on [`record::model`](crate::record::model).
 //!
 //! Reading order: [`tree`] (who is whose child, whatever a file claims), [`times`] (self time, union, shared time),
-//! [`critical`] (which span each instant of the run belongs to), [`causes`] (what it went into), [`facts`] (what a person wants to know of a run),
-//! [`cold_warm`] (a cold and a warm run), [`compare`] with [`stats`] (many runs). [`Analysis`] holds the first three of one trace; everything in `report` is made from it.
+//! [`critical`] (which span each instant of the run belongs to), [`causes`] (what it went into), [`facts`] (what a
+//! person wants to know of a run), [`cold_warm`] (a cold and a warm run), [`compare`] with [`stats`] (many runs).
+//! [`Analysis`] holds the first three of one trace; everything in `report` is made from it.
 //!
 //! All times are nanoseconds. Nothing here depends on the order of the spans in the file.
 

@@ -6,7 +6,8 @@ use crate::names::{attr, span};
 /// A step function: from each moment (ns from the root's start) on a value. Empty if there is nothing to show.
 pub type Steps = Vec<(u64, f64)>;
 
-/// Bytes per second on the wire. Only the bytes and times of whole transfers are recorded, so each counts with its average.
+/// Bytes per second on the wire. Only the bytes and times of whole transfers are recorded, so each counts with its
+/// average.
 pub fn wire_rate(analysis: &Analysis<'_>) -> Steps {
     let tree = &analysis.tree;
     let mut parts = Vec::new();
@@ -37,8 +38,8 @@ pub fn active_layers(analysis: &Analysis<'_>) -> Steps {
     sum(analysis, &parts)
 }
 
-/// The mean in each of `columns` equal parts of `wall` ns: what came in a burst shorter than a part counts with its share
-/// of it, and a picture of a million requests is no larger than one of ten.
+/// The mean in each of `columns` equal parts of `wall` ns: what came in a burst shorter than a part counts with its
+/// share of it, and a picture of a million requests is no larger than one of ten.
 pub fn means(steps: &Steps, wall: u64, columns: usize) -> Vec<f64> {
     let mut out = vec![0.0; columns];
     let width = wall as f64 / columns.max(1) as f64;
@@ -84,7 +85,7 @@ fn sum(analysis: &Analysis<'_>, parts: &[(u64, u64, f64)]) -> Steps {
     let (mut now, mut running) = (0.0, 0i64);
     for (at, change) in edges {
         running += if change > 0.0 { 1 } else { -1 };
-        // Sums of floating numbers don't come back to nought by themselves.
+        // Sums of floating numbers don't come back to zero by themselves.
         now = if running == 0 { 0.0 } else { now + change };
         match out.last_mut() {
             Some(last) if last.0 == at => last.1 = now,

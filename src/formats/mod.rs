@@ -21,7 +21,7 @@ use crate::record::model::Trace;
 /// A form in which traces are handed to other tools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WireFormat {
-    /// OTLP JSON, one line a trace: our own file format, and that of the OpenTelemetry file exporter.
+    /// OTLP JSON, one line for each trace: our own file format, and that of the OpenTelemetry file exporter.
     Otlp,
     /// OTLP Protobuf: the body of one export request.
     OtlpProto,
@@ -50,7 +50,8 @@ impl WireFormat {
         WireFormat::NAMES[self as usize]
     }
 
-    /// The format that a file's ending asks for; `None` for other endings, and for `.json` alone, which several forms have.
+    /// The format that a file's ending asks for; `None` for other endings, and for `.json` alone, which several forms
+    /// have.
     pub fn of_file(path: &std::path::Path) -> Option<Self> {
         let name = path.file_name()?.to_str()?.to_ascii_lowercase();
         let ends = |endings: &[&str]| endings.iter().any(|e| name.ends_with(e));

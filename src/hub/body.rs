@@ -1,4 +1,4 @@
-//! Response bodies: a stretch of a file in bounded pieces, and a wrapper that counts how much went out.
+//! Response bodies: a range of a file in bounded pieces, and a wrapper that counts how much went out.
 
 use super::observer::Report;
 use bytes::Bytes;

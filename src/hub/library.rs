@@ -30,7 +30,7 @@ const WAITING: usize = 32;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Missing {
     Repository,
-    /// With what a tag of this repository looks like.
+    /// With the form of a tag of this repository.
     Reference(&'static str),
     Busy,
     /// It could not be made.

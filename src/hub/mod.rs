@@ -60,7 +60,7 @@ pub enum HubError {
     Listen {
         /// What was to be listened on.
         addr: SocketAddr,
-        /// What the kernel said.
+        /// The error of the kernel.
         source: io::Error,
     },
     /// No thread or runtime.
@@ -217,7 +217,8 @@ pub fn catalogue() -> &'static [Entry] {
         Entry { example: "hello-world", description: "one small program that says how it came to run" },
         Entry {
             example: "demo/layers:6x16MiB",
-            description: "made to measure: 1 to 200 layers x size in KiB, MiB or GiB; -zstd or -none for other compression",
+            description: "made to measure: 1 to 200 layers x size in KiB, MiB or GiB; -zstd or -none for other \
+                compression",
         },
     ]
 }

@@ -1,4 +1,4 @@
-//! The HTTP server: a thread with a runtime of its own, a bounded number of connections, none of them idle for ever.
+//! The HTTP server: a thread with a runtime of its own, a bounded number of connections, none of them idle forever.
 
 use super::answer;
 use super::body::Watched;
@@ -125,7 +125,7 @@ struct Connection {
     requests: Arc<AtomicUsize>,
     /// When something was read or written last.
     moved: Instant,
-    /// Fires at or before the time to give up; only then is it set anew, which is cheaper than at every read.
+    /// Fires at or before the time to give up; only then is it set again, which is cheaper than at every read.
     timer: Pin<Box<Sleep>>,
 }
 

@@ -22,7 +22,8 @@ impl Hash {
         if got == expected { Ok(()) } else { Err(LayerError::DigestMismatch { got, expected }) }
     }
 
-    /// All bytes of the unpacked tar of blob `digest` have passed: are they the layer that the image configuration means?
+    /// All bytes of the unpacked tar of blob `digest` have passed: are they the layer that the image configuration
+    /// means?
     pub(super) fn diff_id(self, digest: Digest, expected: Digest) -> Result<(), LayerError> {
         let got = self.finish();
         if got == expected { Ok(()) } else { Err(LayerError::DiffIdMismatch { digest, got, expected }) }

@@ -1,4 +1,5 @@
-//! From spans as they come, of many traces and programs mixed, to whole traces. Every reader of a foreign format ends here.
+//! From spans as they come, of many traces and programs mixed, to whole traces. Every reader of a foreign format ends
+//! here.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -26,7 +27,8 @@ pub struct Collect {
 /// So many origins are compared one by one; files of ours have one a line and mostly the same.
 const FEW: usize = 8;
 
-/// Largest text of all origins together, in bytes. A resource stands once in a file but once in memory for each of its libraries.
+/// Largest text of all origins together, in bytes. A resource stands once in a file but once in memory for each of its
+/// libraries.
 const MAX_WEIGHT: usize = 64 << 20;
 
 impl Collect {
@@ -80,7 +82,8 @@ impl Collect {
         trace.spans.push(Span { origin: u32::try_from(source.0).unwrap_or(u32::MAX), ..span });
     }
 
-    /// Whether the programs that recorded the spans take more memory than is allowed; what was collected is then not to be used.
+    /// Whether the programs that recorded the spans take more memory than is allowed; what was collected is then not to
+    /// be used.
     pub fn overflow(&self) -> bool {
         self.overflow
     }
@@ -90,7 +93,7 @@ impl Collect {
         self.traces.iter().map(|t| t.spans.len()).sum()
     }
 
-    /// The traces in the order of their first spans. A span that stands there twice in the same words (a writer that
+    /// The traces in the order of their first spans. A span that occurs twice in the same words (a writer that
     /// tried again) is kept once.
     pub fn finish(self) -> Vec<Trace> {
         let Collect { mut traces, sources, .. } = self;
@@ -128,8 +131,9 @@ fn weight(attributes: &Attributes) -> usize {
 /// So many different spans of one id are compared with; broken writers have two.
 const SAME_ID: usize = 16;
 
-/// Spans with an id seen before are kept only if they say something else than those: another name, parent, kind or time. Two programs that
-/// both send a span (buildkit's client by its daemon, too) differ in what they say of themselves.
+/// Spans with an id seen before are kept only if they say something else than those: another name, parent, kind or
+/// time. Two programs that both send a span (buildkit's client by its daemon, too) differ in what they say of
+/// themselves.
 fn drop_repeats(spans: &mut Vec<Span>) {
     let mut first: HashMap<SpanId, usize> = HashMap::with_capacity(spans.len());
     let mut more: HashMap<SpanId, Vec<usize>> = HashMap::new();

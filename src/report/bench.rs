@@ -29,8 +29,8 @@ pub fn text(bench: &Bench, style: &Style) -> String {
     out
 }
 
-/// Columns that say nothing go, and where the line is short those that matter least. Called by place: 4 is the median's interval, 5 the spread, 7
-/// the ratio's interval.
+/// Columns that say nothing go, and where the line is short those that matter least. Called by place: 4 is the median's
+/// interval, 5 the spread, 7 the ratio's interval.
 fn fit(cells: &mut [Vec<String>], style: &Style) {
     let empty = |i: usize, cells: &[Vec<String>]| cells.iter().skip(1).all(|r| r[i].is_empty());
     let mut kept: Vec<usize> = (0..cells[0].len()).filter(|i| !empty(*i, cells)).collect();
@@ -137,7 +137,10 @@ pub fn markdown(bench: &Bench) -> String {
     for note in notes(bench, &rows, &style) {
         out.push_str(&format!("- {}\n", cell(&note)));
     }
-    out.push_str("\nMedians with 95 % intervals by order statistics (from 6 runs on), ratios with 95 % intervals by bootstrap, P by Mann–Whitney with Holm's correction.\n\n");
+    out.push_str(
+        "\nMedians with 95 % intervals by order statistics (from 6 runs on), ratios with 95 % intervals by \
+        bootstrap, P by Mann–Whitney with Holm's correction.\n\n",
+    );
     for e in &bench.engines {
         out.push_str(&format!("- {} ({}): {}\n", cell(&e.name), cell(&e.version), cell(&e.command.join(" "))));
     }

@@ -1,8 +1,8 @@
 //! What people read: a trace in, text or a picture out. Nothing here prints.
 //!
 //! Reading order: [`waterfall`] with its [`rows`], their [`detail`] and the closing [`finding`]; the smaller formats
-//! [`tree`], [`blame`], [`critical`], [`json`], [`summary`], [`list`]; what they share, [`units`] and [`text`]. Then the
-//! [`picture`] of the same rows, as [`svg`] and [`png`], and the interactive [`html`].
+//! [`tree`], [`blame`], [`critical`], [`json`], [`summary`], [`list`]; what they share, [`units`] and [`text`]. Then
+//! the [`picture`] of the same rows, as [`svg`] and [`png`], and the interactive [`html`].
 //!
 //! Names, attributes and messages may come from strangers: all text from a trace goes through [`text::clean`] on its
 //! way out, so that no file can steer the reader's terminal.

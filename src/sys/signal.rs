@@ -6,8 +6,8 @@ use std::ffi::c_int;
 /// background job of a shell without job control), or SIGPIPE by the Rust runtime. A program is to find a fresh state,
 /// and ignored signals are the one thing that clone and exec hand on.
 pub fn reset_for_exec() {
-    // SAFETY: sigset_t and sigaction are plain data, filled by sigemptyset and the kernel; the calls affect this process
-    // only.
+    // SAFETY: sigset_t and sigaction are plain data, filled by sigemptyset and the kernel; the calls affect this
+    // process only.
     unsafe {
         let mut now: libc::sigaction = std::mem::zeroed();
         for number in 1..=MAX {
@@ -22,8 +22,8 @@ pub fn reset_for_exec() {
     }
 }
 
-/// Makes the exit status of children available, whatever our caller has done: where it ignored SIGCHLD, the kernel throws
-/// every status away.
+/// Makes the exit status of children available, whatever our caller has done: where it ignored SIGCHLD, the kernel
+/// throws every status away.
 pub fn keep_exit_statuses() {
     // SAFETY: sets a default disposition.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };

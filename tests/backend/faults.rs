@@ -1,4 +1,5 @@
-//! Receivers that are down, slow or wrong: the run does not notice, one line says what happened, and `--pending` delivers later.
+//! Receivers that are down, slow or wrong: the run does not notice, one line says what happened, and `--pending`
+//! delivers later.
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,12 +15,14 @@ use super::common::server::{Reply, Seen, Server, Silence, status};
 use super::common::{have, lab, needs_root};
 use super::jaeger::read_v3;
 
-/// A run may take so much longer than one that exports nothing: 2 s and what starting and ending takes on a busy machine.
+/// A run may take so much longer than one that exports nothing: 2 s and what starting and ending takes on a busy
+/// machine.
 const BOUND: Duration = Duration::from_millis(2400);
 
 const OK: &str = "application/x-protobuf";
 
-/// Runs once with `url` as the address and once more without, holds the two against each other, and delivers what is pending.
+/// Runs once with `url` as the address and once more without, holds the two against each other, and delivers what is
+/// pending.
 struct Faulty<'a> {
     jaeger: &'a Jaeger,
     name: &'static str,

@@ -1,5 +1,6 @@
-//! A second receiver that shares no code with ours: Python's gRPC and protobuf, with OpenTelemetry's own generated messages. The
-//! packages come from PyPI into an environment below `target/`, once; `$TRACE_TEST_PYTHON` names a Python that has them.
+//! A second receiver that shares no code with ours: Python's gRPC and protobuf, with OpenTelemetry's own generated
+//! messages. The packages come from PyPI into an environment below `target/`, once; `$TRACE_TEST_PYTHON` names a Python
+//! that has them.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

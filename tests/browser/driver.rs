@@ -218,7 +218,8 @@ impl Browser {
 
     fn middle(&self, selector: &str) -> (i64, i64) {
         let edges = self.eval(&format!(
-            "const r = document.querySelector({}).getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]",
+            "const r = document.querySelector({}).getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height \
+            / 2]",
             json!(selector)
         ));
         (edges[0].as_f64().expect("x") as i64, edges[1].as_f64().expect("y") as i64)

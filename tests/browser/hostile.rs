@@ -10,7 +10,8 @@ use crate::{recorded, show};
 
 /// A trace in which every text tries to become more than a text.
 fn hostile(dir: &Path) -> std::path::PathBuf {
-    let evil = "</script></title><script>window.canary=1</script><img src=x onerror=window.canary=2>&lt;b&gt;'\"`\u{2028}\u{2029}${window.canary=3}\u{0}\u{202e}";
+    let evil = "</script></title><script>window.canary=1</script><img src=x \
+        onerror=window.canary=2>&lt;b&gt;'\"`\u{2028}\u{2029}${window.canary=3}\u{0}\u{202e}";
     let text = std::fs::read_to_string(recorded("cold-hello-world")).expect("a trace");
     let mut line: Value = serde_json::from_str(&text).expect("JSON");
     let attribute = |key: &str| json!({"key": key, "value": {"stringValue": evil}});

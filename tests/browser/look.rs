@@ -22,12 +22,14 @@ fn contrast_is_enough_in_light_and_dark() {
         browser.color_scheme(scheme);
         grounds.push(browser.text("return getComputedStyle(document.documentElement).backgroundColor"));
         let text = browser.eval(&format!(
-            "{CONTRAST} return [...document.querySelectorAll('h1, p:not([hidden]), button, label, output, .row b, .row .time, dt, dd, #axis span, summary')] \
+            "{CONTRAST} return [...document.querySelectorAll('h1, p:not([hidden]), button, label, output, .row b, \
+            .row .time, dt, dd, #axis span, summary')] \
              .filter((e) => e.textContent.trim()).map((e) => [contrast(getComputedStyle(e).color, ground(e)), e.tagName + ' ' + e.textContent]).sort((a, b) => a[0] - b[0])[0]"
         ));
         assert!(text[0].as_f64().expect("a number") >= 4.5, "{scheme}: {text}");
         let marks = browser.eval(&format!(
-            "{CONTRAST} return [...document.querySelectorAll('.bar')].map((e) => [contrast(getComputedStyle(e).backgroundColor, ground(e.parentElement)), e.className]).sort((a, b) => a[0] - b[0])[0]"
+            "{CONTRAST} return [...document.querySelectorAll('.bar')].map((e) => \
+            [contrast(getComputedStyle(e).backgroundColor, ground(e.parentElement)), e.className]).sort((a, b) => a[0] - b[0])[0]"
         ));
         assert!(marks[0].as_f64().expect("a number") >= 3.0, "{scheme}: {marks}");
     }
@@ -86,7 +88,8 @@ fn paper_shows_all_rows_on_white() {
     browser.media("print");
     assert_eq!(browser.text("return getComputedStyle(document.documentElement).backgroundColor"), "rgb(255, 255, 255)");
     let text = browser.eval(&format!(
-        "{CONTRAST} return Math.min(...[...document.querySelectorAll('h1, .row b, .row .time, dt, dd')].map((e) => contrast(getComputedStyle(e).color, ground(e))))"
+        "{CONTRAST} return Math.min(...[...document.querySelectorAll('h1, .row b, .row .time, dt, dd')].map((e) => \
+        contrast(getComputedStyle(e).color, ground(e))))"
     ));
     assert!(text.as_f64().expect("a number") >= 4.5, "{text}");
     let order = browser.eval(

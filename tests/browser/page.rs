@@ -68,7 +68,7 @@ fn zooming_and_moving_by_buttons_wheel_pointer_and_keys() {
     browser.press(&["-"]);
     assert_eq!(browser.text(RANGE), whole);
     assert_ne!(twice, once);
-    // Zooming in for ever ends somewhere, and out again leads back.
+    // Zooming in forever ends somewhere, and out again leads back.
     browser.press(&["+"; 60]);
     browser.press(&["-"; 60]);
     assert_eq!(browser.text(RANGE), whole);
@@ -146,7 +146,8 @@ fn the_critical_path_alone() {
     browser.press(&["c"]);
     assert_eq!(browser.number(ROWS), all);
     // Opened out and scrolled to the layers there are rows without.
-    let unmarked = "return [...document.querySelectorAll('.row')].filter((r) => !r.querySelector('.mark').textContent && !r.querySelector('.part')).length";
+    let unmarked = "return [...document.querySelectorAll('.row')].filter((r) => !r.querySelector('.mark').textContent \
+        && !r.querySelector('.part')).length";
     browser.press(&["/"]);
     browser.type_in("layer 6/12");
     browser.press(&[key::ENTER]);

@@ -32,7 +32,8 @@ fn cold_and_warm_stand_side_by_side() {
     // A row of both runs has a bar in each lane, a row of one run has its bar there and a dash in the other.
     let bars = |name: &str| {
         browser.eval(&format!(
-            "const row = [...document.querySelectorAll('.row')].find((r) => r.querySelector('b').textContent === '{name}'); \
+            "const row = [...document.querySelectorAll('.row')].find((r) => r.querySelector('b').textContent === \
+            '{name}'); \
              return [0, 1].map((i) => [row.querySelectorAll('.lane-' + i + ' .bar').length, row.querySelector('.time-' + i).textContent === '–'])"
         ))
     };

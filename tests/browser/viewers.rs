@@ -1,5 +1,6 @@
-//! What `trace export --format chrome` writes, loaded by the viewer of `chrome://tracing` (catapult's `trace_viewer_full.html`, which Go
-//! carries for `go tool trace`) in a real Chromium. Chromium's own page with that viewer is gone from current versions.
+//! What `trace export --format chrome` writes, loaded by the viewer of `chrome://tracing` (catapult's
+//! `trace_viewer_full.html`, which Go carries for `go tool trace`) in a real Chromium. Chromium's own page with that
+//! viewer is gone from current versions.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -74,7 +75,8 @@ fn chrome_trace_events_load_in_their_viewer_with_the_same_durations() {
                 assert_eq!(span.parent.map(|p| p.to_string()).as_deref(), Some(above), "{}", span.name);
             }
         }
-        // Streaming stages wait for each other all the time: of these the later one may end first, and no arrow points back.
+        // Streaming stages wait for each other all the time: of these the later one may end first, and no arrow points
+        // back.
         let ended = |s: &trace_run::record::model::Span, id| trace.span(id).is_some_and(|other| other.end <= s.end);
         let waits: usize = trace.spans.iter().map(|s| s.waits_for().filter(|id| ended(s, *id)).count()).sum();
         assert_eq!(loaded["arrows"].as_u64(), Some(waits as u64));

@@ -29,7 +29,8 @@ impl DockerRegistry {
         let config = directory.path().join("config.yml");
         let storage = directory.path().join("storage");
         let yaml = format!(
-            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n",
+            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: \
+            {address}\n",
             storage.display()
         );
         std::fs::write(&config, yaml).unwrap();

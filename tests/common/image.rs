@@ -219,7 +219,7 @@ const APPLETS: &[&str] = &[
 /// One that needs no library.
 fn static_busybox() -> Option<Vec<u8>> {
     let bytes = std::fs::read(find("busybox")?).ok()?;
-    // PT_INTERP names the dynamic linker in plain text near the begin of the file.
+    // PT_INTERP names the dynamic linker in plain text near the start of the file.
     let begin = &bytes[..bytes.len().min(4096)];
     let dynamic = begin.windows(6).any(|w| w == b"ld-lin" || w == b"ld-mus");
     (!dynamic).then_some(bytes)

@@ -68,7 +68,8 @@ pub fn run(program: &str, args: &[&str]) -> String {
     String::from_utf8_lossy(&out.stdout).into_owned()
 }
 
-/// A program of this machine. Where its user has never logged in, skopeo may not look for credentials in the usual place.
+/// A program of this machine. Where its user has never logged in, skopeo may not look for credentials in the usual
+/// place.
 pub fn command(program: &str) -> Command {
     let mut command = Command::new(find(program).unwrap_or_else(|| program.into()));
     if program == "skopeo" {

@@ -138,7 +138,8 @@ fn a_store_that_is_full_or_cannot_be_written() {
     if !needs_root() || !have(&["unshare", "mount"]) {
         return;
     }
-    // A file system of its own in a mount namespace of its own, which goes with the command; what is left is listed first.
+    // A file system of its own in a mount namespace of its own, which goes with the command; what is left is listed
+    // first.
     let script = |options: &str| {
         format!(
             "mkdir -p \"$TRACE_ROOT\"; mount -t tmpfs -o {options} x \"$TRACE_ROOT\" || exit 99; \"$@\"; code=$?; \

@@ -170,7 +170,8 @@ fn debian_from_docker_registry_runs_and_is_what_umoci_unpacks() {
     registry.push(&layout, "debian:test", &[]);
     let image = registry.image("debian:test").replace("127.0.0.1", "localhost");
 
-    let script = "echo shell; perl -e 'print 6*7, qq(\\n)'; cat /etc/debian_version | cut -d. -f1; pwd; dpkg --version | head -1 | cut -d\" \" -f1; \
+    let script = "echo shell; perl -e 'print 6*7, qq(\\n)'; cat /etc/debian_version | cut -d. -f1; pwd; dpkg \
+        --version | head -1 | cut -d\" \" -f1; \
         cat /etc/apt/only; ls /usr/share/doc; ls -A /usr/share/zoneinfo /etc/motd /opt | tr '\\n' ' '; cat /usr/local/bin/env-too | cmp - /usr/bin/env && echo same";
     let (ran, trace) = lab.traced(&["run", "-q", "--report", "none", &image, "sh", "-c", script]);
     let ran = ran.ok();
@@ -202,7 +203,8 @@ fn debian_from_docker_registry_runs_and_is_what_umoci_unpacks() {
     assert_eq!(format!("{mode:o} {rest}"), root, "the root directory");
 
     // A package manager works in it, as root of its own: it changes users, modes and times of many files.
-    let script = "mkdir -p /tmp/p/DEBIAN /tmp/p/opt/x; printf 'Package: x\\nVersion: 1\\nArchitecture: all\\nMaintainer: m\\nDescription: d\\n' >/tmp/p/DEBIAN/control; \
+    let script = "mkdir -p /tmp/p/DEBIAN /tmp/p/opt/x; printf 'Package: x\\nVersion: 1\\nArchitecture: \
+        all\\nMaintainer: m\\nDescription: d\\n' >/tmp/p/DEBIAN/control; \
         echo hi >/tmp/p/opt/x/file; dpkg-deb -b /tmp/p /tmp/x.deb >/dev/null && mkdir -p /var/lib/dpkg/info && dpkg -i /tmp/x.deb >/dev/null && cat /opt/x/file && rm -rf /usr/share/doc /usr/lib/apt && mv /srv /srv2 && ls /srv2 | tr '\\n' ' '";
     let ran = lab.quiet_run(&["-w", "/", &image, "sh", "-c", script]).ok();
     assert_eq!(ran.out(), "hi\na b c fifo ", "{}", ran.err());

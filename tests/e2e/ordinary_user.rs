@@ -90,7 +90,8 @@ fn with_a_single_id_everything_belongs_to_it() {
     let user = User::create(false);
     let lab = user.lab();
     let (_shop, name) = Shop::with(image::busybox());
-    let script = "id -u; stat -c %u:%g /home/ada /bin /etc/passwd; touch /tmp/x && stat -c %u:%g /tmp/x; chown 1000 /tmp/x 2>/dev/null || echo no";
+    let script = "id -u; stat -c %u:%g /home/ada /bin /etc/passwd; touch /tmp/x && stat -c %u:%g /tmp/x; chown 1000 \
+        /tmp/x 2>/dev/null || echo no";
     let ran = lab.quiet_run(&[&name, "sh", "-c", script]).ok();
     assert_eq!(ran.out(), "0\n0:0\n0:0\n0:0\n0:0\nno\n", "{}", ran.err());
     let refused = lab.quiet_run(&["-u", "ada", &name, "true"]).exits(125);

@@ -1,4 +1,5 @@
-//! Files made to fill memory or to be read for ever. Each is read in a process of its own, so that its memory can be told.
+//! Files made to fill memory or to be read forever. Each is read in a process of its own, so that its memory can be
+//! told.
 #![allow(clippy::print_stdout, reason = "figures for whoever runs it by hand")]
 
 use std::io::Write as _;

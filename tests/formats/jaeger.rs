@@ -26,7 +26,8 @@ fn send(jaeger: &Jaeger, traces: &[Trace]) {
     let mut stream = TcpStream::connect(address.trim_start_matches("http://")).unwrap();
     write!(
         stream,
-        "POST /v1/traces HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/x-protobuf\r\nContent-Length: {}\r\n\r\n",
+        "POST /v1/traces HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/x-protobuf\r\nContent-Length: \
+        {}\r\n\r\n",
         body.len()
     )
     .unwrap();

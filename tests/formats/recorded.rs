@@ -1,4 +1,4 @@
-//! Files recorded by other programs, held against what those files say by other means.
+//! Files recorded by other programs, compared with what those files say by other means.
 
 use std::collections::{BTreeSet, HashSet};
 

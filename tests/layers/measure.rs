@@ -62,7 +62,8 @@ fn measure(what: &str, blobs: &[(Vec<u8>, Vec<u8>)]) {
         let wire: usize = blobs.iter().map(|(b, _)| b.len()).sum();
         let (bytes, entries) = outcomes.iter().fold((0, 0), |(b, e), o| (b + o.unpacked_bytes, e + o.entries));
         println!(
-            "{what} round {round}: {:.0} ms, {wire} -> {bytes} bytes, {entries} entries, {:.0} MB/s unpacked, {:.0} entries/s",
+            "{what} round {round}: {:.0} ms, {wire} -> {bytes} bytes, {entries} entries, {:.0} MB/s unpacked, {:.0} \
+            entries/s",
             wall * 1e3,
             bytes as f64 / 1e6 / wall,
             entries as f64 / wall

@@ -262,7 +262,8 @@ async fn rate_limits_are_told_apart() {
     assert_eq!(
         result.unwrap_err().to_string(),
         format!(
-            "`{}` refuses more requests for now (status 429); limit 100 in 6 h, 0 in 6 h left, counted for `203.0.113.7`, \
+            "`{}` refuses more requests for now (status 429); limit 100 in 6 h, 0 in 6 h left, counted for \
+            `203.0.113.7`, \
              to be asked again after `1200 s`: toomanyrequests: You have reached your pull rate limit.",
             server.address
         )

@@ -24,16 +24,16 @@ pub(super) fn aligned(a: &[&Run], b: &[&Run], intervals: bool) -> (Vec<PhaseComp
         .filter(|(phase, _)| several || phase.layer.is_none())
         .map(|(phase, [a, b])| side_by_side(phase.clone(), sample(a.into_iter()), sample(b.into_iter()), intervals))
         .collect();
-    // The side on which more happens knows the order; the begins of the other are earlier by what it didn't do.
+    // The side on which more happens knows the order; the starts of the other are earlier by what it didn't do.
     let count = |side: fn(&PhaseComparison) -> usize| rows.iter().filter(|r| side(r) > 0).count();
     let a_leads = count(|r| r.presence_a) >= count(|r| r.presence_b);
     let begin = |r: &PhaseComparison| {
         let (first, second) = if a_leads { (&r.a, &r.b) } else { (&r.b, &r.a) };
         first.as_ref().or(second.as_ref()).map_or(0, |s| s.begin as u64)
     };
-    // A row is sorted by the begins of all that stands above it.
+    // A row is sorted by the starts of all that stands above it.
     let begins: BTreeMap<Phase, u64> = rows.iter().map(|r| (r.phase.clone(), begin(r))).collect();
-    /// Begin and name of each step of the path, and the row's own begin.
+    /// Start and name of each step of the path, and the row's own start.
     type Place = (Vec<(u64, Arc<str>)>, u64);
     let mut keyed: Vec<(Place, PhaseComparison)> = rows
         .into_iter()

@@ -7,9 +7,9 @@ use super::run::{Run, Setting};
 use crate::analyze::stats::{self, rank};
 use crate::record::model::TraceId;
 
-/// What the whole run weighs in the correction, all phases together being 1. The whole run is what is asked for; and if it differs, Holm's procedure
-/// passes its weight on to the phases. With nine tenths of 5 % ten runs on each side are called different at U = 23 (p = 0.0433), as they
-/// would be with all of it: the next step, U = 24, is p = 0.0524.
+/// What the whole run weighs in the correction, all phases together being 1. The whole run is what is asked for; and if
+/// it differs, Holm's procedure passes its weight on to the phases. With nine tenths of 5 % ten runs on each side are
+/// called different at U = 23 (p = 0.0433), as they would be with all of it: the next step, U = 24, is p = 0.0524.
 const WEIGHT: f64 = 9.0;
 
 /// Corrects the p's and settles the verdicts. Gives the number of questions.
@@ -38,7 +38,8 @@ pub(super) fn judge(
     others + 1
 }
 
-/// What can be said of two sorted groups whose corrected p is `p`; `factor` is what the first question of the correction is multiplied by.
+/// The verdict on two sorted groups whose corrected p is `p`; `factor` is what the first question of the
+/// correction is multiplied by.
 pub(crate) fn verdict(a: &[f64], b: &[f64], p: f64, factor: f64) -> Verdict {
     let (n, m) = (a.len(), b.len());
     if p < stats::ALPHA {

@@ -1,16 +1,19 @@
-//! Two groups of runs held against each other: what is certain, and what is noise.
+//! Two groups of runs compared with each other: what is certain, and what is noise.
 //!
-//! A trace is first reduced to a [`Run`]: how long each phase took. So ten thousand traces can be read one by one. Phases are aligned by name path
-//! (`image.pull/layer.pull/layer.download`; several spans of one path count with the wall time during which at least one of them ran) and,
-//! where images have more than one layer, again by the layer's digest. First comes whether a phase happened at all, then how long it took where it did.
+//! A trace is first reduced to a [`Run`]: how long each phase took. So ten thousand traces can be read one by one.
+//! Phases are aligned by name path (`image.pull/layer.pull/layer.download`; several spans of one path count with the
+//! wall time during which at least one of them ran) and, where images have more than one layer, again by the layer's
+//! digest. First comes whether a phase happened at all, then how long it took where it did.
 //!
-//! How a difference is called: Mann–Whitney's test for each phase that happened on both sides, and Holm's correction over all of them, in which the whole run
-//! has nine times the weight of all phases together. So of groups that don't differ at most 5 % get any difference called, and the
-//! whole run's answer doesn't drown in the number of layers. Runs that failed are left out and counted.
+//! How a difference is called: Mann–Whitney's test for each phase that happened on both sides, and Holm's correction
+//! over all of them, in which the whole run has nine times the weight of all phases together. So of groups that don't
+//! differ at most 5 % get any difference called, and the whole run's answer doesn't drown in the number of layers. Runs
+//! that failed are left out and counted.
 //!
-//! The test asks whether the runs of one side tend to be slower, not whether the medians differ. Two figures go with it: the ratio of the
-//! medians with a bootstrap's interval, and the shift of the runs ([`rank::shift`](super::stats::rank::shift)), whose interval excludes 1 wherever the test sees a
-//! difference. With single runs far out on one side the first can contain 1 where the second doesn't; then
+//! The test asks whether the runs of one side tend to be slower, not whether the medians differ. Two figures go with
+//! it: the ratio of the medians with a bootstrap's interval, and the shift of the runs
+//! ([`rank::shift`](super::stats::rank::shift)), whose interval excludes 1 wherever the test sees a difference. With
+//! single runs far out on one side the first can contain 1 where the second doesn't; then
 //! [`PhaseComparison::medians_agree`] is false, and reports say so.
 
 mod align;
@@ -38,7 +41,7 @@ pub fn compare_traces(a: (&str, &[Trace]), b: (&str, &[Trace])) -> Option<Compar
     compare((a.0, &runs(a.1)), (b.0, &runs(b.1)))
 }
 
-/// Holds two groups, each with what to call it, against each other. `None` if a side has no run that went well.
+/// Compares two groups, each with its label. `None` if a side has no run that went well.
 /// The result depends on nothing but the runs, and not on their order.
 pub fn compare(a: (&str, &[Run]), b: (&str, &[Run])) -> Option<Comparison> {
     compare_with(a, b, true)

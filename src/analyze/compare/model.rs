@@ -11,7 +11,7 @@ use crate::record::model::TraceId;
 pub struct Member {
     /// The trace.
     pub id: TraceId,
-    /// Begin, ns since the Unix epoch.
+    /// Start, ns since the Unix epoch.
     pub start: u64,
     /// Wall time, ns.
     pub wall_ns: u64,
@@ -37,13 +37,14 @@ pub struct Group {
 /// Durations of one phase on one side.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// Sorted, ns. One for each run in which it happened: never empty. These are the steps of the empirical distribution.
+    /// Sorted, ns. One for each run in which it happened: never empty. These are the steps of the empirical
+    /// distribution.
     pub values: Vec<f64>,
     /// ns.
     pub median: f64,
     /// 95 % of the median by order statistics, ns; from 6 values on.
     pub interval: Option<Interval>,
-    /// Median of its begin after the run's, ns.
+    /// Median of its start after the run's, ns.
     pub begin: f64,
 }
 
@@ -56,7 +57,7 @@ pub struct Ratio {
     pub interval: Option<Interval>,
 }
 
-/// What can be said of a phase.
+/// What is known about the difference of a phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -92,18 +93,20 @@ pub struct PhaseComparison {
     pub b: Option<Sample>,
     /// Where both sides have it and the first took some time.
     pub ratio: Option<Ratio>,
-    /// By what factor runs of the second side take longer than runs of the first, with the interval that belongs to `p`.
+    /// By what factor runs of the second side take longer than runs of the first, with the interval that belongs to
+    /// `p`.
     pub shift: Option<Shift>,
     /// Mann–Whitney, two-sided, not corrected. Where both sides have it.
     pub p: Option<f64>,
     /// The same after Holm.
     pub p_holm: Option<f64>,
-    /// What can be said.
+    /// What is known about the difference.
     pub verdict: Verdict,
 }
 
 impl PhaseComparison {
-    /// Of a difference that is certain: whether the interval of the medians' ratio lies on its side of 1, too. True where there is no interval.
+    /// Of a difference that is certain: whether the interval of the medians' ratio lies on its side of 1, too. True
+    /// where there is no interval.
     pub fn medians_agree(&self) -> bool {
         medians_agree(self.verdict, self.ratio.and_then(|r| r.interval))
     }
@@ -150,7 +153,7 @@ pub enum Warning {
     NotInterleaved,
 }
 
-/// Two groups held against each other.
+/// Two groups compared with each other.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
     /// The first side: what is compared with.
@@ -159,9 +162,9 @@ pub struct Comparison {
     pub b: Group,
     /// The whole run.
     pub total: PhaseComparison,
-    /// All phases by name path, parents before children, in order of begin.
+    /// All phases by name path, parents before children, in order of start.
     pub phases: Vec<PhaseComparison>,
-    /// The same for single layers, where there are several; in order of the phases, then of the layer's begin.
+    /// The same for single layers, where there are several; in order of the phases, then of the layer's start.
     pub layers: Vec<PhaseComparison>,
     /// How many questions the correction is for, the whole run included.
     pub questions: usize,
@@ -169,7 +172,7 @@ pub struct Comparison {
     pub warnings: Vec<Warning>,
 }
 
-/// From pairs of duration and begin.
+/// From pairs of duration and start.
 pub(super) fn sample(values: impl Iterator<Item = (u64, u64)>) -> Option<Sample> {
     let (mut values, mut begins): (Vec<f64>, Vec<f64>) = values.map(|(v, b)| (v as f64, b as f64)).unzip();
     values.sort_by(f64::total_cmp);
@@ -195,7 +198,8 @@ pub(super) fn side_by_side(phase: Phase, a: Option<Sample>, b: Option<Sample>, i
     };
     if let (Some(a), Some(b)) = (&out.a, &out.b) {
         out.verdict = Verdict::Unclear;
-        // Any fixed seed; the same for all phases, so that a phase's interval does not depend on which others there are.
+        // Any fixed seed; the same for all phases, so that a phase's interval does not depend on which others there
+        // are.
         let interval =
             || intervals.then(|| bootstrap::ratio_interval(&a.values, &b.values, 0x7472_6163_6520_7275)).flatten();
         out.ratio = (a.median > 0.0).then(|| Ratio { value: b.median / a.median, interval: interval() });

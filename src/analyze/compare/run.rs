@@ -85,7 +85,7 @@ pub struct Run {
     pub id: TraceId,
     /// Name of the root span.
     pub name: String,
-    /// Begin, ns since the Unix epoch.
+    /// Start, ns since the Unix epoch.
     pub start: u64,
     /// Length of the root, ns.
     pub wall_ns: u64,
@@ -99,7 +99,7 @@ pub struct Run {
     pub observed_by: Option<String>,
     /// What is known of [`Setting`]s.
     pub settings: Vec<(Setting, String)>,
-    /// Phases without the whole run: wall time in it and its begin after the root's, ns.
+    /// Phases without the whole run: wall time in it and its start after the root's, ns.
     pub phases: Vec<(Phase, u64, u64)>,
 }
 
@@ -136,8 +136,8 @@ impl Run {
     }
 }
 
-/// Where the catalogue has a stage: the names above it, below the root. Other engines do the same work elsewhere, such as the network
-/// while they start a container, and have no span around a layer.
+/// Where the catalogue has a stage: the names above it, below the root. Other engines do the same work elsewhere, such
+/// as the network while they start a container, and have no span around a layer.
 fn place(name: &str) -> Option<&'static [&'static str]> {
     Some(match name {
         span::IMAGE_PULL | span::CONTAINER_CREATE | span::CONTAINER_START | span::CONTAINER_RUN => &[],
@@ -149,7 +149,7 @@ fn place(name: &str) -> Option<&'static [&'static str]> {
     })
 }
 
-/// Wall time and begin of each phase of a run.
+/// Wall time and start of each phase of a run.
 fn phases(tree: &Tree<'_>) -> Vec<(Phase, u64, u64)> {
     let origin = tree.window(tree.root()).0;
     let mut phase_of: HashMap<Node, Phase> = HashMap::with_capacity(tree.len());

@@ -2,7 +2,7 @@ use super::*;
 use crate::analyze::samples;
 use crate::record::model::{Status, TraceId};
 
-/// `n` copies of a sample that differ in id and begin.
+/// `n` copies of a sample that differ in id and start.
 fn copies(trace: &Trace, n: u64) -> Vec<Trace> {
     (0..n)
         .map(|i| {
@@ -32,7 +32,7 @@ fn presence_comes_before_duration() {
     assert!(run.p.is_some() && run.ratio.is_some());
     assert_eq!(c.total.verdict, Verdict::Faster);
     assert!(c.layers.is_empty(), "one layer is the same as all layers");
-    // Parents before children, in order of begin.
+    // Parents before children, in order of start.
     let order: Vec<String> = c.phases.iter().map(|p| p.phase.joined()).collect();
     let at = |path: &str| order.iter().position(|p| p == path).unwrap();
     assert!(at("cache.check") < at("image.pull") && at("image.pull") < at("image.pull/layer.pull"), "{order:?}");
@@ -133,8 +133,9 @@ fn other_machines_and_hubs_are_said() {
     }
 }
 
-/// Wall times in ms of 40 warm and 31 cold runs of hello-world, one after the other on one machine, processor time not shared. The spread (1.4826 · MAD / median)
-/// is 7 and 6 %; about one run in ten is slower by a quarter and more, one by six times.
+/// Wall times in ms of 40 warm and 31 cold runs of hello-world, one after the other on one machine, processor time not
+/// shared. The spread (1.4826 · MAD / median) is 7 and 6 %; about one run in ten is slower by a quarter and more, one
+/// by six times.
 const WARM: [f64; 40] = [
     4.23, 4.23, 4.34, 4.35, 4.38, 4.39, 4.39, 4.40, 4.48, 4.51, 4.54, 4.55, 4.56, 4.56, 4.57, 4.58, 4.58, 4.59, 4.60,
     4.63, 4.67, 4.68, 4.68, 4.75, 4.79, 4.79, 4.87, 4.88, 4.88, 4.90, 4.90, 4.98, 5.03, 5.07, 5.14, 5.30, 6.23, 6.66,
@@ -145,7 +146,8 @@ const COLD: [f64; 31] = [
     9.56, 9.65, 9.66, 9.78, 10.02, 10.38, 10.57, 10.94, 11.04, 11.27, 12.20, 56.43,
 ];
 
-/// A group of 10 runs with the noise of real ones: a run as a whole is slow or fast as one of `noise`, and each of its 20 phases a little by itself.
+/// A group of 10 runs with the noise of real ones: a run as a whole is slow or fast as one of `noise`, and each of its
+/// 20 phases a little by itself.
 fn drawn(random: &mut stats::bootstrap::Random, noise: &[f64], slower: f64, first: u128) -> Vec<Run> {
     let middle = stats::median(noise).unwrap();
     let phases: Vec<Phase> =
@@ -226,7 +228,8 @@ fn runs_of(walls: &[f64], first: u128) -> Vec<Run> {
 
 #[test]
 fn a_verdict_that_the_medians_do_not_carry_says_so() {
-    // Eight of ten are faster than nearly all of the others, and on both sides some are far out: ranks are sure, medians are not.
+    // Eight of ten are faster than nearly all of the others, and on both sides some are far out: ranks are sure,
+    // medians are not.
     let a = runs_of(&[5.0, 5.1, 5.2, 5.3, 9.0, 9.1, 9.2, 9.3, 9.4, 9.5], 1);
     let b = runs_of(&[4.0, 4.1, 4.2, 4.3, 4.4, 5.05, 5.15, 8.9, 8.95, 9.15], 100);
     let c = compare(("a", &a), ("b", &b)).unwrap();

@@ -1,9 +1,10 @@
 //! The ratio of two medians, with an interval by bootstrap.
 //!
-//! The bootstrap (Efron 1979) draws n of n values with replacement, takes the median, and does so many times. Drawing is the
-//! same as taking `values[⌊n·U⌋]` for n uniform U, and the values are sorted, so the resample's median needs only the middle one or two of
-//! n uniform numbers in order. Those follow a beta distribution and are drawn directly: one resample costs the same for 10 runs as for
-//! 10,000, and the result is distributed exactly as that of the long way.
+//! The bootstrap (Efron 1979) draws n of n values with replacement, takes the median, and does so many times. Drawing
+//! is the same as taking `values[⌊n·U⌋]` for n uniform U, and the values are sorted, so the resample's median needs
+//! only the middle one or two of n uniform numbers in order. Those follow a beta distribution and are drawn directly:
+//! one resample costs the same for 10 runs as for 10,000, and the result is distributed exactly as that of the long
+//! way.
 
 use super::{CONFIDENCE, Interval};
 
@@ -13,8 +14,9 @@ pub const RESAMPLES: usize = 4000;
 /// The fewest values from which an interval is made; below, the bootstrap's intervals are far too narrow.
 pub const LEAST: usize = 6;
 
-/// The 95 % percentile interval of `median(b) / median(a)` of sorted positive values. The logarithms of medians are what is subtracted, so
-/// swapping the two inverts the ends. `None` with fewer than [`LEAST`] values on a side, or where a value is not positive.
+/// The 95 % percentile interval of `median(b) / median(a)` of sorted positive values. The logarithms of medians are
+/// what is subtracted, so swapping the two inverts the ends. `None` with fewer than [`LEAST`] values on a side, or
+/// where a value is not positive.
 pub fn ratio_interval(a: &[f64], b: &[f64], seed: u64) -> Option<Interval> {
     if a.len().min(b.len()) < LEAST || a[0] <= 0.0 || b[0] <= 0.0 {
         return None;

@@ -36,9 +36,10 @@ pub fn median(sorted: &[f64]) -> Option<f64> {
     }
 }
 
-/// The 95 % interval of the median of sorted values from their order statistics: the narrowest symmetric pair of ranks between which the
-/// population's median lies with a probability of at least 95 %, whatever the distribution (binomial with p = ½; David and Nagaraja,
-/// Order Statistics, 7.1). `None` below 6 values, of which not even the whole range reaches 95 %.
+/// The 95 % interval of the median of sorted values from their order statistics: the narrowest symmetric pair of ranks
+/// between which the population's median lies with a probability of at least 95 %, whatever the distribution (binomial
+/// with p = ½; David and Nagaraja, Order Statistics, 7.1). `None` below 6 values, of which not even the whole range
+/// reaches 95 %.
 pub fn median_interval(sorted: &[f64]) -> Option<Interval> {
     let rank = median_rank(sorted.len())?;
     Some(Interval { low: sorted[rank], high: sorted[sorted.len() - 1 - rank] })
@@ -64,8 +65,9 @@ fn median_rank(n: usize) -> Option<usize> {
     rank
 }
 
-/// Modified z-scores: (value − median) / median absolute deviation, in the order of `values`. Where more than half of the values are equal
-/// the deviation is 0; then nothing is said (all zeros) rather than everything else called an outlier.
+/// Modified z-scores: (value − median) / median absolute deviation, in the order of `values`. Where more than half of
+/// the values are equal the deviation is 0; then nothing is said (all zeros) rather than everything else called an
+/// outlier.
 pub fn modified_z(values: &[f64]) -> Vec<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -81,8 +83,8 @@ pub fn is_outlier(z: f64) -> bool {
     z.abs() > OUTLIER
 }
 
-/// Spread by size, the standard deviation being estimated from the median absolute deviation so that single values far out
-/// don't make it: 1.4826 · MAD / median. `None` of nothing or where the median is not positive.
+/// Spread by size, the standard deviation being estimated from the median absolute deviation so that single values far
+/// out don't make it: 1.4826 · MAD / median. `None` of nothing or where the median is not positive.
 pub fn robust_variation(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -1,8 +1,10 @@
-//! Is it a difference? Mann–Whitney's U, the shift that belongs to it (Hodges and Lehmann), and Holm's correction for asking many times.
+//! Is it a difference? Mann–Whitney's U, the shift that belongs to it (Hodges and Lehmann), and Holm's correction for
+//! asking many times.
 
 use super::{ALPHA, Interval};
 
-/// Up to this product of the sizes the distribution of U is counted out; beyond it the normal distribution is the same to three digits.
+/// Up to this product of the sizes the distribution of U is counted out; beyond it the normal distribution is the same
+/// to three digits.
 const EXACT: usize = 400;
 
 /// What the test says.
@@ -16,8 +18,8 @@ pub struct MannWhitney {
     pub exact: bool,
 }
 
-/// Mann and Whitney (1947), two-sided. Without ties and with at most 400 pairs exact; else normal with the correction for ties and for continuity.
-/// Both groups must be sorted. `None` if one is empty.
+/// Mann and Whitney (1947), two-sided. Without ties and with at most 400 pairs exact; else normal with the correction
+/// for ties and for continuity. Both groups must be sorted. `None` if one is empty.
 pub fn mann_whitney(a: &[f64], b: &[f64]) -> Option<MannWhitney> {
     if a.is_empty() || b.is_empty() {
         return None;
@@ -73,7 +75,8 @@ fn variance(n: f64, m: f64, ties: f64) -> f64 {
 
 /// For each U from 0 on twice the probability of one as small.
 fn exact_tails(n: usize, m: usize) -> Vec<f64> {
-    // ways[k][u]: subsets of k of the ranks seen so far whose U is u. Counts as floating point: C(40, 20) needs 38 bits, and they are exact to 53.
+    // ways[k][u]: subsets of k of the ranks seen so far whose U is u. Counts as floating point: C(40, 20) needs 38
+    // bits, and they are exact to 53.
     let most = n * m;
     let mut ways = vec![vec![0.0f64; most + 1]; n + 1];
     ways[0][0] = 1.0;
@@ -104,10 +107,12 @@ fn exact_tails(n: usize, m: usize) -> Vec<f64> {
 /// By what factor the second group is greater.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Shift {
-    /// The median of all ratios of a value of the second group to one of the first (Hodges and Lehmann 1963, for logarithms).
+    /// The median of all ratios of a value of the second group to one of the first (Hodges and Lehmann 1963, for
+    /// logarithms).
     pub value: f64,
-    /// All factors that [`mann_whitney`] would not reject at 5 % if the second group were divided by them. So it holds 1 in its
-    /// inside exactly where the test shows no difference. `None` where no factor can be rejected: too few values.
+    /// All factors that [`mann_whitney`] would not reject at 5 % if the second group were divided by them. So it holds
+    /// 1 in its inside exactly where the test shows no difference. `None` where no factor can be rejected: too few
+    /// values.
     pub interval: Option<Interval>,
 }
 
@@ -137,7 +142,8 @@ fn greatest_rejected(a: &[f64], b: &[f64]) -> Option<usize> {
     (below > 0.0).then(|| below.ceil() as usize - 1)
 }
 
-/// The ratio b/a that has `k` of all ratios below it, by halving: the ratios themselves would be millions for groups of thousands.
+/// The ratio b/a that has `k` of all ratios below it, by halving: the ratios themselves would be millions for groups of
+/// thousands.
 fn ratio_at(a: &[f64], b: &[f64], k: usize) -> f64 {
     // Among very many ratios nine digits are enough, and multiplying is several times as fast as dividing.
     let many = a.len() * b.len() > 1_000_000;
@@ -175,9 +181,9 @@ pub fn runs_needed(factor: f64) -> usize {
     (2..40).find(|n| least_p(*n, *n) * factor < ALPHA).unwrap_or(40)
 }
 
-/// Holm's correction (1979) with weights: `questions` are pairs of p and a weight; the weights need not add up to 1. Gives corrected p in the same order.
-/// With equal weights this is the usual step-down procedure. Whatever the dependence between the questions, the probability of even one
-/// wrong "yes" among all of them stays below the level.
+/// Holm's correction (1979) with weights: `questions` are pairs of p and a weight; the weights need not add up to 1.
+/// Returns corrected p in the same order. With equal weights this is the usual step-down procedure. Whatever the
+/// dependence between the questions, the probability of even one wrong "yes" among all of them stays below the level.
 pub fn holm(questions: &[(f64, f64)]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..questions.len()).collect();
     order.sort_by(|x, y| {

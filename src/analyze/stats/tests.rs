@@ -48,7 +48,8 @@ fn medians_and_their_intervals_are_scipys() {
 
 #[test]
 fn ranks_of_the_medians_interval_are_those_of_published_tables() {
-    // Dixon and Massey, Introduction to Statistical Analysis, table A-25 (95 %): the rank of the lower end, counted from 1.
+    // Dixon and Massey, Introduction to Statistical Analysis, table A-25 (95 %): the rank of the lower end, counted
+    // from 1.
     for (n, rank) in [
         (5, None),
         (6, Some(1)),
@@ -83,7 +84,8 @@ fn mann_whitney_is_scipys() {
 
 #[test]
 fn mann_whitney_on_worked_examples() {
-    // Hollander and Wolfe (1973), p. 69: permeability constants of the human chorioamnion; W = 35, one-sided p = 0.1272.
+    // Hollander and Wolfe (1973), p. 69: permeability constants of the human chorioamnion; W = 35, one-sided p =
+    // 0.1272.
     let at_term = sorted(&[0.80, 0.83, 1.89, 1.04, 1.45, 1.38, 1.91, 1.64, 0.73, 1.46]);
     let earlier = sorted(&[1.15, 0.88, 0.90, 0.74, 1.21]);
     let test = mann_whitney(&at_term, &earlier).unwrap();
@@ -124,7 +126,8 @@ fn shifts_are_what_scipys_test_does_not_reject() {
 
 #[test]
 fn a_shift_on_a_worked_example() {
-    // The same constants; estimate 0.305, and -0.15 to 0.76 is what R's wilcox.test(conf.int = TRUE) says. Ours is of ratios.
+    // The same constants; estimate 0.305, and -0.15 to 0.76 is what R's wilcox.test(conf.int = TRUE) says. Ours is of
+    // ratios.
     let exp = |v: &[f64]| sorted(&v.iter().map(|x| x.exp()).collect::<Vec<_>>());
     let at_term = exp(&[0.80, 0.83, 1.89, 1.04, 1.45, 1.38, 1.91, 1.64, 0.73, 1.46]);
     let earlier = exp(&[1.15, 0.88, 0.90, 0.74, 1.21]);
@@ -165,7 +168,8 @@ fn ratio_intervals_are_those_of_a_long_bootstrap() {
         };
         let Interval { low, high } = ratio.unwrap();
         let expected: Vec<f64> = expected.iter().map(|v| v.as_f64().unwrap()).collect();
-        // The ends are themselves random: by some hundredths of the interval's width, and more where few values make big steps.
+        // The ends are themselves random: by some hundredths of the interval's width, and more where few values make
+        // big steps.
         let slack = (expected[1] - expected[0]) * if a.len() < 20 { 0.12 } else { 0.06 };
         assert!((low - expected[0]).abs() <= slack && (high - expected[1]).abs() <= slack, "{low} {high} {expected:?}");
         seen += 1;

@@ -13,29 +13,34 @@ use super::duration;
     --otlp URL: port 4317 or grpc:// (grpcs:// with TLS) is gRPC, else HTTP, unless $OTEL_EXPORTER_OTLP_PROTOCOL says\n\
     otherwise; headers, certificates, compression and timeout come from the $OTEL_EXPORTER_OTLP_* variables.")]
 pub struct Export {
-    /// Recorded runs: ids, files, last, last~N, cold, warm [default: last]
+    /// Runs to export: ids, files, last, last~N, cold or warm [default: last]
     #[arg(value_name = "TRACE")]
     pub traces: Vec<String>,
-    /// The form to write [default: by the ending of FILE, else otlp]
-    #[arg(long, value_name = "FORMAT", value_parser = crate::formats::WireFormat::NAMES, conflicts_with_all = ["otlp", "pending"])]
+    /// Form to write [default: by the ending of FILE, else otlp]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_parser = crate::formats::WireFormat::NAMES,
+        conflicts_with_all = ["otlp", "pending"]
+    )]
     pub format: Option<String>,
-    /// Write to FILE in place of standard output
+    /// Write to FILE instead of standard output
     #[arg(short, long, value_name = "FILE", conflicts_with_all = ["otlp", "pending"])]
     pub output: Option<std::path::PathBuf>,
-    /// Send to an OpenTelemetry receiver in place of writing
+    /// Send to this OpenTelemetry receiver instead of writing
     #[arg(long, value_name = "URL")]
     pub otlp: Option<String>,
-    /// Where Jaeger's user interface is, for a link to what was sent; none for no link [default: looked for where
-    /// traces are sent to, port 16686]
+    /// Jaeger's user interface, for links to exported runs; `none` prints no link [default: port 16686 on the host
+    /// that traces are sent to]
     #[arg(long, env = "TRACE_JAEGER_URL", hide_env_values = true, value_name = "URL")]
     pub jaeger_url: Option<String>,
-    /// All recorded runs; with --otlp those that URL has not had yet
+    /// All recorded runs; with --otlp, those that URL has not received yet
     #[arg(long, conflicts_with = "traces")]
     pub all: bool,
-    /// With --all: also those that URL has had
+    /// With --all, also those that URL has received
     #[arg(long, requires_all = ["all", "otlp"])]
     pub again: bool,
-    /// Send the runs that could not be sent, to where they should have gone or to the URL of --otlp
+    /// Send the runs that could not be sent before, to their original destination or to the URL of --otlp
     #[arg(long, conflicts_with_all = ["traces", "all"])]
     pub pending: bool,
 }
@@ -43,22 +48,23 @@ pub struct Export {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: trace import dockerd.otlp.jsonl\n         \
     trace import --jaeger http://localhost:16686 --since 1h\n\n\
-    Takes OTLP (JSON, Protobuf), Jaeger and Zipkin JSON and what SDKs print, also in gzip or zstd. A trace that is there already gets the spans it lacks.\n\
+    Reads OTLP (JSON, Protobuf), Jaeger and Zipkin JSON and what SDKs print, also compressed with gzip or zstd. A\n\
+    trace that is already in the store gets the spans that it lacks.\n\
     With --jaeger or --tempo the words are ids of traces; without any it is all traces of the service in that\n\
     time, the newest first. What was interrupted goes on when the same command is given again.")]
 pub struct Import {
-    /// Files; `-` is standard input
+    /// Files to import; `-` is standard input
     #[arg(value_name = "FILE", required_unless_present_any = ["jaeger", "tempo"])]
     pub files: Vec<std::path::PathBuf>,
     #[command(flatten)]
     pub remote: crate::cli::remote::Remote,
-    /// Don't go on where the same import was interrupted
+    /// Start over instead of continuing an interrupted import
     #[arg(long)]
     pub restart: bool,
-    /// Leave the names of other engines' spans as they are
+    /// Keep the span names of other engines as they are
     #[arg(long)]
     pub keep_names: bool,
-    /// One JSON object a trace; from a tracing back end one for all
+    /// Print one JSON object per trace; for a tracing back end, one for all
     #[arg(long)]
     pub json: bool,
 }
@@ -68,13 +74,13 @@ pub struct Import {
     Opens the run's page in Jaeger if it is known and has it, else the run's report. The browser is $BROWSER, else\n\
     the desktop's; without one the address is printed, nothing else.")]
 pub struct Open {
-    /// Id or begin of one, file, last, last~N, cold, warm, cold:IMAGE, warm:IMAGE
+    /// Run to take: an id or its first characters, a file, last, last~N, cold, warm, cold:IMAGE or warm:IMAGE
     #[arg(default_value = "last")]
     pub trace: String,
-    /// Where Jaeger's user interface is [default: looked for where traces are sent to, port 16686]
+    /// Jaeger's user interface [default: port 16686 on the host that traces are sent to]
     #[arg(long, env = "TRACE_JAEGER_URL", hide_env_values = true, value_name = "URL")]
     pub jaeger_url: Option<String>,
-    /// The report, even if Jaeger has the run
+    /// Open the report even if Jaeger has the run
     #[arg(long)]
     pub html: bool,
 }
@@ -88,16 +94,16 @@ pub struct Metrics {
     /// Only runs of this image
     #[arg(long)]
     pub image: Option<String>,
-    /// Only runs of the last 90s, 15m, 2h, 3d
+    /// Only runs of this last period, for example 90s, 15m, 2h or 3d
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub since: Option<std::time::Duration>,
-    /// OpenMetrics text, or OTLP JSON
+    /// Form to write: OpenMetrics text or OTLP JSON
     #[arg(long, value_name = "FORMAT", default_value = "prometheus", value_parser = ["prometheus", "otlp"], conflicts_with = "otlp")]
     pub format: String,
-    /// Write to FILE in place of standard output
+    /// Write to FILE instead of standard output
     #[arg(short, long, value_name = "FILE", conflicts_with = "otlp")]
     pub output: Option<std::path::PathBuf>,
-    /// Send to an OpenTelemetry receiver in place of writing
+    /// Send to this OpenTelemetry receiver instead of writing
     #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "")]
     pub otlp: Option<String>,
 }

@@ -36,8 +36,8 @@ impl Cli {
     }
 }
 
-/// [`Cli`] with `run` as its only command. To build the parsers of all commands takes longer than to parse, and `run` is
-/// the one whose time counts.
+/// [`Cli`] with `run` as its only command. To build the parsers of all commands takes longer than to parse, and `run`
+/// is the one whose time counts.
 #[derive(Debug, Parser)]
 #[command(name = "trace", disable_help_subcommand = true)]
 struct OnlyRun {
@@ -62,32 +62,32 @@ pub enum Command {
     Show(Show),
     /// Compare two recorded runs, or two groups of them
     Compare(Compare),
-    /// Run an image many times, cold and warm in turn, with statistics
+    /// Run an image many times, cold and warm alternately, with statistics
     Bench(Box<Bench>),
-    /// Hand recorded runs to other tools
+    /// Export recorded runs to other tools
     Export(Export),
-    /// Take in traces from files, Jaeger or Tempo
+    /// Import traces from files, Jaeger or Tempo
     Import(Import),
-    /// Look at a recorded run in the browser
+    /// Open a recorded run in the browser
     Open(Open),
-    /// Recorded runs as metrics for dashboards
+    /// Write metrics of recorded runs for dashboards
     Metrics(Metrics),
     /// Pull an image
     Pull(Pull),
     /// List images
     Images(Images),
-    /// Work with one image
+    /// Manage one image
     #[command(subcommand)]
     Image(Image),
     /// List containers
     Ps(Ps),
     /// Remove containers
     Rm(Rm),
-    /// Show what a kept container wrote
+    /// Show the output of a kept container
     Logs(Logs),
-    /// Remove exited containers and what no image needs
+    /// Remove exited containers and layers that no image needs
     Prune(Prune),
-    /// The built-in registry
+    /// Use the built-in registry
     #[command(subcommand)]
     Hub(Hub),
 }

@@ -11,19 +11,19 @@ pub struct Ls {
     /// Only runs of this image
     #[arg(long)]
     pub image: Option<String>,
-    /// Only cold, warm or partial runs
+    /// Only runs of this kind
     #[arg(long, value_parser = ["cold", "warm", "partial"])]
     pub kind: Option<String>,
-    /// Only runs that failed or ended with another code than 0
+    /// Only runs that failed or exited with a code other than 0
     #[arg(long)]
     pub failed: bool,
-    /// Only runs of the last 90s, 15m, 2h, 3d
+    /// Only runs of this last period, for example 90s, 15m, 2h or 3d
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub since: Option<std::time::Duration>,
-    /// At most so many
+    /// List at most N runs
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
-    /// One JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     pub json: bool,
 }
@@ -31,13 +31,13 @@ pub struct Ls {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: trace show last --format blame\n         trace show cold -o cold.html")]
 pub struct Show {
-    /// Id or begin of one, file, last, last~N, cold, warm, cold:IMAGE, warm:IMAGE
+    /// Run to take: an id or its first characters, a file, last, last~N, cold, warm, cold:IMAGE or warm:IMAGE
     #[arg(default_value = "last")]
     pub trace: String,
-    /// How
+    /// Form of the report [default: waterfall, or by the ending of FILE]
     #[arg(long, value_parser = Format::names(Format::OF_RUN))]
     pub format: Option<String>,
-    /// Write to FILE; without --format by its ending: .svg, .png, .html, .json or text
+    /// Write to FILE; its ending chooses the form: .svg, .png, .html, .json, or text for any other
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<std::path::PathBuf>,
 }
@@ -45,22 +45,23 @@ pub struct Show {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example: trace compare cold:debian warm:debian\n         trace compare last~1 last -o change.md\n\n\
-    A group is cold or warm (of the image that ran last), cold:IMAGE, warm:IMAGE, an id or the begin of one,\n\
-    last, last~N, bench:ID:cold, bench:ID:warm, a file, a directory of files, or several of these joined by\n\
-    commas; or attributes that all its runs have, KEY=VALUE joined by commas, where `service` and `operation` name\n\
-    the service and a span. Without B it is the other kind of the same image; without both, all cold runs are\n\
-    compared with all warm ones. With --jaeger or --tempo the runs are read from there and not kept:\n\
+    A group is cold or warm (of the image that ran last), cold:IMAGE, warm:IMAGE, an id or its first characters,\n\
+    last, last~N, bench:ID:cold, bench:ID:warm, a file, a directory of files, or several of these separated by\n\
+    commas. It can also be given by attributes that all its runs have: KEY=VALUE, separated by commas, where\n\
+    `service` and `operation` stand for the service and the name of a span. Without B, A is compared with the other\n\
+    kind of the same image; without both, all cold runs are compared with all warm ones. With --jaeger or --tempo\n\
+    the runs are read from there and not stored:\n\
     trace compare --jaeger http://localhost:16686 --since 1d host.name=a,trace.run.kind=cold host.name=b,trace.run.kind=cold"
 )]
 pub struct Compare {
-    /// What to compare with
+    /// Run or group to compare with
     pub a: Option<String>,
-    /// What to compare
+    /// Run or group to compare
     pub b: Option<String>,
-    /// How [default: text, or by the ending of FILE]
+    /// Form of the comparison [default: text, or by the ending of FILE]
     #[arg(long, value_parser = Format::names(Format::OF_COMPARISON))]
     pub format: Option<String>,
-    /// Write to FILE: .txt, .md, .json, .svg, .png or .html
+    /// Write to FILE, which ends in .txt, .md, .json, .svg, .png or .html
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<std::path::PathBuf>,
     #[command(flatten)]
@@ -71,39 +72,39 @@ pub struct Compare {
 #[command(override_usage = "trace bench [FLAGS] IMAGE [COMMAND [ARG...]]")]
 #[command(
     after_help = "Example: trace bench --cold 10 --warm 10 --hub builtin --vs podman,runc -o result.md hello-world\n\n\
-    Flags come before IMAGE. Cold and warm runs, and engines, take turns. Every run is recorded (`trace ls`).\n\
-    Ctrl-C ends after the current run with the statistics of what there is; the same command with --resume goes on."
+    Flags come before IMAGE. Cold and warm runs, and engines, alternate. Every run is recorded (`trace ls`).\n\
+    Ctrl-C ends the bench after the current run, with statistics so far; the same command with --resume continues."
 )]
 pub struct Bench {
-    /// Cold runs
+    /// Number of cold runs
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub cold: usize,
-    /// Warm runs
+    /// Number of warm runs
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub warm: usize,
-    /// Other engines to time: docker, podman, crun, runc
+    /// Other engines to measure: docker, podman, crun, runc
     #[arg(long, value_name = "ENGINES", value_delimiter = ',', value_parser = ["docker", "podman", "crun", "runc"])]
     pub vs: Vec<String>,
-    /// Before each cold run empty the kernel's page cache too (root only)
+    /// Drop the kernel's page cache before each cold run as well (root only)
     #[arg(long)]
     pub drop_caches: bool,
-    /// Registry for names without a host: auto, docker.io, builtin or HOST
+    /// Registry for image references without a host: auto, docker.io, builtin or HOST
     #[arg(long, env = "TRACE_HUB", default_value = "auto", value_name = "HUB")]
     pub hub: String,
-    /// Send the recorded runs to an OpenTelemetry receiver when all are done
+    /// Send the recorded runs to this OpenTelemetry receiver when all are done
     #[arg(long, value_name = "URL")]
     pub otlp: Option<String>,
-    /// Where Jaeger's user interface is, for a link to what was sent; none for no link [default: looked for where
-    /// traces are sent to, port 16686]
+    /// Jaeger's user interface, for links to exported runs; `none` prints no link [default: port 16686 on the host
+    /// that traces are sent to]
     #[arg(long, env = "TRACE_JAEGER_URL", hide_env_values = true, value_name = "URL")]
     pub jaeger_url: Option<String>,
-    /// Go on with the newest unfinished bench of the same command
+    /// Continue the newest unfinished bench of the same command
     #[arg(long)]
     pub resume: bool,
-    /// Results as JSON to stdout
+    /// Print the results as JSON
     #[arg(long)]
     pub json: bool,
-    /// Write results to FILE: .md or .json
+    /// Write the results to FILE, which ends in .md or .json
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<std::path::PathBuf>,
     /// Image, and the command to run in it

@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 #[derive(Debug, Args)]
 #[command(after_help = "Example: trace images")]
 pub struct Images {
-    /// One JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     pub json: bool,
 }
@@ -15,10 +15,10 @@ pub enum Image {
     /// Remove images
     #[command(after_help = "Example: trace image rm hello-world")]
     Rm {
-        /// Names
+        /// Images to remove
         #[arg(required = true)]
         images: Vec<String>,
-        /// Also where a container was made from it
+        /// Remove images even if containers were created from them
         #[arg(short, long)]
         force: bool,
     },
@@ -27,10 +27,10 @@ pub enum Image {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: trace ps -a")]
 pub struct Ps {
-    /// Exited ones too
+    /// List exited containers too
     #[arg(short, long)]
     pub all: bool,
-    /// One JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     pub json: bool,
 }
@@ -38,10 +38,10 @@ pub struct Ps {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: trace rm my-container")]
 pub struct Rm {
-    /// Names or ids
+    /// Containers to remove, by name or id
     #[arg(required = true)]
     pub containers: Vec<String>,
-    /// Running ones too: they are killed
+    /// Kill and remove running containers too
     #[arg(short, long)]
     pub force: bool,
 }
@@ -49,18 +49,18 @@ pub struct Rm {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: trace logs my-container")]
 pub struct Logs {
-    /// Name or id
+    /// Container, by name or id
     pub container: String,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: trace prune -f")]
 pub struct Prune {
-    /// Don't ask
+    /// Remove without asking
     #[arg(short, long)]
     pub force: bool,
-    /// Remove recorded runs beyond LIMITS (a number, a size, an age, or several by comma; all keeps all) now; by
-    /// itself that happens now and then, by $TRACE_KEEP_TRACES, else 10000,1GiB
+    /// Remove recorded runs beyond LIMITS now: a number, a size, an age, or several separated by commas; `all` keeps
+    /// all runs. Without it this happens from time to time [default: $TRACE_KEEP_TRACES, else 10000,1GiB]
     #[arg(long, value_name = "LIMITS", value_parser = crate::store::retention::Keep::parse)]
     pub keep_traces: Option<crate::store::retention::Keep>,
 }
@@ -71,10 +71,10 @@ pub enum Hub {
     #[command(after_help = "Example: trace hub serve --listen 127.0.0.1:5000\n         \
         skopeo inspect --tls-verify=false docker://127.0.0.1:5000/library/hello-world")]
     Serve {
-        /// Address; port 0 takes a free one
+        /// Address to listen on; port 0 takes a free port
         #[arg(long, default_value = "127.0.0.1:5000", value_name = "ADDR")]
         listen: std::net::SocketAddr,
-        /// Don't print a line for each request
+        /// Print no line for each request
         #[arg(short, long)]
         quiet: bool,
     },

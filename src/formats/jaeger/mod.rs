@@ -1,13 +1,15 @@
-//! Jaeger's own JSON: what its old query API (`/api/traces`) gives, and what its UI downloads and loads. Nobody specifies
-//! it; the shape is that of Jaeger 1.x and 2.x, `{"data":[{"traceID","spans":[…],"processes":{…}}]}`.
+//! Jaeger's own JSON: what its old query API (`/api/traces`) gives, and what its UI downloads and loads. Nobody
+//! specifies it; the shape is that of Jaeger 1.x and 2.x, `{"data":[{"traceID","spans":[…],"processes":{…}}]}`.
 //!
-//! What OTLP has and Jaeger does not stands in tags, by the names that the OpenTelemetry specification gives ("OpenTelemetry to Jaeger
-//! Transformation") and Jaeger uses: `span.kind`, `otel.status_code`, `otel.status_description`, `error`, `otel.scope.name`,
-//! `otel.scope.version`, `w3c.tracestate`. Reading takes them out again.
+//! What OTLP has and Jaeger does not stands in tags, by the names that the OpenTelemetry specification gives
+//! ("OpenTelemetry to Jaeger Transformation") and Jaeger uses: `span.kind`, `otel.status_code`,
+//! `otel.status_description`, `error`, `otel.scope.name`, `otel.scope.version`, `w3c.tracestate`. Reading takes them
+//! out again.
 //!
-//! Lost on the way through a Jaeger: nanoseconds (times are whole microseconds), attributes of links and of scopes, and whether a text was an
-//! array (arrays become their JSON; those that the conventions know are read back). What [`render`] writes keeps nanoseconds, link
-//! attributes and arrays in fields of our own beside Jaeger's, which other readers pass over; attributes of scopes are lost there too.
+//! Lost on the way through a Jaeger: nanoseconds (times are whole microseconds), attributes of links and of scopes, and
+//! whether a text was an array (arrays become their JSON; those that the conventions know are read back). What
+//! [`render`] writes keeps nanoseconds, link attributes and arrays in fields of our own beside Jaeger's, which other
+//! readers pass over; attributes of scopes are lost there too.
 
 mod read;
 #[cfg(test)]

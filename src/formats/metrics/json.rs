@@ -6,7 +6,8 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as WireValue;
 use opentelemetry_proto::tonic::metrics::v1::{self as wire, exemplar, metric, number_data_point};
 use serde_json::{Value as Json, json};
 
-/// [`Metrics::to_otlp`](super::Metrics::to_otlp) as JSON: 64-bit numbers are text, ids hex (OTLP, "JSON Protobuf Encoding").
+/// [`Metrics::to_otlp`](super::Metrics::to_otlp) as JSON: 64-bit numbers are text, ids hex (OTLP, "JSON Protobuf
+/// Encoding").
 pub fn to_json(request: &ExportMetricsServiceRequest) -> String {
     let resources = request.resource_metrics.iter().map(|r| {
         let scopes = r.scope_metrics.iter().map(|s| {

@@ -1,5 +1,5 @@
-//! Recorded runs as metrics: how many, how long, how long each stage; for dashboards. Cumulative over the runs given. OTLP by
-//! the metrics data model, OpenMetrics text 1.0 for Prometheus; exemplars lead from a bucket to a trace.
+//! Recorded runs as metrics: how many, how long, how long each stage; for dashboards. Cumulative over the runs given.
+//! OTLP by the metrics data model, OpenMetrics text 1.0 for Prometheus; exemplars lead from a bucket to a trace.
 
 mod json;
 mod text;
@@ -17,8 +17,8 @@ use super::otlp;
 use crate::names::{attr, metric as names, span};
 use crate::record::model::{Attributes, SpanId, Trace, TraceId};
 
-/// The stages with a histogram of their own: those below the root, below the pull and below a layer. A run with twelve layers
-/// counts twelve times in those of layers.
+/// The stages with a histogram of their own: those below the root, below the pull and below a layer. A run with twelve
+/// layers counts twelve times in those of layers.
 const STAGES: [&str; 22] = [
     span::STARTUP,
     span::IMAGE_FORGET,
@@ -76,7 +76,7 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// Begin, ns since the Unix epoch.
+    /// Start, ns since the Unix epoch.
     pub fn start(&self) -> u64 {
         self.start
     }

@@ -1,6 +1,6 @@
 //! The messages and fields that we write, of `perfetto/protos/perfetto/trace/trace_packet.proto`,
 //! `track_event/{track_descriptor,track_event,counter_descriptor,process_descriptor,debug_annotation}.proto` and
-//! `clock_snapshot.proto`. Perfetto keeps field numbers for ever.
+//! `clock_snapshot.proto`. Perfetto keeps field numbers forever.
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Packet {

@@ -13,7 +13,7 @@
 //! /var/lib/demo/state/                 each layer adds a file; every fifth starts over with an opaque directory
 //! ```
 //!
-//! Layer n+1 also writes the first file of layer n anew and deletes its second one.
+//! Layer n+1 also writes the first file of layer n again and deletes its second one.
 
 use super::content::{Content, Kind, Random};
 use super::shape::Shape;

@@ -26,7 +26,10 @@ pub fn markdown(c: &Comparison) -> String {
     out.push_str(&words::findings(c, &style).iter().map(|s| cell(s)).collect::<Vec<_>>().join("\n"));
     let names = words::names(c, &style);
     let [a, b] = &names;
-    out.push_str(&format!("\n\n| phase | in {a} | in {b} | {a} | {b} | {b}/{a} | 95 % | P | {b} is |\n|---|---:|---:|---:|---:|---:|---|---:|---|\n"));
+    out.push_str(&format!(
+        "\n\n| phase | in {a} | in {b} | {a} | {b} | {b}/{a} | 95 % | P | {b} is \
+        |\n|---|---:|---:|---:|---:|---:|---|---:|---|\n"
+    ));
     for p in std::iter::once(&c.total).chain(&c.phases).chain(&c.layers) {
         let median = |s: &Option<crate::analyze::compare::Sample>| s.as_ref().map_or(String::new(), |s| time(s.median));
         out.push_str(&format!(

@@ -1,7 +1,7 @@
 //! Two groups of runs side by side: a comparison in, text out.
 //!
-//! [`text`](text()) is for people, [`markdown`] for where results are published, [`json`] for programs. All say the same: what only one side does,
-//! then how long the rest took, and of each difference whether it is certain.
+//! [`text`](text()) is for people, [`markdown`] for where results are published, [`json`] for programs. All say the
+//! same: what only one side does, then how long the rest took, and of each difference whether it is certain.
 
 pub mod json;
 pub mod markdown;
@@ -14,8 +14,8 @@ use crate::analyze::compare::{Comparison, Group, Member, PhaseComparison, Verdic
 use crate::analyze::{Analysis, stats};
 use crate::record::model::{Trace, TraceId};
 
-/// The comparison in a format, as the bytes of a file; text ends with a line break. `typical` is one run of each group, see
-/// [`typical`]; only HTML shows them.
+/// The comparison in a format, as the bytes of a file; text ends with a line break. `typical` is one run of each group,
+/// see [`typical`]; only HTML shows them.
 pub fn render(comparison: &Comparison, format: Format, typical: &[Trace], style: &Style) -> Vec<u8> {
     let charts = || charts(comparison);
     let text = match format {

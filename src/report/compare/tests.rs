@@ -3,7 +3,7 @@ use crate::analyze::compare::compare_traces;
 use crate::analyze::samples;
 use crate::record::model::Trace;
 
-/// `n` runs like `trace` that differ in id, begin and a little in length.
+/// `n` runs like `trace` that differ in id, start and a little in length.
 fn runs(trace: &Trace, n: u64) -> Vec<Trace> {
     (0..n)
         .map(|i| {

@@ -4,7 +4,8 @@ use crate::analyze::compare::{Comparison, PhaseComparison, Setting, Verdict, War
 use crate::analyze::stats::{Interval, bootstrap};
 use crate::report::{Style, units};
 
-/// What to call the sides: the first words of their labels (`cold` and `warm`, two ids) if these are short and tell them apart, else `A` and `B`.
+/// What to call the sides: the first words of their labels (`cold` and `warm`, two ids) if these are short and tell
+/// them apart, else `A` and `B`.
 pub fn names(c: &Comparison, style: &Style) -> [String; 2] {
     const LONGEST: usize = 8;
     let first = |label: &str| {
@@ -39,7 +40,8 @@ pub fn findings(c: &Comparison, style: &Style) -> Vec<String> {
         };
         let of_runs = interval_of_ratios(shift.interval, style).map(|i| format!(" (95 % {i})")).unwrap_or_default();
         format!(
-            "{name_b} is certainly {word} than {name_a}, run against run: {}{of_runs}, {p}. By how much the medians differ is not settled: \
+            "{name_b} is certainly {word} than {name_a}, run against run: {}{of_runs}, {p}. By how much the medians \
+            differ is not settled: \
              {figures}.",
             units::ratio(shift.value, style)
         )
@@ -51,12 +53,14 @@ pub fn findings(c: &Comparison, style: &Style) -> Vec<String> {
             let (more, word) =
                 if b.median >= a.median { (b.median - a.median, "more") } else { (a.median - b.median, "less") };
             format!(
-                "{name_b} took {} {word} than {name_a}: {figures}. One run on each side cannot tell this from chance: at least {needed} on each side can.",
+                "{name_b} took {} {word} than {name_a}: {figures}. One run on each side cannot tell this from chance: \
+                at least {needed} on each side can.",
                 time(more)
             )
         }
         Verdict::TooFew { needed } => format!(
-            "{n} and {m} runs are too few to tell a difference from chance: {figures}. At least {needed} on each side can."
+            "{n} and {m} runs are too few to tell a difference from chance: {figures}. At least {needed} on each side \
+            can."
         ),
         _ => format!("No difference of the whole runs is shown: {figures}, {p}."),
     }];
@@ -119,7 +123,8 @@ pub fn verdict_with_medians(v: Verdict, medians_agree: bool, names: &[String; 2]
 }
 
 /// What `mostly` means.
-pub const MOSTLY: &str = "mostly: runs of the one tend to be faster or slower than runs of the other beyond chance, but the interval of the medians' ratio contains 1.";
+pub const MOSTLY: &str = "mostly: runs of the one tend to be faster or slower than runs of the other beyond chance, \
+    but the interval of the medians' ratio contains 1.";
 
 /// `<0.0001`, `0.013`, `0.42`.
 pub fn p_value(p: f64) -> String {
@@ -185,9 +190,13 @@ fn warning(warning: &Warning, [name_a, name_b]: &[String; 2], style: &Style) -> 
         Warning::Outliers { a, b } => {
             format!("Runs far from their group's median are kept in: {} (modified z over 14.8).", both(*a, *b))
         }
-        Warning::InBoth(n) => format!("{} in both groups.", if *n == 1 { "1 run is".to_owned() } else { format!("{n} runs are") }),
+        Warning::InBoth(n) => {
+            format!("{} in both groups.", if *n == 1 { "1 run is".to_owned() } else { format!("{n} runs are") })
+        }
         Warning::NotInterleaved => {
-            "One group was recorded wholly before the other: what changed on the machine in between looks like a difference.".to_owned()
+            "One group was recorded wholly before the other: what changed on the machine in between looks like a \
+            difference."
+                .to_owned()
         }
     }
 }
@@ -222,7 +231,8 @@ fn values(values: &[(String, usize)], setting: Setting, style: &Style) -> String
 pub fn legend(c: &Comparison, style: &Style) -> String {
     let name = if style.unicode { "Mann–Whitney" } else { "Mann-Whitney" };
     let mut out = format!(
-        "Medians with 95 % intervals by order statistics (from 6 runs on); ratios of medians with a 95 % interval by bootstrap ({} resamples of log \
+        "Medians with 95 % intervals by order statistics (from 6 runs on); ratios of medians with a 95 % interval by \
+        bootstrap ({} resamples of log \
          medians); P by {name}, corrected by Holm for {}, the whole run with nine tenths of the weight; faster and slower mean P < 0.05.",
         bootstrap::RESAMPLES,
         units::count(c.questions as u64, "question"),

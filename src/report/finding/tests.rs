@@ -137,7 +137,8 @@ fn connecting_and_waiting_for_the_first_byte() {
         "49 % waiting for the first byte from docker.io (1 request): a nearer registry would help.",
     );
     let thinking = Layer { connect: 1, wait: 60, ..EVEN };
-    let slow = "83 % waiting for the first byte from docker.io (1 request): it takes 60.0 ms to answer, the way there and back 1.0 ms.";
+    let slow = "83 % waiting for the first byte from docker.io (1 request): it takes 60.0 ms to answer, the way there \
+        and back 1.0 ms.";
     says(&[thinking], "docker.io", FAR, slow);
     let here = Layer { connect: 30, wait: 40, ..EVEN };
     says(&[here], "builtin", HERE, "49 % waiting for the first byte from the built-in hub (1 request).");

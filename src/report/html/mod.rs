@@ -1,8 +1,9 @@
 //! A run, or two side by side, as one page that needs nothing else: no network, no other file.
 //!
-//! The page is `view.css`, `view.js` and the runs as JSON ([`data`]). Names, labels and messages may come from strangers: they
-//! stand only inside that JSON, where `<`, `>` and `&` are written as `\u003c` and so on, and the script puts them on the
-//! page as text, never as markup. A content security policy allows this one script and nothing from elsewhere.
+//! The page is `view.css`, `view.js` and the runs as JSON ([`data`]). Names, labels and messages may come from
+//! strangers: they stand only inside that JSON, where `<`, `>` and `&` are written as `\u003c` and so on, and the
+//! script puts them on the page as text, never as markup. A content security policy allows this one script and nothing
+//! from elsewhere.
 
 mod data;
 #[cfg(test)]

@@ -94,7 +94,7 @@ pub struct Rect {
 /// Which point of a text its position names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Anchor {
-    /// Its begin.
+    /// Its start.
     Start,
     /// Its middle.
     Middle,

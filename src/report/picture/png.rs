@@ -1,6 +1,7 @@
 //! A [`Scene`] as PNG, on light ground: for places that show no SVG.
 //!
-//! plotters draws the shapes; its own text leaves out the side bearings of letters, so text comes from [`font::raster`].
+//! plotters draws the shapes; its own text leaves out the side bearings of letters, so text comes from
+//! [`font::raster`].
 
 use plotters::prelude::{BitMapBackend, DrawingBackend};
 use plotters::style::{RGBAColor, ShapeStyle};

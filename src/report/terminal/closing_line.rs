@@ -3,7 +3,7 @@
 use crate::analyze::cold_warm::ColdWarm;
 use crate::report::{Style, units};
 
-/// `warm 4.1 ms · cold 312.4 ms · 76× · pull 301.0 ms saved`; no line break. Different hubs are said.
+/// `warm 4.1 ms · cold 312.4 ms · 76× · pull 301.0 ms saved`; no line break. Different hubs are named.
 pub fn closing_line(comparison: &ColdWarm, style: &Style) -> String {
     let ColdWarm { this, other, ratio, pull_saved_ns, hubs_differ } = comparison;
     let kind = |kind: &str| style.clean(kind).into_owned();

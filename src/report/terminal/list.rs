@@ -66,8 +66,8 @@ fn row(header: &Header, now_ns: u64, style: &Style) -> [String; 6] {
     ]
 }
 
-/// A line of totals: how many runs, by kind with the median of their times, and what all recorded runs take on disk. `shown` of them stand
-/// above it. Ends with a line break; up to three lines where it is narrow.
+/// A line of totals: how many runs, by kind with the median of their times, and what all recorded runs take on disk.
+/// `shown` of them stand above it. Ends with a line break; up to three lines where it is narrow.
 pub fn totals(headers: &[Header], shown: usize, bytes: u64, style: &Style) -> String {
     let mut parts = Vec::new();
     parts.push(match headers.len() {

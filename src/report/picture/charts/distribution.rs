@@ -16,7 +16,7 @@ const MARKED: usize = 60;
 /// Ticks and steps of one group; of more runs every so many.
 const MOST: usize = 2000;
 
-/// Gives where it ends.
+/// Returns where it ends.
 pub(super) fn distribution(pen: &mut Pen, c: &Comparison, y: f64) -> f64 {
     let sides: Vec<(String, &Sample, Ink)> = words::names(c, &STYLE)
         .into_iter()

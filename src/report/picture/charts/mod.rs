@@ -1,5 +1,5 @@
-//! Two groups of runs as a picture: their phases one above the other on one axis, every run as a tick under the distribution
-//! of its group, and each phase's ratio with its interval.
+//! Two groups of runs as a picture: their phases one above the other on one axis, every run as a tick under the
+//! distribution of its group, and each phase's ratio with its interval.
 
 mod axis;
 mod distribution;
@@ -26,7 +26,7 @@ pub fn charts(c: &Comparison) -> Scene {
     Scene { height: y + MARGIN / 2.0, title, description: findings.join(" "), shapes: pen.0 }
 }
 
-/// Gives where it ends.
+/// Returns where it ends.
 fn header(pen: &mut Pen, c: &Comparison, title: &str, findings: &[String]) -> f64 {
     let room = WIDTH - 2.0 * MARGIN;
     pen.group(title.to_owned(), |pen| {
@@ -58,7 +58,7 @@ fn notes(pen: &mut Pen, c: &Comparison, y: f64) -> f64 {
     paragraph(pen, &words::legend(c, &STYLE), Ink::Muted, y)
 }
 
-/// A text over as many lines as it needs; gives the last baseline.
+/// A text over as many lines as it needs; returns the last baseline.
 fn paragraph(pen: &mut Pen, text: &str, ink: Ink, y: f64) -> f64 {
     let room = WIDTH - 2.0 * MARGIN;
     let mut y = y;

@@ -11,7 +11,7 @@ const SIDE: f64 = 78.0;
 /// A whisker of what is narrower would stand for nothing that can be seen.
 const NARROW: f64 = 20.0;
 
-/// Gives where it ends.
+/// Returns where it ends.
 pub(super) fn phases(pen: &mut Pen, c: &Comparison, y: f64) -> f64 {
     let mut y = heading(pen, "Stages, one after the other: medians, with 95 % intervals", y);
     let stages: Vec<&PhaseComparison> =
@@ -86,7 +86,7 @@ fn title(phase: &PhaseComparison, sample: &Sample) -> String {
     format!("{}: median {}{interval}", name_of(&phase.phase), time(sample.median))
 }
 
-/// Gives where it ends.
+/// Returns where it ends.
 fn legend(pen: &mut Pen, stages: &[&PhaseComparison], y: f64) -> f64 {
     let (mut x, mut y) = (MARGIN, y);
     for stage in stages {

@@ -12,7 +12,7 @@ const ROW: f64 = 22.0;
 const MOST: usize = 24;
 const DEEPEST: usize = 3;
 
-/// Gives where it ends.
+/// Returns where it ends.
 pub(super) fn ratios(pen: &mut Pen, c: &Comparison, y: f64) -> f64 {
     let names = words::names(c, &STYLE).map(|n| STYLE.clean(&n).into_owned());
     let heading_text = format!("Each stage: {} by {}, with 95 % intervals (1× is no difference)", names[1], names[0]);

@@ -1,7 +1,8 @@
 //! The one font of all pictures, and how wide text in it is.
 //!
-//! It is part of the program, so that a picture looks the same on a machine without fonts. SVG is shown by a browser with whatever it
-//! has; there each text carries the width measured here (`textLength`), so that nothing can run out of its box.
+//! It is part of the program, so that a picture looks the same on a machine without fonts. SVG is shown by a browser
+//! with whatever it has; there each text carries the width measured here (`textLength`), so that nothing can run out of
+//! its box.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -15,7 +16,8 @@ static FONT: LazyLock<FontRef<'static>> = LazyLock::new(|| {
     FontRef::try_from_slice(include_bytes!("DejaVuSansCondensed-subset.ttf")).expect("the embedded font is a font")
 });
 
-/// Advance of a character in em. What the font doesn't have counts as the square or half square that another font will draw.
+/// Advance of a character in em. What the font doesn't have counts as the square or half square that another font will
+/// draw.
 fn advance(c: char) -> f64 {
     let font = &*FONT;
     let id = font.glyph_id(c);

@@ -51,7 +51,7 @@ pub(super) fn one_strip(pen: &mut Pen, strip: &Strip, columns: &Columns, y: f64)
     });
 }
 
-/// Without the points in the middle of a level stretch.
+/// Without the points in the middle of a level segment.
 fn corners(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     let mut out: Vec<(f64, f64)> = Vec::new();
     for point in points {
