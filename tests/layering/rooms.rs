@@ -22,7 +22,6 @@ const ARROWS: &[(&str, &[&str])] = &[
             "container",
             "layer",
             "names",
-            "digest",
             "error",
             "formats",
             "backend",
