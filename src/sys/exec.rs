@@ -62,6 +62,15 @@ pub fn connect(input: &Option<OwnedFd>, out: &OwnedFd, err: &OwnedFd) -> Result<
     rustix::stdio::dup2_stderr(err)
 }
 
+/// In the new process: the ordinary scheduling class.
+pub fn leave_real_time() -> Result<(), Errno> {
+    // SAFETY: all-zero is a valid sched_param, the one that this class wants.
+    let parameters: libc::sched_param = unsafe { std::mem::zeroed() };
+    // SAFETY: changes this process only, and reads the structure.
+    let r = unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const parameters) };
+    if r == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
 /// In the new process: closes a descriptor that belongs to the parent, in this process's own table.
 pub fn close_in_new_process(fd: RawFd) {
     // SAFETY: nothing in this process owns or uses that descriptor, and the parent's table is another one.

@@ -174,3 +174,65 @@ fn every_hierarchy_has_a_group_of_the_container() {
         lab.assert_clean(&ids);
     }
 }
+
+/// A group of the `cpu` hierarchy may have no time for real-time processes.
+#[test]
+fn a_caller_of_a_real_time_class_runs_containers() {
+    let Some((lab, _shop, image)) = super::running::busybox() else { return };
+    if !crate::common::have(&["chrt"]) {
+        return;
+    }
+    let lab = lab.through(&[find("chrt").unwrap().to_str().unwrap(), "-f", "10"], 0);
+    assert_eq!(lab.quiet_run(&[&image, "echo", "runs"]).ok().out(), "runs\n");
+    let said = lab.quiet_run(&[&image, "cat", "/proc/self/cgroup"]).ok().out();
+    assert!(said.lines().all(|l| l.ends_with(":/")), "{said}");
+}
+
+/// With an argument, the caller: puts a key into a session keyring of its own and into its user's session, and becomes what
+/// follows. Without, the program in the container: looks for it.
+const KEYS: &str = r#"
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    long session = -3;
+    if (argc > 1) {
+        syscall(SYS_keyctl, 1L, "trace-test");
+        if (syscall(SYS_add_key, "user", "trace-canary", "secret", 6L, session) < 0) { puts("no keyrings"); return 0; }
+        execvp(argv[1], argv + 1);
+        return 1;
+    }
+    char text[64] = "";
+    long key = syscall(SYS_keyctl, 10L, session, "user", "trace-canary", 0L);
+    if (key < 0) key = syscall(SYS_request_key, "user", "trace-canary", 0L, 0L);
+    long n = key < 0 ? -1 : syscall(SYS_keyctl, 11L, key, text, sizeof text);
+    printf("found %s\n", n > 0 ? text : "nothing");
+    return 0;
+}"#;
+
+#[test]
+fn keys_of_the_callers_session_are_not_the_containers() {
+    let Some((lab, _shop, image)) = with_probe(KEYS) else { return };
+    let caller = lab.dir().join("caller");
+    fs::write(&caller, probe::compile(KEYS)).unwrap();
+    fs::set_permissions(&caller, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let with_key = |args: &[&str]| {
+        let inner = lab.command(args);
+        let mut outer = Command::new(&caller);
+        outer.arg(inner.get_program()).args(inner.get_args());
+        for (key, value) in inner.get_envs() {
+            outer.env(key, value.unwrap());
+        }
+        outer.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        crate::common::lab::Running::start(outer, &[]).wait()
+    };
+    // The caller itself finds it.
+    let itself = Command::new(&caller).arg(&caller).output().unwrap();
+    if !needs(itself.stdout == b"found secret\n", "a kernel with keyrings") {
+        return;
+    }
+    let ran = with_key(&["run", "-q", "--report", "none", &image, "probe"]).ok();
+    assert_eq!(ran.out(), "found nothing\n");
+    lab.assert_clean(&[]);
+}

@@ -72,8 +72,14 @@ fn namespaces(plan: &Plan) -> Result<(), Fault> {
 }
 
 fn join(group: &Join) -> Result<(), Errno> {
-    if rustix::io::write(&group.tasks, b"0").is_ok() {
-        return Ok(());
+    match rustix::io::write(&group.tasks, b"0") {
+        Ok(_) => return Ok(()),
+        // A caller of a real-time class (`chrt`): a new group of the `cpu` hierarchy has no time to give such processes.
+        // Outside it the container could reach the host's groups, so it gives up its class, as docker's never has one.
+        Err(Errno::INVAL) if sys::exec::leave_real_time().is_ok() => {
+            return rustix::io::write(&group.tasks, b"0").map(drop);
+        }
+        Err(_) => {}
     }
     let procs =
         rustix::fs::openat(&group.root, group.procs.as_c_str(), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
