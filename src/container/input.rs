@@ -25,10 +25,15 @@ pub(super) struct Input<'a> {
     rest: std::ops::Range<usize>,
 }
 
+/// How much is read at once.
+const PIECE: usize = 64 * 1024;
+
 /// The engine's end, which never blocks, and the container's.
 pub(super) fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
     let (theirs, ours) = pipe_with(PipeFlags::CLOEXEC)?;
     rustix::fs::fcntl_setfl(&ours, OFlags::NONBLOCK)?;
+    // Room for reading on while the container works on what it has; a user with many pipes gets what is usual.
+    let _ = rustix::pipe::fcntl_setpipe_size(&ours, 4 * PIECE);
     Ok((ours, theirs))
 }
 
@@ -39,7 +44,7 @@ impl<'a> Input<'a> {
             from,
             shared: matches!(kind, Ok(FileType::Fifo | FileType::Socket)),
             terminal: to.is_some() && rustix::termios::isatty(from),
-            buffer: vec![0; if to.is_some() { 64 * 1024 } else { 0 }],
+            buffer: vec![0; if to.is_some() { PIECE } else { 0 }],
             rest: 0..0,
             to,
         }
