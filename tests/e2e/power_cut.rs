@@ -24,13 +24,17 @@ fn shop() -> Option<(Lab, Shop, String)> {
     Some((Lab::new(), shop, name))
 }
 
-/// As if the machine had been started anew: what was marked as not yet on storage has to be looked at.
-fn reboot(lab: &Lab) {
+/// The mark of the first pull.
+fn mark(lab: &Lab) -> Vec<u8> {
+    let [name] = &names_in(&lab.store("unsynced"))[..] else { panic!("one pull makes one mark") };
+    fs::read(lab.store("unsynced").join(name)).unwrap()
+}
+
+/// As if the machine had been started anew before storage had everything: what is marked has to be looked at.
+fn reboot(lab: &Lab, mark: &[u8]) {
     let marks = lab.store("unsynced");
-    for name in names_in(&marks) {
-        let (_, rest) = name.split_once('+').unwrap();
-        fs::rename(marks.join(&name), marks.join(format!("before+{rest}"))).unwrap();
-    }
+    names_in(&marks).iter().for_each(|name| fs::remove_file(marks.join(name)).unwrap());
+    fs::write(marks.join("before+0"), mark).unwrap();
 }
 
 fn find(below: &Path, name: &str) -> Vec<PathBuf> {
@@ -80,9 +84,10 @@ fn a_damaged_layer_is_made_again_from_its_blob_without_a_registry() {
     let (first, _) = run(&lab, &image);
     assert!(first.starts_with(RIGHT), "{first}");
     drop(shop);
+    let mark = mark(&lab);
     for name in ["lib.so", "linked", "more"] {
         for loss in LOSSES {
-            reboot(&lab);
+            reboot(&lab, &mark);
             let found = find(&lab.store("layers"), name).into_iter().chain(find(&lab.store("stacks"), name));
             let found: Vec<_> = found.collect();
             assert!(!found.is_empty());
@@ -103,8 +108,9 @@ fn a_damaged_layer_is_made_again_from_its_blob_without_a_registry() {
 fn what_cannot_be_mended_is_pulled_again() {
     let Some((lab, shop, image)) = shop() else { return };
     let (first, _) = run(&lab, &image);
+    let mark = mark(&lab);
     for loss in LOSSES {
-        reboot(&lab);
+        reboot(&lab, &mark);
         for path in find(&lab.store("layers"), "lib.so") {
             loss(&path);
         }
@@ -121,8 +127,8 @@ fn what_cannot_be_mended_is_pulled_again() {
 fn a_store_that_is_whole_is_looked_at_once_after_a_reboot() {
     let Some((lab, shop, image)) = shop() else { return };
     let (first, _) = run(&lab, &image);
-    let asked = shop.asked_for("");
-    reboot(&lab);
+    let (asked, mark) = (shop.asked_for(""), mark(&lab));
+    reboot(&lab, &mark);
     let (again, trace) = run(&lab, &image);
     assert_eq!((again.as_str(), verified(&trace, "trace.layers.repaired")), (first.as_str(), Some(0)));
     assert_eq!(trace.root().unwrap().attributes.str("trace.run.kind"), Some("warm"));
@@ -149,9 +155,10 @@ fn a_store_of_a_version_without_marks_stays_of_use() {
 #[test]
 fn half_written_files_of_the_store_break_no_command() {
     let Some((lab, shop, image)) = busybox() else { return };
-    lab.trace(&["run", "--report", "none", "--name", "kept", &image, "true"]).ok();
-    let id = lab.containers().pop().unwrap();
     for cut in ["", "{\"resourceSpans\":[{\"re", "\0\0\0\0\0\0\0\0"] {
+        // The last round's is removed with what else is damaged.
+        lab.trace(&["run", "--report", "none", "--name", "kept", &image, "true"]).ok();
+        let id = lab.containers().pop().unwrap();
         let mut files = vec![lab.store("images/index.json"), lab.store("containers").join(&id).join("state.json")];
         for dir in ["traces", "latest", "pending", "sent", "names", "unsynced"] {
             fs::create_dir_all(lab.store(dir)).unwrap();
