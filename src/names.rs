@@ -68,6 +68,8 @@ pub mod span {
     pub const CONTAINER_CREATE: &str = "container.create";
     /// The overlay mount.
     pub const ROOTFS_MOUNT: &str = "rootfs.mount";
+    /// One bind, volume or tmpfs made ready, a new volume filled from the image.
+    pub const VOLUME_MOUNT: &str = "volume.mount";
     /// The container's cgroup.
     pub const CGROUP_CREATE: &str = "cgroup.create";
     /// The container's network.
@@ -161,6 +163,16 @@ pub mod attr {
     pub const ISOLATION: &str = "trace.isolation";
     /// `hit`, `miss`, `stale` or `partial`.
     pub const CACHE: &str = "trace.cache";
+    /// How often the kernel killed a process of the container because its memory was used up; absent if never.
+    pub const OOM_KILLS: &str = "trace.memory.oom_kills";
+    /// `bind`, `volume` or `tmpfs`.
+    pub const MOUNT_TYPE: &str = "trace.mount.type";
+    /// Whether a mount cannot be written to.
+    pub const MOUNT_READ_ONLY: &str = "trace.mount.read_only";
+    /// Whether the volume was made for this run.
+    pub const VOLUME_CREATED: &str = "trace.volume.created";
+    /// Whether the volume was empty and received what the image has there.
+    pub const VOLUME_FILLED: &str = "trace.volume.filled";
     /// Number of layers of the image.
     pub const LAYERS: &str = "trace.layers";
     /// How many of them were there already.

@@ -15,7 +15,7 @@ use crate::store::containers::{Listed, now};
 use crate::store::{Store, StoreError};
 
 /// Opens the store with the rights to change everything in it.
-fn open() -> Result<(Store, Option<Privilege>), StoreError> {
+pub fn open() -> Result<(Store, Option<Privilege>), StoreError> {
     let place = Store::default_root()?;
     // An ordinary user's containers can have files of other ids of their user namespace.
     let privilege = Privilege::acquire().ok();
@@ -79,7 +79,7 @@ pub fn remove(args: &args::Rm, verbose: bool) -> Done {
     let (store, privilege) = open()?;
     let mut code = 0;
     for key in &args.containers {
-        match remove_one(&store, privilege.as_ref(), key, args.force) {
+        match remove_one(&store, privilege.as_ref(), key, args) {
             Ok(()) => print(format!("{key}\n")),
             Err(e) => {
                 fail(&e, verbose);
@@ -90,9 +90,9 @@ pub fn remove(args: &args::Rm, verbose: bool) -> Done {
     Ok(code)
 }
 
-fn remove_one(store: &Store, privilege: Option<&Privilege>, key: &str, force: bool) -> Result<(), StoreError> {
+fn remove_one(store: &Store, privilege: Option<&Privilege>, key: &str, args: &args::Rm) -> Result<(), StoreError> {
     let container = store.container(key)?;
-    if container.running && force {
+    if container.running && args.force {
         kill(&container, privilege);
         // Its own engine sees the exit and cleans up; one that removes itself is gone then.
         let deadline = Instant::now() + Duration::from_secs(10);
@@ -100,7 +100,7 @@ fn remove_one(store: &Store, privilege: Option<&Privilege>, key: &str, force: bo
             std::thread::sleep(Duration::from_millis(5));
         }
     }
-    container.remove(store)
+    container.remove(store, args.volumes)
 }
 
 fn kill(container: &Listed, privilege: Option<&Privilege>) {
@@ -147,12 +147,14 @@ pub fn logs(args: &args::Logs) -> Done {
 pub fn prune(args: &args::Prune) -> Done {
     let (store, _) = open()?;
     let exited: Vec<Listed> = store.containers()?.into_iter().filter(|c| !c.running).collect();
-    if !args.force && !confirmed(exited.len())? {
+    let what = units::count(exited.len() as u64, "exited container");
+    let what = format!("This removes {what} and everything in the store that no image needs.");
+    if !args.force && !confirmed("trace prune", &what)? {
         return Ok(1);
     }
     let mut removed = 0;
     for container in &exited {
-        container.remove(&store)?;
+        container.remove(&store, false)?;
         removed += 1;
     }
     let collected = store.collect(&mut patience())?;
@@ -173,14 +175,12 @@ pub fn prune(args: &args::Prune) -> Done {
     Ok(0)
 }
 
-fn confirmed(containers: usize) -> Result<bool, CliError> {
+/// Asks before `command` removes something.
+pub fn confirmed(command: &str, what: &str) -> Result<bool, CliError> {
     if !io::stdin().is_terminal() {
-        return Err(CliError::Usage("`trace prune` asks before it removes: without a terminal, give -f".into()));
+        return Err(CliError::Usage(format!("`{command}` asks before it removes: without a terminal, give -f")));
     }
-    say(&format!(
-        "This removes {} and everything in the store that no image needs.",
-        units::count(containers as u64, "exited container")
-    ));
+    say(what);
     let _ = write!(io::stderr(), "Go on? [y/N] ");
     let mut answer = String::new();
     let _ = io::stdin().read_line(&mut answer);

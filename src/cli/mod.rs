@@ -21,6 +21,7 @@ mod remote;
 mod run;
 mod select;
 mod show;
+mod volumes;
 
 use self::args::{Cli, Command, Hub, Image};
 use crate::error::Failure;
@@ -43,6 +44,7 @@ pub fn main(started: Mono) -> u8 {
         Err(error) => return usage(&error),
     };
     let verbose = cli.verbose;
+    let is_run = matches!(cli.command, Command::Run(_));
     let done = match cli.command {
         Command::Run(args) => run::run(*args, started, verbose),
         Command::Pull(args) => run::pull(args, started, verbose),
@@ -60,18 +62,25 @@ pub fn main(started: Mono) -> u8 {
         Command::Rm(args) => containers::remove(&args, verbose),
         Command::Logs(args) => containers::logs(&args),
         Command::Prune(args) => containers::prune(&args),
+        Command::Volume(command) => volumes::volume(&command, verbose),
         Command::Hub(Hub::Serve { listen, quiet }) => hub::serve(listen, quiet),
     };
     done.unwrap_or_else(|error| {
         output::fail(error.as_ref(), verbose);
-        error.exit_code()
+        // As docker's: the container's own codes begin below.
+        if is_run && error.exit_code() == 2 { RUN_FAILED } else { error.exit_code() }
     })
 }
 
+/// Exit code of a `run` that did not come to a container.
+const RUN_FAILED: u8 = 125;
+
 fn usage(error: &clap::Error) -> u8 {
-    if let Some(sentence) = args::not_yet(error) {
-        output::say(&format!("trace: {sentence}"));
-        return 2;
+    let is_run = std::env::args_os().nth(1).is_some_and(|word| word == "run");
+    let sentence = args::not_yet(error).or_else(|| (is_run && error.use_stderr()).then(|| args::sentence(error)));
+    if let Some(sentence) = sentence {
+        output::say(&output::clean(&format!("trace: {sentence}")));
+        return if is_run { RUN_FAILED } else { 2 };
     }
     let _ = error.print();
     u8::try_from(error.exit_code()).unwrap_or(2)

@@ -1,5 +1,6 @@
 //! What can go wrong between the image and the running program.
 
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::PathBuf;
 
@@ -21,12 +22,36 @@ pub enum ContainerError {
     UpperUnsupported { path: PathBuf },
     #[error("cannot create cgroup `{}`: {source}", path.display())]
     Cgroup { path: PathBuf, source: io::Error },
+    #[error("cannot limit the container: this host gives no control over {controller}")]
+    NoLimit { controller: String },
+    #[error(
+        "cannot restrict devices: this host has no `devices` cgroup hierarchy of version 1, and no other way is built yet"
+    )]
+    NoDeviceRules,
     #[error("cannot start a process in new namespaces: {source}")]
     Clone { source: io::Error, hint: Option<String> },
     #[error("cannot {what} in the new container: {source}")]
     Init { what: String, source: io::Error },
     #[error("cannot use the image's `/{name}`: expected a directory, found a symbolic link or a file")]
     MountPoint { name: &'static str },
+    #[error("cannot set `{name}` to `{value}` in the new container: {source}")]
+    Setting { name: String, value: String, source: io::Error },
+    #[error("cannot run `{program}`: {}", missing_interpreter(interpreter.as_deref()))]
+    Interpreter { program: String, interpreter: Option<OsString> },
+    #[error("cannot use device `{}`: {source}", path.display())]
+    Device { path: PathBuf, source: io::Error },
+    #[error("cannot mount {what} at `{}`: {source}", target.display())]
+    Mount { what: String, target: PathBuf, source: io::Error },
+    #[error("bind source path does not exist: `{}`", path.display())]
+    BindSource { path: PathBuf },
+    #[error("`{}` is mounted on `{}`, which is not a {kind} mount", path.display(), at.display())]
+    Propagation { path: PathBuf, at: PathBuf, kind: &'static str },
+    #[error("duplicate mount point: `{}`", target.display())]
+    DuplicateMount { target: PathBuf },
+    #[error("cannot mount at `{target}`: it is inside /proc")]
+    MountInProc { target: String },
+    #[error("cannot mount at `{target}`: a directory can only cover a directory, and a file a file")]
+    MountKind { target: String },
     #[error("cannot enter the working directory `{dir}`: it leads out of the image through /proc, or in circles")]
     WorkingDir { dir: String },
     #[error("cannot become the container's user: its ids are not among those that this host gives you")]
@@ -37,6 +62,8 @@ pub enum ContainerError {
     ProcRefused,
     #[error("cannot use user `{user}`: {why}")]
     User { user: String, why: String },
+    #[error("cannot add group `{group}`: {why}")]
+    Group { group: String, why: String },
     #[error("no command given, and image `{image}` names none")]
     NoCommand { image: String },
     #[error("{what} contains a zero byte")]
@@ -60,6 +87,18 @@ pub enum ContainerError {
 }
 
 impl ContainerError {
+    /// Words the failure to attach the mount at `target`.
+    pub(super) fn from_mount_fault(fault: Fault, target: &str) -> Self {
+        let target = format!("/{target}");
+        match fault.errno {
+            _ if fault.step == Step::MountInProc => Self::MountInProc { target },
+            Errno::NOTDIR | Errno::ISDIR => Self::MountKind { target },
+            errno => {
+                Self::Mount { what: "what was asked for".into(), target: target.into(), source: io::Error::from(errno) }
+            }
+        }
+    }
+
     /// Words a failure of the container's init. `program` is what was asked to run, `candidates` how many paths that
     /// could have meant.
     pub fn from_fault(fault: Fault, program: &str, cwd: &str) -> Self {
@@ -75,6 +114,7 @@ impl ContainerError {
             Step::None => "start".to_owned(),
             Step::Session => "begin a session".to_owned(),
             Step::Dumpable => "hide its memory (PR_SET_DUMPABLE)".to_owned(),
+            Step::ParentDeath => "tie its life to this program's".to_owned(),
             Step::JoinCgroup => "join its cgroup".to_owned(),
             Step::CgroupNamespace => "create a cgroup namespace".to_owned(),
             Step::HostName => "set the host name".to_owned(),
@@ -100,6 +140,11 @@ impl ContainerError {
             Step::DevLink => "link `/dev/fd` and its like".to_owned(),
             Step::MountSys => "mount `/sys`".to_owned(),
             Step::MountCgroup => "mount `/sys/fs/cgroup`".to_owned(),
+            Step::DomainName => "set the domain name".to_owned(),
+            Step::Setting => "change a kernel setting".to_owned(),
+            Step::Ulimit => "set a resource limit".to_owned(),
+            Step::Interpreter => return Self::Interpreter { program, interpreter: None },
+            Step::UserMount | Step::MountInProc => "mount what was asked for".to_owned(),
             Step::BindFile => "provide `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf`".to_owned(),
             Step::PivotRoot => "change the root (pivot_root)".to_owned(),
             Step::DetachOldRoot => "leave the host's root".to_owned(),
@@ -131,11 +176,21 @@ impl Failure for ContainerError {
     fn kind(&self) -> &'static str {
         match self {
             Self::File { .. } => "store",
-            Self::Overlay { .. } | Self::UpperUnsupported { .. } => "mount",
-            Self::Cgroup { .. } => "cgroup",
+            Self::Overlay { .. }
+            | Self::UpperUnsupported { .. }
+            | Self::Mount { .. }
+            | Self::BindSource { .. }
+            | Self::Propagation { .. }
+            | Self::DuplicateMount { .. }
+            | Self::MountInProc { .. }
+            | Self::MountKind { .. } => "mount",
+            Self::Cgroup { .. } | Self::NoLimit { .. } | Self::NoDeviceRules => "cgroup",
             Self::Clone { .. } => "clone",
             Self::Init { .. } | Self::MountPoint { .. } | Self::ProcRefused => "init",
-            Self::User { .. } | Self::Unmapped => "user",
+            Self::Setting { .. } => "init",
+            Self::Interpreter { .. } => "command_not_found",
+            Self::Device { .. } => "device",
+            Self::User { .. } | Self::Group { .. } | Self::Unmapped => "user",
             Self::NoCommand { .. } | Self::ZeroByte { .. } | Self::WorkingDir { .. } => "config",
             Self::NotFound { .. } | Self::NoSuchFile { .. } => "command_not_found",
             Self::Exec { .. } | Self::MagicLink { .. } | Self::TooLarge { .. } => "command_not_executable",
@@ -157,15 +212,33 @@ impl Failure for ContainerError {
             Self::UpperUnsupported { .. } => Some(
                 "set TRACE_ROOT to a directory on ext4, xfs, btrfs or tmpfs, or leave out --keep and --name".into(),
             ),
+            Self::Interpreter { interpreter: Some(name), .. } if name.as_encoded_bytes().ends_with(b"\r") => {
+                Some("its first line ends as on Windows: expected a line feed alone".into())
+            }
+            Self::BindSource { .. } => Some("`-v` makes a missing directory; `--mount` does not".into()),
             _ => None,
         }
     }
 
     fn exit_code(&self) -> u8 {
         match self {
-            Self::NotFound { .. } | Self::NoSuchFile { .. } => 127,
+            Self::NotFound { .. } | Self::NoSuchFile { .. } | Self::Interpreter { .. } => 127,
+            // Docker tells its exit code by the words "no such file or directory".
+            Self::Device { source, .. } | Self::Setting { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                127
+            }
             Self::Exec { .. } | Self::MagicLink { .. } | Self::TooLarge { .. } => 126,
             _ => 125,
         }
+    }
+}
+
+fn missing_interpreter(name: Option<&OsStr>) -> String {
+    match name {
+        Some(name) => {
+            let name = name.as_encoded_bytes().escape_ascii();
+            format!("its interpreter `{name}` is not in the image")
+        }
+        None => "its interpreter is not in the image".to_owned(),
     }
 }

@@ -8,30 +8,38 @@ pub mod cgroup;
 pub mod error;
 pub mod init;
 mod input;
+mod interpreter;
 pub mod io;
+pub mod mounts;
 pub mod names;
+pub mod options;
 pub mod plain;
 pub mod plan;
 pub mod privilege;
 pub mod rootfs;
+pub mod settings;
 pub mod signals;
 pub mod user;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::ffi::{CString, OsStr};
+use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use rustix::process::{Gid, Uid};
+use rustix::process::{Gid, Resource, Rlimit, Uid};
 
 pub use error::ContainerError;
 
 use self::cgroup::Cgroup;
-use self::init::{Border, Report};
-use self::plan::{Bind, MASKED, Plan, READ_ONLY, SysMount};
+use self::init::{Border, Report, Step};
+use self::mounts::Ready;
+use self::options::hosts::{Host, Resolver};
+use self::options::{clean, environment as entries};
+use self::plan::{Bind, MASKED, Plan, READ_ONLY, Reaper, Setting, Shm, SysMount};
 use self::privilege::Privilege;
+use self::settings::{Ipc, Powers, Settings, Spaces};
 use self::user::Identity;
 use crate::record::Mono;
 use crate::sys::clone::{Child, Namespaces};
@@ -62,12 +70,14 @@ impl Network {
 pub struct Spec {
     /// Host name in the container.
     pub hostname: String,
+    /// NIS domain name.
+    pub domainname: Option<String>,
     /// Program and arguments.
-    pub argv: Vec<String>,
+    pub argv: Vec<OsString>,
     /// `KEY=value`, later ones win; without `PATH`, `HOSTNAME` and `HOME`, which get docker's values.
-    pub env: Vec<String>,
+    pub env: Vec<OsString>,
     /// Working directory; `/` if empty.
-    pub cwd: String,
+    pub cwd: OsString,
     /// `USER` as the image or the caller spells it.
     pub user: String,
     /// Network.
@@ -78,29 +88,19 @@ pub struct Spec {
     pub read_only: bool,
     /// Our standard input is passed on; else the program has none.
     pub interactive: bool,
-    /// Extra lines for /etc/hosts, `address\tname`.
-    pub hosts: Vec<String>,
+    /// What it may do.
+    pub powers: Powers,
+    /// Which namespaces are not its own.
+    pub spaces: Spaces,
+    /// What its processes find set.
+    pub settings: Settings,
+    /// More lines for /etc/hosts.
+    pub hosts: Vec<Host>,
+    /// What /etc/resolv.conf says.
+    pub resolver: Resolver,
     /// An empty directory of the store where the root is attached in the container's mount namespace.
     pub attach_at: PathBuf,
 }
-
-/// Docker's default capabilities by number (linux/capability.h), with their names.
-pub const CAPABILITIES: [(u32, &str); 14] = [
-    (0, "CHOWN"),
-    (1, "DAC_OVERRIDE"),
-    (3, "FOWNER"),
-    (4, "FSETID"),
-    (5, "KILL"),
-    (6, "SETGID"),
-    (7, "SETUID"),
-    (8, "SETPCAP"),
-    (10, "NET_BIND_SERVICE"),
-    (13, "NET_RAW"),
-    (18, "SYS_CHROOT"),
-    (27, "MKNOD"),
-    (29, "AUDIT_WRITE"),
-    (31, "SETFCAP"),
-];
 
 /// Docker's default search path.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -113,7 +113,7 @@ pub struct Prepared {
     plan: Plan,
     namespaces: Namespaces,
     unified_cgroup: Option<OwnedFd>,
-    program: String,
+    program: OsString,
     cwd: String,
     /// Our ends of its standard streams.
     pub streams: io::Streams,
@@ -128,37 +128,56 @@ impl Prepared {
         privilege: &Privilege,
         identity: &Identity,
         files: Vec<Bind>,
+        mounts: Vec<Ready>,
     ) -> Result<Self, ContainerError> {
         let program = spec.argv.first().cloned().unwrap_or_default();
         let env = environment(spec, identity);
         // The kernel would say so in the end, but every directory of a long PATH would be tried first.
         if spec.argv.iter().chain(&env).any(|s| s.len() >= MAX_STRING) {
-            return Err(ContainerError::TooLarge { program });
+            return Err(ContainerError::TooLarge { program: program.to_string_lossy().into_owned() });
         }
-        let cwd = clean(&spec.cwd);
-        let namespaces = Namespaces::MOUNT.and(Namespaces::PID).and(Namespaces::IPC).and(Namespaces::UTS);
+        let cwd = clean(spec.cwd.as_bytes());
+        let own = |host: bool, namespace| if host { Namespaces::default() } else { namespace };
         let new_net = spec.network == Network::None;
+        let namespaces = Namespaces::MOUNT
+            .and(own(spec.spaces.host_pid, Namespaces::PID))
+            .and(own(spec.spaces.ipc == Ipc::Host, Namespaces::IPC))
+            .and(own(spec.spaces.host_uts, Namespaces::UTS))
+            .and(own(!new_net, Namespaces::NET));
+        let candidates = candidates(&program, &env)?;
+        let reaper = spec.settings.init.then(|| reaper(&candidates, spec)).transpose()?;
+        let privileged = spec.powers.privileged;
         let (streams, theirs) = io::Streams::pipes(spec.interactive)?;
         let plan = Plan {
             rootfs,
             attach_at: c_string("the store's path", spec.attach_at.as_os_str())?,
             join_cgroups: cgroup.join()?,
             cgroup_view: cgroup.view(),
-            new_uts: true,
+            new_uts: !spec.spaces.host_uts,
             new_net,
+            new_cgroup: !spec.spaces.host_cgroup,
+            domainname: spec.domainname.as_ref().map(|n| c_string("the domain name", OsStr::new(n))).transpose()?,
+            host_pids: spec.spaces.host_pid,
+            host_proc: spec.spaces.host_pid && !privilege.initial_user_namespace,
+            settings: kernel_settings(spec, privilege)?,
+            shm: shm(spec),
+            privileged,
+            nodev: spec.powers.nodev(),
             hostname: c_string("the host name", OsStr::new(&spec.hostname))?,
             sys: if new_net || privilege.initial_user_namespace { SysMount::Fresh } else { SysMount::Host },
             devpts_options: devpts_options(privilege),
-            files,
-            masked: MASKED,
-            read_only: READ_ONLY,
+            files: files.into_iter().filter(|f| !mounts.iter().any(|m| *m.target == *f.target)).collect(),
+            mounts,
+            masked: if privileged { &[] } else { MASKED },
+            read_only: if privileged { &[] } else { READ_ONLY },
             read_only_root: spec.read_only,
             cwd_parts: cwd
-                .split('/')
+                .split(|b| *b == b'/')
                 .filter(|p| !p.is_empty())
-                .map(|p| c_string("the working directory", OsStr::new(p)))
+                .map(|p| c_string("the working directory", OsStr::from_bytes(p)))
                 .collect::<Result<_, _>>()?,
-            capabilities: CAPABILITIES.iter().map(|(n, _)| 1u64 << n).sum(),
+            cwd: c_string("the working directory", OsStr::from_bytes(&cwd[1..]))?,
+            capabilities: spec.powers.capabilities & known_capabilities(),
             last_capability: last_capability(),
             set_groups: privilege.many_ids,
             groups: identity.groups.iter().map(|g| Gid::from_raw(*g)).collect(),
@@ -167,27 +186,29 @@ impl Prepared {
             no_new_privileges: spec.no_new_privileges,
             streams: theirs,
             own_devices: privilege.initial_user_namespace,
-            candidates: candidates(&program, &env)?,
+            ulimits: ulimits(spec),
+            searched: !program.as_bytes().contains(&b'/'),
+            candidates,
+            reaper,
             argv: c_strings("an argument", &spec.argv)?,
             envp: c_strings("an environment variable", &env)?,
         };
         Ok(Prepared {
             plan,
-            namespaces: if new_net { namespaces.and(Namespaces::NET) } else { namespaces },
+            namespaces,
             unified_cgroup: cgroup.unified_fd()?,
             program,
-            cwd,
+            cwd: String::from_utf8_lossy(&cwd).into_owned(),
             streams,
         })
     }
 
     /// Names of the namespaces that the container gets.
     pub fn namespace_names(&self) -> Vec<&'static str> {
-        let mut names = vec!["mount", "pid", "ipc", "uts", "cgroup"];
-        if self.namespaces.has(Namespaces::NET) {
-            names.push("net");
-        }
-        names
+        let all =
+            [(Namespaces::PID, "pid"), (Namespaces::IPC, "ipc"), (Namespaces::UTS, "uts"), (Namespaces::NET, "net")];
+        let own = all.into_iter().filter(|(n, _)| self.namespaces.has(*n)).map(|(_, name)| name);
+        ["mount"].into_iter().chain(own).chain(self.plan.new_cgroup.then_some("cgroup")).collect()
     }
 
     /// Whether exec may never add privileges.
@@ -219,11 +240,37 @@ impl Prepared {
         };
         if let Some(fault) = report.fault() {
             let _ = child.reap();
-            return (times, Err(ContainerError::from_fault(fault, &self.program, &self.cwd)));
+            return (times, Err(self.word(fault)));
         }
         // Our copies of the container's ends of the pipes go with the plan, so that the end of output is seen. The root's
         // mount stays with the caller's copy.
         (times, Ok(Running { child, streams: self.streams, rootfs: self.plan.rootfs }))
+    }
+}
+
+impl Prepared {
+    fn word(&self, fault: init::Fault) -> ContainerError {
+        let nth = fault.detail as usize;
+        let program = self.program.to_string_lossy();
+        match fault.step {
+            Step::Setting => {
+                let setting = self.plan.settings.get(nth);
+                ContainerError::Setting {
+                    name: setting.map(|s| format!("/proc/{}", s.path.to_string_lossy())).unwrap_or_default(),
+                    value: setting.map(|s| String::from_utf8_lossy(&s.value).into_owned()).unwrap_or_default(),
+                    source: fault.errno.into(),
+                }
+            }
+            Step::Interpreter => {
+                let named = self.plan.candidates.get(nth).and_then(|path| interpreter::named(&self.plan.rootfs, path));
+                ContainerError::Interpreter { program: program.into_owned(), interpreter: named }
+            }
+            Step::UserMount | Step::MountInProc => {
+                let target = self.plan.mounts.get(nth).map(|m| m.target.to_string_lossy().into_owned());
+                ContainerError::from_mount_fault(fault, &target.unwrap_or_default())
+            }
+            _ => ContainerError::from_fault(fault, &program, &self.cwd),
+        }
     }
 }
 
@@ -248,14 +295,12 @@ pub struct Running {
     pub rootfs: OwnedFd,
 }
 
-fn environment(spec: &Spec, identity: &Identity) -> Vec<String> {
-    let given = [PATH.to_owned(), format!("HOSTNAME={}", spec.hostname)];
-    let mut env: Vec<&str> = Vec::with_capacity(spec.env.len() + 3);
-    let mut places: HashMap<&str, usize> = HashMap::with_capacity(spec.env.len() + 3);
+fn environment(spec: &Spec, identity: &Identity) -> Vec<OsString> {
+    let given = [OsString::from(PATH), format!("HOSTNAME={}", spec.hostname).into()];
+    let mut env: Vec<&OsStr> = Vec::with_capacity(spec.env.len() + 3);
+    let mut places: HashMap<&OsStr, usize> = HashMap::with_capacity(spec.env.len() + 3);
     for entry in given.iter().chain(&spec.env) {
-        let entry = entry.as_str();
-        let key = entry.split('=').next().unwrap_or_default();
-        match places.entry(key) {
+        match places.entry(entries::key(entry)) {
             Entry::Occupied(place) => env[*place.get()] = entry,
             Entry::Vacant(place) => {
                 place.insert(env.len());
@@ -263,57 +308,108 @@ fn environment(spec: &Spec, identity: &Identity) -> Vec<String> {
             }
         }
     }
-    let home = format!("HOME={}", identity.home);
-    if !env.iter().any(|e| e.starts_with("HOME=")) {
+    let home = OsString::from(format!("HOME={}", identity.home));
+    if !places.contains_key(OsStr::new("HOME")) {
         env.push(&home);
     }
-    env.into_iter().map(str::to_owned).collect()
+    env.into_iter().map(OsStr::to_owned).collect()
 }
 
-/// The paths that `program` can mean: itself if it has a slash, else one per entry of PATH.
-fn candidates(program: &str, env: &[String]) -> Result<Vec<CString>, ContainerError> {
-    if program.contains('/') {
-        return Ok(vec![c_string("the command", OsStr::new(program))?]);
+/// The paths that `program` can mean: itself if it has a slash, else one per entry of PATH. Entries that are no absolute
+/// path mean nothing, as to docker.
+fn candidates(program: &OsStr, env: &[OsString]) -> Result<Vec<CString>, ContainerError> {
+    if program.as_bytes().contains(&b'/') {
+        return Ok(vec![c_string("the command", program)?]);
     }
-    let path = env.iter().find_map(|e| e.strip_prefix("PATH=")).unwrap_or_default();
-    path.split(':')
-        .filter(|_| !program.is_empty())
-        .map(|dir| if dir.is_empty() { program.to_owned() } else { format!("{dir}/{program}") })
-        .map(|p| c_string("the command", OsStr::new(&p)))
+    let path = env.iter().find_map(|e| entries::value_of(e, "PATH")).unwrap_or_default();
+    path.as_bytes()
+        .split(|b| *b == b':')
+        .filter(|dir| !program.is_empty() && dir.starts_with(b"/"))
+        .map(|dir| c_string("the command", OsStr::from_bytes(&[dir, b"/", program.as_bytes()].concat())))
         .collect()
 }
 
-/// An absolute path without `.`, `..` and empty parts, taken as text as docker does.
-fn clean(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
+fn reaper(candidates: &[CString], spec: &Spec) -> Result<Reaper, ContainerError> {
+    let program = crate::sys::reaper::program().map_err(|e| ContainerError::File {
+        action: "make",
+        path: "the container's init".into(),
+        source: e.into(),
+    })?;
+    let argv = candidates
+        .iter()
+        .map(|path| {
+            let own = [c"init".to_owned(), path.clone()];
+            let program: Vec<CString> =
+                spec.argv.iter().map(|t| c_string("an argument", t)).collect::<Result<_, _>>()?;
+            Ok(StringArray::new(own.into_iter().chain(program).collect()))
+        })
+        .collect::<Result<_, ContainerError>>()?;
+    Ok(Reaper { program, argv })
+}
+
+/// What is written below /proc: docker's own settings, then those asked for, and how soon the kernel may kill it.
+fn kernel_settings(spec: &Spec, privilege: &Privilege) -> Result<Vec<Setting>, ContainerError> {
+    // Ports below 1024 and ping need no privilege in a network of one's own, as with docker since 20.10.
+    const OURS: [(&str, &str); 2] =
+        [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")];
+    // In a user namespace the range has groups that are not there.
+    let ours = OURS.iter().take(if privilege.initial_user_namespace { 2 } else { 1 });
+    let ours = ours
+        .filter(|(name, _)| spec.network == Network::None && !spec.settings.sysctls.iter().any(|s| s.name == *name));
+    let mut all = Vec::new();
+    let mut add = |path: &str, value: &str, optional| {
+        all.push(Setting {
+            path: c_string("a setting", OsStr::new(path))?,
+            value: value.as_bytes().to_vec(),
+            optional,
+        });
+        Ok::<_, ContainerError>(())
+    };
+    for (name, value) in ours {
+        add(&format!("sys/{}", name.replace('.', "/")), value, true)?;
+    }
+    for sysctl in &spec.settings.sysctls {
+        add(&sysctl.path(), &sysctl.value, false)?;
+    }
+    if let Some(score) = spec.settings.oom_score_adj {
+        add("self/oom_score_adj", &score.to_string(), false)?;
+    }
+    Ok(all)
+}
+
+fn shm(spec: &Spec) -> Shm {
+    const DEFAULT: u64 = 64 << 20;
+    match spec.spaces.ipc {
+        Ipc::Host => Shm::Host,
+        Ipc::NoShm => Shm::None,
+        Ipc::Private => {
+            let size = spec.settings.shm_size.filter(|s| *s > 0).unwrap_or(DEFAULT);
+            Shm::Own(CString::new(format!("mode=1777,size={size}")).expect("no zero byte"))
         }
     }
-    format!("/{}", parts.join("/"))
+}
+
+fn ulimits(spec: &Spec) -> Vec<(Resource, Rlimit)> {
+    spec.settings.ulimits.iter().map(|u| (u.resource, Rlimit { current: u.soft, maximum: u.hard })).collect()
 }
 
 /// /etc/hosts, /etc/hostname and /etc/resolv.conf for the container's network.
 pub fn network_files(spec: &Spec) -> Vec<Bind> {
-    let hosts = match spec.network {
-        Network::Host => std::fs::read_to_string("/etc/hosts").unwrap_or_default(),
-        Network::None => "127.0.0.1\tlocalhost\n\
-             ::1\tlocalhost ip6-localhost ip6-loopback\n\
-             fe00::\tip6-localnet\n\
-             ff00::\tip6-mcastprefix\n\
-             ff02::1\tip6-allnodes\n\
-             ff02::2\tip6-allrouters\n"
-            .to_owned(),
+    const OWN: &str = "127.0.0.1\tlocalhost\n\
+         ::1\tlocalhost ip6-localhost ip6-loopback\n\
+         fe00::\tip6-localnet\n\
+         ff00::\tip6-mcastprefix\n\
+         ff02::1\tip6-allnodes\n\
+         ff02::2\tip6-allrouters\n";
+    let mut hosts = match spec.network {
+        // Docker's, once there are lines of the user's.
+        Network::Host if spec.hosts.is_empty() => std::fs::read_to_string("/etc/hosts").unwrap_or_default(),
+        _ => OWN.to_owned(),
     };
-    let hosts = spec.hosts.iter().fold(hosts, |mut all, line| {
-        all.push_str(line);
-        all.push('\n');
-        all
-    });
-    let resolv = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    for Host { name, address } in &spec.hosts {
+        hosts.push_str(&format!("{address}\t{name}\n"));
+    }
+    let resolv = spec.resolver.file(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
     let file = |name, target, content: String| Bind { name, target, content: content.into_bytes() };
     vec![
         file(c".hosts", c"etc/hosts", hosts),
@@ -340,10 +436,12 @@ fn c_string(what: &'static str, text: &OsStr) -> Result<CString, ContainerError>
     CString::new(text.as_bytes()).map_err(|_| ContainerError::ZeroByte { what })
 }
 
-fn c_strings(what: &'static str, texts: &[String]) -> Result<StringArray, ContainerError> {
-    let strings = texts.iter().map(|t| c_string(what, OsStr::new(t))).collect::<Result<_, _>>()?;
-    Ok(StringArray::new(strings))
+/// Those that this kernel knows.
+fn known_capabilities() -> u64 {
+    u64::MAX >> (63 - last_capability())
 }
 
-#[cfg(test)]
-mod tests;
+fn c_strings(what: &'static str, texts: &[OsString]) -> Result<StringArray, ContainerError> {
+    let strings = texts.iter().map(|t| c_string(what, t)).collect::<Result<_, _>>()?;
+    Ok(StringArray::new(strings))
+}

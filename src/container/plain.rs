@@ -3,7 +3,7 @@
 //! For hosts that allow no namespaces at all. There is no isolation, so the engine takes this way only for the built-in
 //! hub's images or when asked to, says so, and marks the trace.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -34,12 +34,11 @@ pub fn start(
     let program = spec.argv.first().cloned().unwrap_or_default();
     let env = environment(spec, identity);
     let path = find(&program, &env, lowers)?;
-    let c = |what, s: &str| super::c_string(what, OsStr::new(s));
     let (streams, theirs) = Streams::pipes(spec.interactive)?;
     let plan = Plan {
         path,
-        argv: StringArray::new(spec.argv.iter().map(|a| c("an argument", a)).collect::<Result<_, _>>()?),
-        envp: StringArray::new(env.iter().map(|e| c("an environment variable", e)).collect::<Result<_, _>>()?),
+        argv: super::c_strings("an argument", &spec.argv)?,
+        envp: super::c_strings("an environment variable", &env)?,
         streams: theirs,
         errno: 0.into(),
     };
@@ -50,6 +49,7 @@ pub fn start(
         0 => Ok((child, streams, [called, returned])),
         errno => {
             let _ = child.reap();
+            let program = program.to_string_lossy().into_owned();
             Err(ContainerError::Exec { program, source: std::io::Error::from_raw_os_error(errno) })
         }
     }
@@ -71,7 +71,7 @@ fn become_program(plan: &Plan) -> u8 {
 }
 
 /// The host path of the program in the topmost layer that has it.
-fn find(program: &str, env: &[String], lowers: &[OwnedFd]) -> Result<CString, ContainerError> {
+fn find(program: &OsStr, env: &[OsString], lowers: &[OwnedFd]) -> Result<CString, ContainerError> {
     for candidate in super::candidates(program, env)? {
         let relative = OsStr::from_bytes(candidate.to_bytes());
         for lower in lowers {
@@ -93,8 +93,9 @@ fn find(program: &str, env: &[String], lowers: &[OwnedFd]) -> Result<CString, Co
             return super::c_string("the store's path", path.as_os_str());
         }
     }
-    Err(match program.contains('/') {
-        true => ContainerError::NoSuchFile { program: program.to_owned() },
-        false => ContainerError::NotFound { program: program.to_owned() },
+    let name = program.to_string_lossy().into_owned();
+    Err(match program.as_bytes().contains(&b'/') {
+        true => ContainerError::NoSuchFile { program: name },
+        false => ContainerError::NotFound { program: name },
     })
 }

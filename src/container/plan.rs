@@ -4,9 +4,10 @@ use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use rustix::process::{Gid, Uid};
+use rustix::process::{Gid, Resource, Rlimit, Uid};
 
 use super::io::TheirStreams;
+use super::mounts::Ready;
 use crate::sys::exec::StringArray;
 
 /// See the module. All descriptors are close-on-exec.
@@ -23,14 +24,32 @@ pub struct Plan {
     pub new_uts: bool,
     /// Whether there is a loopback interface to bring up.
     pub new_net: bool,
+    /// Whether it is to have a cgroup namespace.
+    pub new_cgroup: bool,
     /// Host name, at most 64 bytes.
     pub hostname: CString,
+    /// NIS domain name.
+    pub domainname: Option<CString>,
+    /// Whether it is in the host's namespace of processes.
+    pub host_pids: bool,
+    /// Whether /proc is the host's: the container sees the host's processes and has no power over their namespace.
+    pub host_proc: bool,
+    /// What is written below /proc once it is there.
+    pub settings: Vec<Setting>,
+    /// How /dev/shm comes to be.
+    pub shm: Shm,
+    /// Whether /sys and the cgroups can be written to.
+    pub privileged: bool,
+    /// Whether device nodes in /dev and the root have no effect.
+    pub nodev: bool,
     /// How /sys comes to be.
     pub sys: SysMount,
     /// Options of the new devpts.
     pub devpts_options: CString,
     /// Files bound over those of the image.
     pub files: Vec<Bind>,
+    /// What the user and the image want mounted, nearest to the root first.
+    pub mounts: Vec<Ready>,
     /// Paths hidden from the container.
     pub masked: &'static [&'static CStr],
     /// Paths the container may read only.
@@ -39,6 +58,8 @@ pub struct Plan {
     pub read_only_root: bool,
     /// Components of the working directory, outermost first; those that are missing are made.
     pub cwd_parts: Vec<CString>,
+    /// The same in one, relative to the root.
+    pub cwd: CString,
     /// Capabilities to keep, bit n for capability number n.
     pub capabilities: u64,
     /// Highest capability the kernel knows.
@@ -57,8 +78,14 @@ pub struct Plan {
     pub streams: TheirStreams,
     /// Whether device nodes can be made, which only the first user namespace's root can.
     pub own_devices: bool,
+    /// Resource limits of its own.
+    pub ulimits: Vec<(Resource, Rlimit)>,
     /// Paths to try to execute, in order.
     pub candidates: Vec<CString>,
+    /// They come from `$PATH`.
+    pub searched: bool,
+    /// Becomes the first process, with the program as its child.
+    pub reaper: Option<Reaper>,
     /// Arguments, the program's name first.
     pub argv: StringArray,
     /// Environment.
@@ -74,6 +101,35 @@ pub struct Join {
     pub root: Arc<OwnedFd>,
     /// Its `cgroup.procs` below that, where `tasks` cannot be written.
     pub procs: CString,
+}
+
+/// See [`crate::sys::reaper`].
+pub struct Reaper {
+    /// Its program.
+    pub program: OwnedFd,
+    /// Its arguments for each of the candidates.
+    pub argv: Vec<StringArray>,
+}
+
+/// A file below /proc and what is written into it.
+pub struct Setting {
+    /// Relative to /proc.
+    pub path: CString,
+    /// What.
+    pub value: Vec<u8>,
+    /// A kernel without it is no error.
+    pub optional: bool,
+}
+
+/// What is mounted at /dev/shm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shm {
+    /// A tmpfs with these options.
+    Own(CString),
+    /// The host's.
+    Host,
+    /// Nothing.
+    None,
 }
 
 /// A file that we write and bind over one of the image.

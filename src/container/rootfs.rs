@@ -27,6 +27,8 @@ pub struct Overlay<'a> {
     pub volatile: bool,
     /// Owner, mode and time that the root directory is to have.
     pub root: RootLooks,
+    /// Device nodes in it open nothing.
+    pub nodev: bool,
     /// Overlay's own attributes are `user.overlay.*`, as they must be in a user namespace (Linux 5.11).
     pub userxattr: bool,
 }
@@ -156,7 +158,8 @@ impl Overlay<'_> {
         }
         fsconfig_create(&fs)?;
         // Device nodes in the image, or made by the container, open nothing: see `init::dev`.
-        fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_NODEV)
+        let flags = if self.nodev { MountAttrFlags::MOUNT_ATTR_NODEV } else { MountAttrFlags::empty() };
+        fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, flags)
     }
 }
 
@@ -231,7 +234,8 @@ mod tests {
         for legacy in [false, true] {
             let dir = tempfile::tempdir_in(store.path()).unwrap();
             let root = RootLooks { mode: 0o711, owner: (0, 0), modified: (0, 0) };
-            let overlay = Overlay { lowers: &lowers, dir: dir.path(), volatile: true, root, userxattr: false };
+            let overlay =
+                Overlay { lowers: &lowers, dir: dir.path(), volatile: true, root, nodev: true, userxattr: false };
             let mount = if legacy {
                 let dir = open_dir(CWD, dir.path()).unwrap();
                 overlay.make_directories(dir.as_fd()).unwrap();

@@ -27,19 +27,40 @@ const MAX_FILE: u64 = 1 << 20;
 /// Highest usable id: 2³²−1 means "unchanged" to the kernel.
 const MAX_ID: u32 = u32::MAX - 1;
 
-/// Resolves `spec` (`user`, `uid`, `user:group`, …; empty for root) as docker does, in the tree under `root`.
-pub fn resolve(root: impl AsFd, spec: &str) -> Result<Identity, ContainerError> {
+/// Resolves `spec` (`user`, `uid`, `user:group`, …; empty for root) and `more` groups as docker does, in the tree under `root`.
+pub fn resolve(root: impl AsFd, spec: &str, more: &[String]) -> Result<Identity, ContainerError> {
     let passwd = read(&root, "etc/passwd");
     let group = read(&root, "etc/group");
-    resolve_in(&passwd, &group, spec)
+    let mut identity = resolve_in(&passwd, &group, spec)?;
+    for name in more {
+        let id = more_group(&group, name)?;
+        if !identity.groups.contains(&id) {
+            identity.groups.push(id);
+        }
+    }
+    Ok(identity)
+}
+
+/// A group of `--group-add`: a name of the image, or a number.
+fn more_group(file: &str, name: &str) -> Result<u32, ContainerError> {
+    let fail = |why: &str| ContainerError::Group { group: name.to_owned(), why: why.to_owned() };
+    let entry = file.lines().map(|l| l.split(':').collect::<Vec<_>>()).find(|f| f.len() >= 3 && f[0] == name);
+    match (entry, number(name).map_err(fail)?) {
+        (Some(fields), _) => fields[2]
+            .parse()
+            .ok()
+            .filter(|id| *id <= MAX_ID)
+            .ok_or_else(|| fail("it has no valid id in the image's /etc/group")),
+        (None, Some(id)) => Ok(id),
+        (None, None) => Err(fail("no such group in the image's /etc/group")),
+    }
 }
 
 fn resolve_in(passwd: &str, group: &str, spec: &str) -> Result<Identity, ContainerError> {
     let fail = |why: &str| ContainerError::User { user: spec.to_owned(), why: why.to_owned() };
-    let (user, group_spec) = match spec.split_once(':') {
-        Some((u, g)) => (u, Some(g).filter(|g| !g.is_empty())),
-        None => (spec, None),
-    };
+    // What stands after a second colon means nothing, as to docker.
+    let mut parts = spec.split(':');
+    let (user, group_spec) = (parts.next().unwrap_or_default(), parts.next().filter(|g| !g.is_empty()));
     let user = if user.is_empty() { "0" } else { user };
     let number = number(user).map_err(fail)?;
     // A name wins over a number, as in docker; both fields are compared as the account file has them.

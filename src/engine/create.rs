@@ -1,7 +1,11 @@
 //! Everything prepared before there is a process (`container.create`).
 
+use std::ffi::OsString;
+
+use super::mounts::{self, Chosen};
 use super::{Context, EngineError, Propagated, RunOptions, parse_config};
 use crate::container::cgroup::Cgroup;
+use crate::container::mounts::Rules;
 use crate::container::rootfs::{Overlay, RootLooks, open_lowers};
 use crate::container::{self, ContainerError, Prepared, Spec};
 use crate::engine::events::Event;
@@ -45,17 +49,23 @@ fn make(
     let privilege = context.privilege.expect("checked by the caller");
     let config = parse_config(image)?;
     let argv = command(options, &config.run, &image.name)?;
+    let chosen = mounts::choose(context, &options.mounts, &config.run)?;
     let name = options.name.clone();
     let state = State {
         id: String::new(),
         name: name.clone().unwrap_or_else(container::names::invent),
         image: options.image_as_typed.clone(),
         manifest: image.manifest.to_string(),
-        command: argv.clone(),
+        command: argv.iter().map(|a| a.to_string_lossy().into_owned()).collect(),
         created: now(),
         remove_on_exit: !options.keep,
         pid: None,
         exited: None,
+        mounts: chosen.iter().filter_map(Chosen::known).collect(),
+        labels: config.run.labels.clone().into_iter().chain(options.notes.labels.clone()).collect(),
+        annotations: options.notes.annotations.clone(),
+        stop_signal: options.notes.stop_signal.clone().unwrap_or_else(|| config.run.stop_signal.clone()),
+        stop_timeout: options.notes.stop_timeout,
     };
     let container = context.store.create_container(state, name.is_some())?;
     let id = container.state.id.clone();
@@ -64,6 +74,9 @@ fn make(
         stage.set(attr::CONTAINER_NAME, container.state.name.as_str());
     }
     let mut made = Made { container: Some(container), cgroup: None };
+    if let Some(path) = &options.notes.cidfile {
+        write_id(path, &id)?;
+    }
     let container = made.container.as_ref().expect("just put there");
 
     let mount = stage!(span::ROOTFS_MOUNT, in stage);
@@ -80,6 +93,7 @@ fn make(
                 owner: (image.stack.root.uid, image.stack.root.gid),
                 modified: image.stack.root.modified,
             },
+            nodev: options.powers.nodev(),
             userxattr: !privilege.initial_user_namespace,
         }
         .mount()
@@ -93,11 +107,21 @@ fn make(
         )));
     }
 
+    let rules = Rules { nodev: options.powers.nodev() };
+    let mut mounts = mounts::prepare(context, &chosen, &rootfs.mount, rules, stage)?;
+    mounts.extend(mounts::devices(&options.powers)?);
+
     let group = stage!(span::CGROUP_CREATE, in stage);
     let cgroup = group.clone().end(Cgroup::create(&id, privilege.initial_user_namespace))?;
     group.set(attr::CGROUP_VERSION, u32::from(cgroup.version));
     drop(group);
     let cgroup = made.cgroup.insert(cgroup);
+    cgroup.limit(&options.limits)?;
+    if let Some(rules) =
+        options.powers.rules().map_err(|source| ContainerError::Device { path: "/dev".into(), source })?
+    {
+        cgroup.allow_devices(&rules)?;
+    }
 
     let network = stage!(span::NETWORK_SETUP, in stage);
     network.set(attr::NETWORK_MODE, options.network.name());
@@ -107,8 +131,8 @@ fn make(
     let files = container::network_files(&spec);
     drop(network);
 
-    let identity = container::user::resolve(&rootfs.mount, &spec.user)?;
-    let prepared = Prepared::new(&spec, rootfs.mount, cgroup, privilege, &identity, files)?;
+    let identity = container::user::resolve(&rootfs.mount, &spec.user, &options.groups)?;
+    let prepared = Prepared::new(&spec, rootfs.mount, cgroup, privilege, &identity, files, mounts)?;
     Ok(Created {
         container: made.container.take().expect("not taken before"),
         cgroup: made.cgroup.take().expect("not taken before"),
@@ -116,6 +140,13 @@ fn make(
         spec,
         run_id,
     })
+}
+
+/// For programs that want to know which container this became.
+fn write_id(path: &std::path::Path, id: &str) -> Result<(), ContainerError> {
+    let fail = |source| ContainerError::File { action: "write the container's id to", path: path.to_owned(), source };
+    let mut file = std::fs::File::create_new(path).map_err(fail)?;
+    std::io::Write::write_all(&mut file, id.as_bytes()).map_err(fail)
 }
 
 /// Taken away if a later step of the creation fails.
@@ -136,8 +167,10 @@ impl Drop for Made {
 }
 
 /// Entrypoint and command as docker combines them: a given entrypoint drops the image's command too.
-pub(super) fn command(options: &RunOptions, config: &RunConfig, image: &str) -> Result<Vec<String>, ContainerError> {
-    let words = |w: &Option<crate::registry::Words>| w.as_ref().map(|w| w.0.clone()).unwrap_or_default();
+pub(super) fn command(options: &RunOptions, config: &RunConfig, image: &str) -> Result<Vec<OsString>, ContainerError> {
+    let words = |w: &Option<crate::registry::Words>| -> Vec<OsString> {
+        w.iter().flat_map(|w| &w.0).map(OsString::from).collect()
+    };
     let mut argv = match &options.entrypoint {
         Some(e) if e.is_empty() => Vec::new(),
         Some(e) => vec![e.clone()],
@@ -151,10 +184,11 @@ pub(super) fn command(options: &RunOptions, config: &RunConfig, image: &str) -> 
     if argv.is_empty() { Err(ContainerError::NoCommand { image: image.to_owned() }) } else { Ok(argv) }
 }
 
-fn spec(options: &RunOptions, config: &RunConfig, argv: Vec<String>, container: &Container, image: &Image) -> Spec {
-    let workdir = options.workdir.clone().unwrap_or_else(|| config.working_dir.clone());
+fn spec(options: &RunOptions, config: &RunConfig, argv: Vec<OsString>, container: &Container, image: &Image) -> Spec {
+    let workdir = options.workdir.clone().unwrap_or_else(|| config.working_dir.clone().into());
     Spec {
         hostname: hostname(options, &container.state.id),
+        domainname: options.names.domainname.clone(),
         argv,
         env: Vec::new(),
         cwd: workdir,
@@ -163,14 +197,18 @@ fn spec(options: &RunOptions, config: &RunConfig, argv: Vec<String>, container: 
         no_new_privileges: !image.stack.has_setid,
         read_only: options.read_only,
         interactive: options.interactive,
-        hosts: Vec::new(),
+        powers: options.powers.clone(),
+        spaces: options.spaces,
+        settings: options.settings.clone(),
+        hosts: options.names.hosts.clone(),
+        resolver: options.names.resolver.clone(),
         attach_at: container.dir().to_owned(),
     }
 }
 
 /// The image's variables, then those that hand the context on, then the user's; of two with one name the later holds. Also the id that the
 /// program's own spans will name as their parent.
-pub(super) fn environment(options: &RunOptions, config: &RunConfig, run: &Stage) -> (Option<SpanId>, Vec<String>) {
+pub(super) fn environment(options: &RunOptions, config: &RunConfig, run: &Stage) -> (Option<SpanId>, Vec<OsString>) {
     let (run_id, context) = match &options.propagated {
         None => (None, Vec::new()),
         Some(Propagated { trace_context, env }) => {
@@ -178,11 +216,15 @@ pub(super) fn environment(options: &RunOptions, config: &RunConfig, run: &Stage)
             (id, parent.map(|p| format!("TRACEPARENT={p}")).into_iter().chain(env.iter().cloned()).collect())
         }
     };
-    (run_id, config.env.iter().chain(&context).chain(&options.env).cloned().collect())
+    let ours = config.env.iter().chain(&context).map(OsString::from);
+    (run_id, ours.chain(options.env.iter().cloned()).collect())
 }
 
 fn hostname(options: &RunOptions, id: &str) -> String {
-    match (&options.hostname, options.network) {
+    if options.spaces.host_uts {
+        return rustix::system::uname().nodename().to_string_lossy().into_owned();
+    }
+    match (&options.names.hostname, options.network) {
         (Some(name), _) => name.clone(),
         // As with docker, the host's network comes with the host's name.
         (None, container::Network::Host) => rustix::system::uname().nodename().to_string_lossy().into_owned(),

@@ -5,6 +5,8 @@ mod create;
 pub mod error;
 pub mod events;
 mod fetch;
+mod mounts;
+pub mod options;
 pub mod pull;
 pub mod resolve;
 mod start;
@@ -17,17 +19,18 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use error::EngineError;
+pub use options::{MountOptions, Notes, Propagated, PullPolicy, RunOptions, VolumesFrom};
 pub use resolve::{HubChoice, ImageRequest, ResolvedImage};
 pub use startup::{Startup, startup};
 
+use crate::container::ContainerError;
 use crate::container::privilege::Privilege;
 use crate::container::signals::Signals;
-use crate::container::{ContainerError, Network};
 use crate::error::Failure;
 use crate::hub;
 use crate::names::{attr, span};
 use crate::record::{Mono, Stage};
-use crate::registry::{ImageConfig, ImageRef, Platform};
+use crate::registry::ImageConfig;
 use crate::stage;
 use crate::store::images::Image;
 use crate::store::{Store, StoreError};
@@ -56,58 +59,6 @@ impl Context<'_> {
             squash: !self.privilege.is_some_and(Privilege::keeps_owners),
         }
     }
-}
-
-/// What to run and how.
-#[derive(Clone, Debug)]
-pub struct RunOptions {
-    /// Image as typed, for those who list containers.
-    pub image_as_typed: String,
-    /// Image.
-    pub image: ImageRef,
-    /// Command; the image's own if empty.
-    pub command: Vec<String>,
-    /// Which registry names without a host mean.
-    pub hub: HubChoice,
-    /// Platform.
-    pub platform: Platform,
-    /// Forget the image first.
-    pub cold: bool,
-    /// Keep the container after it exited.
-    pub keep: bool,
-    /// Given name.
-    pub name: Option<String>,
-    /// `KEY=value`, over the image's.
-    pub env: Vec<String>,
-    /// What the container is told about the trace; `env` wins.
-    pub propagated: Option<Propagated>,
-    /// Working directory, over the image's.
-    pub workdir: Option<String>,
-    /// User, over the image's.
-    pub user: Option<String>,
-    /// Entrypoint, over the image's; empty for none.
-    pub entrypoint: Option<String>,
-    /// Host name; the begin of the id if none.
-    pub hostname: Option<String>,
-    /// Network.
-    pub network: Network,
-    /// The root is read-only.
-    pub read_only: bool,
-    /// Pass our standard input on.
-    pub interactive: bool,
-    /// Record the command line in the trace.
-    pub record_args: bool,
-    /// Run without a container even an image that is not from the built-in hub.
-    pub plain: bool,
-}
-
-/// What a container is told about the trace that it is part of.
-#[derive(Clone, Debug)]
-pub struct Propagated {
-    /// Its span: `TRACEPARENT`.
-    pub trace_context: bool,
-    /// `KEY=value`: what else belongs to the context, and where to send spans.
-    pub env: Vec<String>,
 }
 
 /// How a run ended.
@@ -204,15 +155,28 @@ fn stages(
     }
     // From the answer of the look-up until the container's own directory names them, nobody may take the layers away.
     let using = context.store.lock_shared()?;
-    let ResolvedImage { request, image } = match resolve::check(context, run, &request, signals)? {
+    let found = match options.pull {
+        PullPolicy::Always => None,
+        _ => resolve::check(context, run, &request, signals)?,
+    };
+    let ResolvedImage { request, image } = match found {
         Some(resolved) => {
             known.kind = Some(Kind::Warm);
             resolved
         }
+        None if options.pull == PullPolicy::Never => {
+            return Err(StoreError::NoImage(request.image.familiar()).into());
+        }
         None => {
-            context.observer.event(events::Event::NotFoundLocally { image: &request.image.familiar() });
+            if options.pull == PullPolicy::Missing {
+                context.observer.event(events::Event::NotFoundLocally { image: &request.image.familiar() });
+            }
             let pulled = pull::pull(context, signals, run, &request)?;
-            known.kind = Some(if pulled.cached == 0 { Kind::Cold } else { Kind::Partial });
+            known.kind = Some(match pulled.cached {
+                0 => Kind::Cold,
+                all if all == pulled.resolved.image.stack.layers.len() => Kind::Warm,
+                _ => Kind::Partial,
+            });
             pulled.resolved
         }
     };

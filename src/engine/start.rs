@@ -1,13 +1,17 @@
 //! clone to exec (`container.start`).
 
+use std::ffi::OsString;
+
 use super::create::{Created, command, environment};
 use super::events::Event;
 use super::{Context, EngineError, RunOptions, parse_config, wait};
 use crate::container::cgroup::Cgroup;
+use crate::container::options::capability;
 use crate::container::rootfs::open_lowers;
+use crate::container::settings::{Powers, Settings, Spaces};
 use crate::container::signals::Signals;
 use crate::container::user::Identity;
-use crate::container::{CAPABILITIES, ContainerError, Running, Spec, Times, plain};
+use crate::container::{ContainerError, Running, Spec, Times, plain};
 use crate::names::{attr, span};
 use crate::record::model::SpanId;
 use crate::record::{Finished, Mono, Stage};
@@ -29,7 +33,7 @@ pub struct Started {
     /// Pid of the program in its own namespace.
     pub vpid: i32,
     /// Program and arguments.
-    pub argv: Vec<String>,
+    pub argv: Vec<OsString>,
     /// The id that `container.run` is to have, if the container has been told.
     pub run_id: Option<SpanId>,
 }
@@ -57,7 +61,7 @@ pub fn start(run: &Stage, created: Created, options: &RunOptions) -> Result<Star
     add_spans(&stage, &times, error, |finished, name| match name {
         span::INIT_NAMESPACES => finished.with(attr::NAMESPACES, namespaces.clone()),
         span::INIT_HARDENING => finished
-            .with(attr::CAPABILITIES, CAPABILITIES.map(|(_, name)| name).to_vec())
+            .with(attr::CAPABILITIES, capability::names(spec.powers.capabilities))
             .with(attr::NO_NEW_PRIVILEGES, no_new_privileges)
             .with(attr::SECCOMP, "none"),
         _ => finished,
@@ -70,7 +74,9 @@ pub fn start(run: &Stage, created: Created, options: &RunOptions) -> Result<Star
                 let _ = container.save();
             }
             run.set(attr::PROCESS_EXECUTABLE_NAME, executable_name(&spec));
-            Ok(Started { container, cgroup, running, exec: times.returned, vpid: 1, argv: spec.argv, run_id })
+            // With an init of ours that one is meant: it is what we wait for.
+            let vpid = if spec.spaces.host_pid { running.child.pid } else { 1 };
+            Ok(Started { container, cgroup, running, exec: times.returned, vpid, argv: spec.argv, run_id })
         }
         Err(error) => Err(Box::new(Failed { error: error.into(), container, cgroup })),
     }
@@ -78,7 +84,7 @@ pub fn start(run: &Stage, created: Created, options: &RunOptions) -> Result<Star
 
 /// The file name of the program, without its directory: arguments and paths may say more than the user wants recorded.
 fn executable_name(spec: &Spec) -> String {
-    let program = spec.argv.first().map(String::as_str).unwrap_or_default();
+    let program = spec.argv.first().map(|p| p.to_string_lossy()).unwrap_or_default();
     program.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
@@ -129,6 +135,7 @@ pub fn run_plain(
     let (run_id, env) = environment(options, &config.run, run);
     let spec = Spec {
         hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        domainname: None,
         argv: command(options, &config.run, &image.name)?,
         env,
         cwd: "/".into(),
@@ -137,7 +144,11 @@ pub fn run_plain(
         no_new_privileges: true,
         read_only: false,
         interactive: options.interactive,
+        powers: Powers::default(),
+        spaces: Spaces::default(),
+        settings: Settings::default(),
         hosts: Vec::new(),
+        resolver: options.names.resolver.clone(),
         attach_at: context.store.path(""),
     };
     let stage = stage!(span::CONTAINER_START, in run);

@@ -1,5 +1,6 @@
 //! exec to the reaped status (`container.run`, `container.exit`).
 
+use std::ffi::OsString;
 use std::fs::File;
 
 use super::error::signal_name;
@@ -36,7 +37,7 @@ pub struct Program<'a> {
     /// When it had become the program.
     pub exec: Mono,
     /// Program and arguments.
-    pub argv: &'a [String],
+    pub argv: &'a [OsString],
     /// The id that `container.run` is to have, if the program has been told.
     pub run_id: Option<SpanId>,
 }
@@ -46,9 +47,13 @@ pub fn wait(run: &Stage, started: Started, signals: &mut Signals, options: &RunO
     let Started { container, cgroup, running, exec, vpid, argv, run_id } = started;
     let Running { mut child, streams, rootfs } = running;
     // Docker keeps the output of every container; one that goes on exit has nobody to read it later.
-    let mut log = if options.keep { File::create(container.log_path()).ok() } else { None };
+    let mut log = if options.keep && options.log { File::create(container.log_path()).ok() } else { None };
     let stage = begin(run, &child, &Program { vpid, exec, argv: &argv, run_id }, options);
-    let exit = pass_and_reap(run, stage, &mut child, streams, signals, log.as_mut(), || cgroup.memory_peak());
+    let exit = pass_and_reap(run, stage, &mut child, streams, signals, log.as_mut(), Some(&cgroup));
+    if options.spaces.host_pid {
+        // What it has started goes by itself only with a namespace of its own.
+        cgroup.kill();
+    }
     match exit {
         Ok(exit) => Ok(Ended { exit, container, cgroup, rootfs }),
         Err(error) => Err(Box::new(Failed { error: error.into(), container, cgroup })),
@@ -65,7 +70,7 @@ pub fn wait_plain(
     options: &RunOptions,
 ) -> Result<Exit, EngineError> {
     let stage = begin(run, &child, &program, options);
-    Ok(pass_and_reap(run, stage, &mut child, streams, signals, None, || None)?)
+    Ok(pass_and_reap(run, stage, &mut child, streams, signals, None, None)?)
 }
 
 fn begin(run: &Stage, child: &Child, program: &Program<'_>, options: &RunOptions) -> Stage {
@@ -77,7 +82,8 @@ fn begin(run: &Stage, child: &Child, program: &Program<'_>, options: &RunOptions
     stage.set(attr::PROCESS_PID, child.pid);
     stage.set(attr::PROCESS_VPID, program.vpid);
     if options.record_args {
-        stage.set(attr::PROCESS_COMMAND_ARGS, program.argv.to_vec());
+        let argv: Vec<String> = program.argv.iter().map(|a| a.to_string_lossy().into_owned()).collect();
+        stage.set(attr::PROCESS_COMMAND_ARGS, argv);
     }
     stage
 }
@@ -89,7 +95,7 @@ fn pass_and_reap(
     streams: Streams,
     signals: &mut Signals,
     log: Option<&mut File>,
-    memory_peak: impl Fn() -> Option<u64>,
+    cgroup: Option<&Cgroup>,
 ) -> Result<Exit, ContainerError> {
     let passed = io::pass(child, streams, signals, log);
     let Passed { exited, first, last } = stage.clone().end(passed)?;
@@ -113,8 +119,11 @@ fn pass_and_reap(
     stage.set(attr::CPU_SYSTEM_NS, exit.system_ns);
     // The container began in our memory, which the kernel counts as its own: only more than that is its.
     let own = own_peak_rss();
-    if let Some(peak) = memory_peak().or((exit.peak_rss > own).then_some(exit.peak_rss)) {
+    if let Some(peak) = cgroup.and_then(Cgroup::memory_peak).or((exit.peak_rss > own).then_some(exit.peak_rss)) {
         stage.set(attr::MEMORY_PEAK, peak);
+    }
+    if let Some(kills) = cgroup.map(Cgroup::oom_kills).filter(|n| *n > 0) {
+        stage.set(attr::OOM_KILLS, kills);
     }
     stage.set(attr::FAULTS_MINOR, exit.minor_faults);
     stage.set(attr::FAULTS_MAJOR, exit.major_faults);

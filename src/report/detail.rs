@@ -235,6 +235,9 @@ fn exit(analysis: &Analysis<'_>, node: Node, style: &Style) -> Vec<String> {
             out.extend(code.map(|c| format!("exit {c}")));
         }
     }
+    if ns(attr::OOM_KILLS).is_some_and(|n| n > 0) {
+        out.push("out of memory".to_owned());
+    }
     if let (Some(user), Some(system)) = (ns(attr::CPU_USER_NS), ns(attr::CPU_SYSTEM_NS)) {
         out.push(format!("cpu {}", units::short(user.saturating_add(system))));
     }

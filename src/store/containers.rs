@@ -1,5 +1,6 @@
 //! Containers on disk. Each is a directory that its engine keeps locked while the container is there for it.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lock::Lock;
 use super::{Store, StoreError, new_id, read_json, remove_tree};
+use crate::layer::RawPath;
 
 /// `state.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,6 +32,36 @@ pub struct State {
     pub pid: Option<i32>,
     /// Exit code and time, once exited.
     pub exited: Option<(u8, u64)>,
+    /// What was mounted into it, for `--volumes-from`, and so that its volumes are known to be in use.
+    #[serde(default)]
+    pub mounts: Vec<Mounted>,
+    /// The image's and the user's.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// OCI annotations.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
+    /// Signal that asks it to end; empty for SIGTERM.
+    #[serde(default)]
+    pub stop_signal: String,
+    /// How many seconds it then has; docker's ten if it does not say.
+    #[serde(default)]
+    pub stop_timeout: Option<i64>,
+}
+
+/// A mount of a container, as others need to know it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mounted {
+    /// Path in the container, bytes.
+    pub target: RawPath,
+    /// Name of the volume, if it is one.
+    pub volume: Option<String>,
+    /// It goes with the container.
+    pub anonymous: bool,
+    /// Path on the host, if it is none.
+    pub host: Option<RawPath>,
+    /// It cannot be written to.
+    pub read_only: bool,
 }
 
 /// A container of this process. Dropping it without [`Container::remove`] keeps it.
@@ -102,6 +134,15 @@ impl Store {
         self.write(&path, id.as_bytes())
     }
 
+    /// Volumes without a name go with their container, unless another one has taken them over (`--volumes-from`).
+    fn discard_own_volumes(&self, state: &State) {
+        for name in state.mounts.iter().filter(|m| m.anonymous).filter_map(|m| m.volume.as_deref()) {
+            if is_id(OsStr::new(name)) && self.volume_users(name).is_ok_and(|users| users.is_empty()) {
+                let _ = self.discard_volume(name);
+            }
+        }
+    }
+
     fn release_name(&self, state: &State) {
         let path = self.path("names").join(&state.name);
         if fs::read_to_string(&path).is_ok_and(|by| by == state.id) {
@@ -167,6 +208,7 @@ impl Store {
                     if state.remove_on_exit {
                         self.release_name(&state);
                         let _ = remove_tree(&dir);
+                        self.discard_own_volumes(&state);
                     } else {
                         state.exited = Some((137, now()));
                         let _ = self.write(&dir.join("state.json"), &to_json(&state));
@@ -200,10 +242,12 @@ impl Container {
         self.store.write(&path, &to_json(&self.state))
     }
 
-    /// Removes it.
+    /// Removes it, with the volumes that were made for it alone.
     pub fn remove(self) -> Result<(), StoreError> {
         self.store.release_name(&self.state);
-        remove_tree(&self.dir).map_err(|e| StoreError::file("remove", &self.dir, e))
+        remove_tree(&self.dir).map_err(|e| StoreError::file("remove", &self.dir, e))?;
+        self.store.discard_own_volumes(&self.state);
+        Ok(())
     }
 }
 
@@ -213,13 +257,17 @@ impl Listed {
         self.dir.join("log")
     }
 
-    /// Removes a container that is not running.
-    pub fn remove(&self, store: &Store) -> Result<(), StoreError> {
+    /// Removes a container that is not running; with `volumes` also those that were made for it alone.
+    pub fn remove(&self, store: &Store, volumes: bool) -> Result<(), StoreError> {
         let Some(_lock) = Lock::try_path(&self.dir) else {
             return if self.dir.exists() { Err(StoreError::Running(self.state.name.clone())) } else { Ok(()) };
         };
         store.release_name(&self.state);
-        remove_tree(&self.dir).map_err(|e| StoreError::file("remove", &self.dir, e))
+        remove_tree(&self.dir).map_err(|e| StoreError::file("remove", &self.dir, e))?;
+        if volumes {
+            store.discard_own_volumes(&self.state);
+        }
+        Ok(())
     }
 }
 
@@ -237,6 +285,11 @@ fn read_state(dir: &Path) -> Option<State> {
         remove_on_exit: false,
         pid: None,
         exited: Some((137, 0)),
+        mounts: Vec::new(),
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        stop_signal: String::new(),
+        stop_timeout: None,
     };
     match read_json::<State>(&dir.join("state.json")) {
         Ok(Some(state)) if id.to_str() == Some(&state.id) && is_id(id) && check_name(&state.name).is_ok() => {
@@ -284,6 +337,11 @@ mod tests {
             remove_on_exit: false,
             pid: None,
             exited: Some((0, 2)),
+            mounts: Vec::new(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            stop_signal: String::new(),
+            stop_timeout: None,
         }
     }
 
@@ -300,7 +358,7 @@ mod tests {
         store.clean_up(&mut |_| true);
         assert_eq!(store.containers().unwrap().len(), 2);
         assert_eq!(store.container("kept").unwrap().state.name, "kept");
-        store.container(&id).unwrap().remove(&store).unwrap();
+        store.container(&id).unwrap().remove(&store, false).unwrap();
         assert_eq!(store.containers().unwrap().len(), 1);
     }
 
@@ -316,7 +374,7 @@ mod tests {
             store.clean_up(&mut |told| panic!("was told to clean up after `{}`", told.id));
             let listed = store.containers().unwrap().pop().unwrap();
             assert_eq!((listed.state.id.len(), listed.state.pid), (64, None));
-            listed.remove(&store).unwrap();
+            listed.remove(&store, false).unwrap();
         }
     }
 }

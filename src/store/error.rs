@@ -26,6 +26,10 @@ pub enum StoreError {
     NameTaken { name: String, by: String },
     #[error("`{0}` is no container name: expected a letter or digit, then letters, digits, `_`, `.` or `-`")]
     BadName(String),
+    #[error("no volume `{0}`")]
+    NoVolume(String),
+    #[error("volume `{name}` is in use by container {by}")]
+    VolumeInUse { name: String, by: String },
     #[error("container `{0}` is running")]
     Running(String),
     #[error("image `{image}` is in use by container `{container}`")]
@@ -52,8 +56,9 @@ impl Failure for StoreError {
             StoreError::NoHome => "no_home",
             StoreError::NoImage(_) => "no_image",
             StoreError::NoContainer(_) | StoreError::Ambiguous(_) => "no_container",
+            StoreError::NoVolume(_) => "no_volume",
             StoreError::NameTaken { .. } | StoreError::BadName(_) => "name",
-            StoreError::Running(_) | StoreError::InUse { .. } => "in_use",
+            StoreError::Running(_) | StoreError::InUse { .. } | StoreError::VolumeInUse { .. } => "in_use",
             StoreError::Interrupted => "interrupted",
             StoreError::Stack(e) => e.kind(),
         }

@@ -7,7 +7,8 @@
 //!   stacks/<manifest>/  stack.json says how the image's layers stack; 0/, 1/ … are fix layers where it needs any
 //!   containers/<id>/    state.json, upper/, work/, log; the root is attached over it
 //!   names/<name>        who has a name
-//!   mount-points/       what every container needs in its root, see [`Store::mount_points`]
+//!   volumes/<name>/     _data is what containers see, volume.json whose it is
+//!   mount-points-2/     what every container needs in its root, see [`Store::mount_points`]
 //!   unsynced/           marks on what may not have reached storage, see [`unsynced`]
 //!   index.copy          the last images/index.json, for when that is damaged
 //!   traces/             recorded runs; latest/ points at the newest of each image and kind
@@ -33,6 +34,7 @@ mod session;
 pub mod traces;
 pub mod unsynced;
 pub mod verify;
+pub mod volumes;
 
 use std::fs;
 use std::io;
@@ -137,7 +139,7 @@ impl Store {
     /// that the image lacks would be made in each container's own directory and removed again with it: 0.3 ms of a
     /// warm run of `hello-world`, which has none of them.
     pub fn mount_points(&self) -> Result<PathBuf, StoreError> {
-        let path = self.path("mount-points");
+        let path = self.path("mount-points-2");
         if path.is_dir() {
             return Ok(path);
         }
@@ -147,11 +149,15 @@ impl Store {
                 fs::create_dir(at.join(dir))?;
                 set_mode(&at.join(dir), 0o755)?;
             }
-            for file in ["etc/hostname", "etc/hosts", "etc/resolv.conf"] {
+            for (file, mode) in
+                [("etc/hostname", 0o644), ("etc/hosts", 0o644), ("etc/resolv.conf", 0o644), (".dockerenv", 0o755)]
+            {
                 let made = fs::File::create_new(at.join(file))?;
-                set_mode(&at.join(file), 0o644)?;
+                set_mode(&at.join(file), mode)?;
                 self.sync_file(&made)?;
             }
+            // For programs that look there, as docker gives every image that lacks it.
+            std::os::unix::fs::symlink("/proc/mounts", at.join("etc/mtab"))?;
             set_mode(at, 0o755)?;
             ["dev", "etc", "proc", "sys", ""].iter().try_for_each(|d| self.sync_file(&fs::File::open(at.join(d))?))
         };

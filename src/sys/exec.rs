@@ -1,7 +1,7 @@
 //! execve(2) and what must happen just before it.
 
 use std::ffi::{CStr, CString, c_char};
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 
@@ -29,6 +29,29 @@ pub fn execve(path: &CStr, argv: &StringArray, envp: &StringArray) -> Errno {
     // SAFETY: both arrays are NULL-terminated and own their strings.
     unsafe { libc::execve(path.as_ptr(), argv.pointers.as_ptr(), envp.pointers.as_ptr()) };
     last_errno()
+}
+
+/// In the new process: replaces it by the program that `file` has open. Returns only with the reason why it could not.
+pub fn exec_descriptor(file: BorrowedFd<'_>, argv: &StringArray, envp: &StringArray) -> Errno {
+    // SAFETY: an empty path with AT_EMPTY_PATH names the descriptor; both arrays are NULL-terminated and own their strings.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            argv.pointers.as_ptr(),
+            envp.pointers.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    last_errno()
+}
+
+/// In the new process: the NIS domain name of its UTS namespace.
+pub fn set_domain_name(name: &CStr) -> Result<(), Errno> {
+    // SAFETY: the kernel reads as many bytes as the name has.
+    let r = unsafe { libc::setdomainname(name.as_ptr(), name.to_bytes().len()) };
+    if r == 0 { Ok(()) } else { Err(last_errno()) }
 }
 
 /// In the new process: gives it a session keyring of its own, so that it cannot read the caller's keys. A kernel without

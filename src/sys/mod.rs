@@ -9,5 +9,6 @@ pub mod exec;
 pub mod guard;
 pub mod mount;
 pub mod net;
+pub mod reaper;
 pub mod signal;
 pub mod wait;

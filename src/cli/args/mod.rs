@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 pub use exchange::{Export, Import, Metrics, Open};
 pub use reports::{Bench, Compare, Ls, Show};
 pub use run::{Pull, Run};
-pub use store::{Hub, Image, Images, Logs, Prune, Ps, Rm};
+pub use store::{Hub, Image, Images, Logs, Prune, Ps, Rm, Volume};
 
 /// Run a container and see where the time goes.
 #[derive(Debug, Parser)]
@@ -87,6 +87,9 @@ pub enum Command {
     Logs(Logs),
     /// Remove exited containers and layers that no image needs
     Prune(Prune),
+    /// Manage volumes
+    #[command(subcommand)]
+    Volume(Volume),
     /// Use the built-in registry
     #[command(subcommand)]
     Hub(Hub),
@@ -98,30 +101,23 @@ const NOT_YET: &[&str] = &[
     "--detach",
     "-t",
     "--tty",
-    "-v",
-    "--volume",
-    "--mount",
-    "--tmpfs",
     "-p",
     "--publish",
-    "--pull",
-    "-m",
-    "--memory",
-    "--cpus",
-    "--pids-limit",
-    "--cap-add",
-    "--cap-drop",
-    "--init",
-    "--privileged",
     "--security-opt",
-    "--ulimit",
-    "--label",
-    "-l",
-    "--add-host",
-    "--dns",
-    "--stop-signal",
-    "--stop-timeout",
-    "--cidfile",
+    "--log-opt",
+    "--health-cmd",
+    "--health-interval",
+    "--health-retries",
+    "--health-start-interval",
+    "--health-start-period",
+    "--health-timeout",
+    "--cgroup-parent",
+    "--detach-keys",
+    "--attach",
+    "-a",
+    "-P",
+    "--publish-all",
+    "--gpus",
     "--link",
     "--runtime",
     "--engine",
@@ -151,6 +147,18 @@ pub fn not_yet(error: &clap::Error) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// What is wrong with the words of `run`, in one sentence without clap's layout.
+pub fn sentence(error: &clap::Error) -> String {
+    use clap::error::{ContextKind, ErrorKind};
+    if let (ErrorKind::UnknownArgument, Some(flag)) = (error.kind(), error.get(ContextKind::InvalidArg)) {
+        return format!("unknown flag: `{flag}`");
+    }
+    let text = error.to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let lines = text.lines().map(str::trim).take_while(|l| !l.is_empty());
+    lines.collect::<Vec<_>>().join(" ")
 }
 
 /// `90s`, `15m`, `2h`, `3d`; a bare number is seconds.

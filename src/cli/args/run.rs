@@ -1,11 +1,21 @@
 //! What runs containers and gets images.
 
-use clap::Args;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, Args};
+
+use crate::container::options::boolean;
 
 use crate::store::Durability;
 
 #[derive(Debug, Args)]
-#[command(disable_help_flag = true, override_usage = "trace run [FLAGS] IMAGE [COMMAND [ARG...]]")]
+#[command(
+    disable_help_flag = true,
+    args_override_self = true,
+    mut_args(values_may_begin_with_a_dash),
+    override_usage = "trace run [FLAGS] IMAGE [COMMAND [ARG...]]"
+)]
 #[command(after_help = "Example: trace run --rm -e GREETING=hello debian:12 sh -c 'echo $GREETING'\n\n\
     The output of the container goes to stdout and stderr unchanged; everything else goes to stderr.\n\
     The exit code is the container's: 125 is an error of trace, 126 means that the command cannot be executed, 127\n\
@@ -43,50 +53,203 @@ pub struct Run {
     #[arg(long, conflicts_with = "rm")]
     pub keep: bool,
     /// Remove the container after it exits (the default without --name)
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, value_name = "BOOL", action = ArgAction::Set, value_parser = boolean)]
     pub rm: bool,
     /// Name of the container, which is kept unless --rm is given
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// Set an environment variable; KEY alone passes its value on
     #[arg(short, long, value_name = "KEY[=VALUE]")]
-    pub env: Vec<String>,
+    pub env: Vec<OsString>,
     /// Read environment variables from FILE
     #[arg(long, value_name = "FILE")]
-    pub env_file: Vec<std::path::PathBuf>,
+    pub env_file: Vec<PathBuf>,
     /// Working directory in the container
     #[arg(short, long, value_name = "DIR")]
-    pub workdir: Option<String>,
+    pub workdir: Option<OsString>,
     /// User or uid, optionally with :group or :gid
-    #[arg(short, long)]
+    #[arg(short, long, value_name = "USER")]
     pub user: Option<String>,
+    /// Add a group of the image, or a gid
+    #[arg(long, value_name = "GROUP")]
+    pub group_add: Vec<String>,
     /// Program to run instead of the image's entry point
     #[arg(long, value_name = "PROGRAM")]
-    pub entrypoint: Option<String>,
+    pub entrypoint: Option<OsString>,
     /// Host name of the container
-    #[arg(short = 'h', long)]
+    #[arg(short = 'h', long, value_name = "NAME")]
     pub hostname: Option<String>,
-    /// Network of the container
-    #[arg(long, visible_alias = "net", value_name = "NETWORK", default_value = "none", value_parser = ["none", "host"])]
+    /// NIS domain name of the container
+    #[arg(long, value_name = "NAME")]
+    pub domainname: Option<String>,
+    /// Add a line to /etc/hosts: NAME:ADDRESS or NAME=ADDRESS
+    #[arg(long, value_name = "HOST")]
+    pub add_host: Vec<String>,
+    /// Name server of the container
+    #[arg(long, value_name = "ADDRESS")]
+    pub dns: Vec<String>,
+    /// Domain to search names in; `.` for none
+    #[arg(long, value_name = "DOMAIN")]
+    pub dns_search: Vec<String>,
+    /// Option of the resolver
+    #[arg(long, value_name = "OPTION", visible_alias = "dns-opt")]
+    pub dns_option: Vec<String>,
+    /// Network of the container: none or host
+    #[arg(long, visible_alias = "net", value_name = "NETWORK", default_value = "none")]
     pub network: String,
     /// Platform to choose from an index, for example linux/arm64
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     pub platform: Option<String>,
+    /// When to pull the image: missing, always or never
+    #[arg(long, value_name = "WHEN", default_value = "missing")]
+    pub pull: String,
+    /// Mount a directory of the host or a volume of the store: [SOURCE:]TARGET[:ro,…]
+    #[arg(short, long, value_name = "SPEC")]
+    pub volume: Vec<OsString>,
+    /// Mount a bind, volume or tmpfs: type=…,source=…,target=…
+    #[arg(long, value_name = "SPEC")]
+    pub mount: Vec<OsString>,
+    /// Mount memory: PATH[:size=…,…]
+    #[arg(long, value_name = "PATH[:OPTIONS]")]
+    pub tmpfs: Vec<OsString>,
+    /// Share the mounts of a kept container
+    #[arg(long, value_name = "CONTAINER[:ro]")]
+    pub volumes_from: Vec<String>,
     /// Mount the root filesystem read-only
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, value_name = "BOOL", action = ArgAction::Set, value_parser = boolean)]
     pub read_only: bool,
+    /// Memory that it may use, e.g. 512m
+    #[arg(short, long, value_name = "BYTES")]
+    pub memory: Option<String>,
+    /// Memory and swap together; -1 for all the swap there is
+    #[arg(long, value_name = "BYTES")]
+    pub memory_swap: Option<String>,
+    /// Memory that it is left with when it is short
+    #[arg(long, value_name = "BYTES")]
+    pub memory_reservation: Option<String>,
+    /// Let it wait instead of being killed when its memory is used up
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, value_name = "BOOL", action = ArgAction::Set, value_parser = boolean)]
+    pub oom_kill_disable: bool,
+    /// How soon it is killed when the host has no more memory, -1000 to 1000
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub oom_score_adj: i32,
+    /// Number of CPUs, e.g. 1.5
+    #[arg(long, value_name = "CPUS")]
+    pub cpus: Option<String>,
+    /// Share of the CPUs against others, 1024 is the usual one
+    #[arg(short = 'c', long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub cpu_shares: i64,
+    /// Length of a CPU period in microseconds
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 0, hide_default_value = true)]
+    pub cpu_period: i64,
+    /// CPU time in a period in microseconds
+    #[arg(long, value_name = "MICROSECONDS", default_value_t = 0, hide_default_value = true)]
+    pub cpu_quota: i64,
+    /// CPUs that it may use, e.g. 0-2,4
+    #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true)]
+    pub cpuset_cpus: String,
+    /// Memory nodes that it may use
+    #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true)]
+    pub cpuset_mems: String,
+    /// Number of processes that it may have; -1 for no limit
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub pids_limit: i64,
+    /// Share of the disks against others, 10 to 1000
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub blkio_weight: u16,
+    /// Resource limit: NAME=SOFT[:HARD]
+    #[arg(long, value_name = "LIMIT")]
+    pub ulimit: Vec<String>,
+    /// Size of /dev/shm
+    #[arg(long, value_name = "BYTES")]
+    pub shm_size: Option<String>,
+    /// Kernel setting of its namespaces: NAME=VALUE
+    #[arg(long, value_name = "SETTING")]
+    pub sysctl: Vec<String>,
+    /// Add a capability; ALL for all
+    #[arg(long, value_name = "CAPABILITY")]
+    pub cap_add: Vec<String>,
+    /// Drop a capability; ALL for all
+    #[arg(long, value_name = "CAPABILITY")]
+    pub cap_drop: Vec<String>,
+    /// Keep nothing of the host from it
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, value_name = "BOOL", action = ArgAction::Set, value_parser = boolean)]
+    pub privileged: bool,
+    /// Give it a device: HOST[:CONTAINER[:rwm]]
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Vec<OsString>,
+    /// Let it make and use nodes of devices: `c 10:200 rwm`
+    #[arg(long, value_name = "RULE")]
+    pub device_cgroup_rule: Vec<String>,
+    /// Run a small init as its first process, which passes signals on and takes in orphans
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, value_name = "BOOL", action = ArgAction::Set, value_parser = boolean)]
+    pub init: bool,
+    /// Process namespace: host, or its own
+    #[arg(long, value_name = "HOW", default_value = "", hide_default_value = true)]
+    pub pid: String,
+    /// IPC namespace: none, private, shareable or host
+    #[arg(long, value_name = "HOW", default_value = "", hide_default_value = true)]
+    pub ipc: String,
+    /// Host name namespace: host, or its own
+    #[arg(long, value_name = "HOW", default_value = "", hide_default_value = true)]
+    pub uts: String,
+    /// User namespace: host
+    #[arg(long, value_name = "HOW", default_value = "", hide_default_value = true)]
+    pub userns: String,
+    /// Cgroup namespace: private or host
+    #[arg(long, value_name = "HOW", default_value = "", hide_default_value = true)]
+    pub cgroupns: String,
+    /// Set a label: KEY[=VALUE]
+    #[arg(short, long, value_name = "LABEL")]
+    pub label: Vec<String>,
+    /// Read labels from FILE
+    #[arg(long, value_name = "FILE")]
+    pub label_file: Vec<PathBuf>,
+    /// Set an OCI annotation: KEY=VALUE
+    #[arg(long, value_name = "ANNOTATION")]
+    pub annotation: Vec<String>,
+    /// Write the container's id to FILE
+    #[arg(long, value_name = "FILE")]
+    pub cidfile: Option<OsString>,
+    /// Signal that asks it to end
+    #[arg(long, value_name = "SIGNAL")]
+    pub stop_signal: Option<String>,
+    /// Seconds that it then has before it is killed
+    #[arg(long, value_name = "SECONDS")]
+    pub stop_timeout: Option<i64>,
+    /// Port that its program listens on; for other programs to know
+    #[arg(long, value_name = "PORT")]
+    pub expose: Vec<String>,
+    /// What becomes of a kept container's output: json-file or none
+    #[arg(long, value_name = "DRIVER", default_value = "json-file", hide_default_value = true)]
+    pub log_driver: String,
+    /// Don't run the image's health check, as is always so here
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, value_name = "BOOL", action = ArgAction::Set, value_parser = boolean)]
+    pub no_healthcheck: bool,
+    /// Restart it when it ends: no
+    #[arg(long, value_name = "POLICY", default_value = "no", hide_default_value = true)]
+    pub restart: String,
+    /// Pass signals on to its program (always)
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "true", hide_default_value = true, hide_possible_values = true, value_name = "BOOL", action = ArgAction::Set, value_parser = boolean)]
+    pub sig_proxy: bool,
     /// Pass standard input on; without this the program reads an empty one
-    #[arg(short, long)]
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, value_name = "BOOL", action = ArgAction::Set, value_parser = boolean)]
     pub interactive: bool,
     /// Print nothing about the pull
-    #[arg(short, long)]
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, value_name = "BOOL", action = ArgAction::Set, value_parser = boolean)]
     pub quiet: bool,
     /// Print help
     #[arg(long, action = clap::ArgAction::Help)]
     help: Option<bool>,
     /// Image, and the command to run in it
     #[arg(value_name = "IMAGE [COMMAND", trailing_var_arg = true)]
-    pub image_and_command: Vec<String>,
+    pub image_and_command: Vec<OsString>,
+}
+
+/// As docker's flags do: `--memory-swap -1`.
+fn values_may_begin_with_a_dash(arg: Arg) -> Arg {
+    let value = arg.get_action().takes_values() && !arg.is_positional() && !arg.is_require_equals_set();
+    if value { arg.allow_hyphen_values(true) } else { arg }
 }
 
 #[derive(Debug, Args)]

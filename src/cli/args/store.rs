@@ -44,6 +44,9 @@ pub struct Rm {
     /// Kill and remove running containers too
     #[arg(short, long)]
     pub force: bool,
+    /// With the volumes that were made for them alone
+    #[arg(short, long)]
+    pub volumes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -77,5 +80,57 @@ pub enum Hub {
         /// Print no line for each request
         #[arg(short, long)]
         quiet: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Volume {
+    /// Make a volume
+    #[command(
+        after_help = "Example: trace volume create data\n         trace run -v data:/data debian:12 touch /data/x"
+    )]
+    Create {
+        /// Its name; one is invented if there is none
+        name: Option<String>,
+        /// Set a label: KEY[=VALUE]
+        #[arg(long, value_name = "LABEL")]
+        label: Vec<String>,
+    },
+    /// List volumes
+    #[command(after_help = "Example: trace volume ls")]
+    Ls {
+        /// Names only
+        #[arg(short, long)]
+        quiet: bool,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what is known of volumes, as JSON
+    #[command(after_help = "Example: trace volume inspect data")]
+    Inspect {
+        /// Names
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Remove volumes that no container uses
+    #[command(after_help = "Example: trace volume rm data")]
+    Rm {
+        /// Names
+        #[arg(required = true)]
+        names: Vec<String>,
+        /// One that is not there is no error
+        #[arg(short, long)]
+        force: bool,
+    },
+    /// Remove volumes without a name that no container uses
+    #[command(after_help = "Example: trace volume prune -f")]
+    Prune {
+        /// Don't ask
+        #[arg(short, long)]
+        force: bool,
+        /// Those with a name too
+        #[arg(short, long)]
+        all: bool,
     },
 }

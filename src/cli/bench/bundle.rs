@@ -70,7 +70,8 @@ impl Bundle {
         if !lowers.is_empty() {
             // Only what is below the root is copied, so its own looks do not matter.
             let root = RootLooks { mode: 0o755, owner: (0, 0), modified: (0, 0) };
-            let overlay = Overlay { lowers: &lowers, dir: view.path(), volatile: true, root, userxattr: false };
+            let overlay =
+                Overlay { lowers: &lowers, dir: view.path(), volatile: true, root, nodev: true, userxattr: false };
             let merged = overlay.mount().map_err(|e| e.to_string())?;
             // The mount has no place in the tree; a child sees it through our descriptor.
             let from = format!("/proc/{}/fd/{}/.", std::process::id(), merged.mount.as_raw_fd());

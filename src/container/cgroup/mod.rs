@@ -5,6 +5,7 @@
 //! is a place for everything the container starts, a view of itself and of nothing above, and the peak of memory where
 //! the hierarchy counts it.
 
+pub mod limits;
 mod v1;
 
 use std::ffi::CString;
@@ -155,6 +156,11 @@ impl Cgroup {
         }
     }
 
+    /// Its group in the hierarchy that has this controller.
+    fn v1_group(&self, controller: &str) -> Option<&v1::Group> {
+        self.v1.iter().find(|g| g.name.split(',').any(|c| c == controller))
+    }
+
     /// Largest memory use of the container in bytes, with everything it started, if the kernel counts it.
     pub fn memory_peak(&self) -> Option<u64> {
         let text = match self.v1.iter().find(|g| g.name == "memory") {
@@ -164,7 +170,8 @@ impl Cgroup {
         text?.trim().parse().ok()
     }
 
-    fn kill(&self) {
+    /// Kills every process in it.
+    pub fn kill(&self) {
         let unified = self.unified.iter().filter_map(|d| std::fs::read_to_string(d.join("cgroup.procs")).ok());
         let v1 = self.v1.iter().filter_map(|g| g.read("cgroup.procs"));
         for procs in unified.chain(v1) {
@@ -189,10 +196,16 @@ impl Cgroup {
 
 /// Lets the groups below count memory and processes. What the host does not allow is left as it is.
 fn delegate(base: &Path) {
-    for dir in base.parent().into_iter().chain([base]) {
-        for controller in ["+memory", "+pids", "+cpu"] {
-            let _ = std::fs::write(dir.join("cgroup.subtree_control"), controller);
-        }
+    for controller in ["memory", "pids", "cpu"] {
+        hand_down(&base.join("any"), controller);
+    }
+}
+
+/// Lets the group `dir` have a controller, as far as the host allows it.
+fn hand_down(dir: &Path, controller: &str) {
+    let parent = dir.parent();
+    for above in parent.and_then(Path::parent).into_iter().chain(parent) {
+        let _ = std::fs::write(above.join("cgroup.subtree_control"), format!("+{controller}"));
     }
 }
 

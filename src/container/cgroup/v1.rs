@@ -145,6 +145,11 @@ impl Group {
         read(self.root.as_fd(), &format!("{}/{file}", self.path))
     }
 
+    /// Writes to the file of this name in the group.
+    pub(super) fn write(&self, file: &str, value: &str) -> Result<(), Errno> {
+        write(self.root.as_fd(), &format!("{}/{file}", self.path), value).map(drop)
+    }
+
     pub(super) fn remove(&self) -> io::Result<()> {
         retry_while_busy(|| rustix::fs::unlinkat(&self.root, self.path.as_str(), AtFlags::REMOVEDIR))
     }

@@ -1,29 +1,50 @@
 //! Becoming the program.
 
 use std::ffi::CStr;
+use std::os::fd::AsFd;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::report::{Fault, Step};
 use crate::container::plan::Plan;
 use crate::sys;
 
-/// Tries the candidates in order, as execvp does, and returns why none of them could be run.
+/// Tries the candidates in order and returns why none of them could be run. As docker does, and unlike execvp(3), what is
+/// found by `$PATH` and cannot be executed by its mode is passed over.
 pub(super) fn exec(plan: &Plan, refused: Option<usize>) -> Fault {
-    let mut denied = None;
+    let searched = plan.searched;
     for (i, path) in plan.candidates.iter().enumerate() {
         let detail = i as u32;
         if refused == Some(i) {
             return Fault { step: Step::ExecMagicLink, errno: Errno::LOOP, detail };
         }
-        match sys::exec::execve(path, &plan.argv, &plan.envp) {
+        let errno = match &plan.reaper {
+            Some(_) if !is_there(path) => Errno::NOENT,
+            Some(_) if !is_executable(path) => Errno::ACCESS,
+            Some(reaper) => {
+                let errno = sys::exec::exec_descriptor(reaper.program.as_fd(), &reaper.argv[i], &plan.envp);
+                return Fault { step: Step::Exec, errno, detail };
+            }
+            None => sys::exec::execve(path, &plan.argv, &plan.envp),
+        };
+        match errno {
+            Errno::NOENT if is_there(path) => return Fault { step: Step::Interpreter, errno, detail },
             Errno::NOENT | Errno::NOTDIR => {}
-            Errno::ACCESS => denied = denied.or(Some(Fault { step: Step::Exec, errno: Errno::ACCESS, detail })),
+            Errno::ACCESS if searched && !is_executable(path) => {}
             errno => return Fault { step: Step::Exec, errno, detail },
         }
     }
-    denied.unwrap_or(Fault { step: Step::NotFound, errno: Errno::NOENT, detail: 0 })
+    Fault { step: Step::NotFound, errno: Errno::NOENT, detail: 0 }
+}
+
+fn is_there(path: &CStr) -> bool {
+    rustix::fs::stat(path).is_ok()
+}
+
+fn is_executable(path: &CStr) -> bool {
+    let regular = rustix::fs::stat(path).is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::RegularFile);
+    regular && rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS).is_ok()
 }
 
 pub(super) fn first_refused(plan: &Plan) -> Option<usize> {

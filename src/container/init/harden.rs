@@ -10,6 +10,7 @@ use rustix::mount::{MountFlags, mount};
 use super::exec::first_refused;
 use super::mounts::NOSUID_NODEV_NOEXEC;
 use super::report::{At, Fault, Step};
+use super::target::{self, Missing};
 use crate::container::plan::Plan;
 use crate::sys;
 
@@ -17,13 +18,19 @@ use crate::sys;
 pub(super) fn harden(plan: &Plan) -> Result<Option<usize>, Fault> {
     mask(plan)?;
     if plan.read_only_root {
-        rustix::mount::mount_remount(c"/", MountFlags::BIND | MountFlags::RDONLY | MountFlags::NODEV, c"")
+        let nodev = if plan.nodev { MountFlags::NODEV } else { MountFlags::empty() };
+        rustix::mount::mount_remount(c"/", MountFlags::BIND | MountFlags::RDONLY | nodev, c"")
             .at(Step::ReadOnlyRoot)?;
     }
     sys::exec::new_session_keyring();
     let entered = enter_working_dir(plan);
     // While every program can be read, which its user perhaps may only execute.
     let mut refused = first_refused(plan);
+    sys::exec::connect(&plan.streams.input, &plan.streams.out, &plan.streams.err).at(Step::Stdio)?;
+    // Before the capability goes that raises them, and after the last file of ours is opened.
+    for (i, (resource, limit)) in plan.ulimits.iter().enumerate() {
+        rustix::process::setrlimit(*resource, *limit).nth(Step::Ulimit, i)?;
+    }
     // The bounding set first, while CAP_SETPCAP is there to do it.
     for capability in 0..=plan.last_capability {
         if plan.capabilities & (1u64 << capability) == 0 {
@@ -37,6 +44,11 @@ pub(super) fn harden(plan: &Plan) -> Result<Option<usize>, Fault> {
     rustix::thread::set_thread_res_gid(plan.gid, plan.gid, plan.gid).at(Step::Gid)?;
     rustix::thread::set_thread_res_uid(plan.uid, plan.uid, plan.uid).at(Step::Uid)?;
     set_capabilities(plan).at(Step::Capabilities)?;
+    if plan.host_pids {
+        // No guard does it there. By the user that the program will run as: a change of ids clears it (prctl(2)).
+        let kill = Some(rustix::process::Signal::KILL);
+        rustix::process::set_parent_process_death_signal(kill).at(Step::ParentDeath)?;
+    }
     if plan.no_new_privileges {
         rustix::thread::set_no_new_privs(true).at(Step::NoNewPrivileges)?;
     }
@@ -48,7 +60,6 @@ pub(super) fn harden(plan: &Plan) -> Result<Option<usize>, Fault> {
     if !sys::exec::working_dir_is_reachable() {
         return Err(Fault { step: Step::WorkingDir, errno: Errno::XDEV, detail: 0 });
     }
-    sys::exec::connect(&plan.streams.input, &plan.streams.out, &plan.streams.err).at(Step::Stdio)?;
     sys::exec::close_from_3_on_exec().at(Step::Descriptors)?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     sys::signal::reset_for_exec();
@@ -105,7 +116,11 @@ fn enter_working_dir(plan: &Plan) -> Result<(), Fault> {
     for (i, part) in plan.cwd_parts.iter().enumerate() {
         dir = match open(dir.as_fd(), part) {
             Err(Errno::NOENT) => {
-                rustix::fs::mkdirat(&dir, part.as_c_str(), Mode::from_raw_mode(0o755)).nth(Step::WorkingDir, i)?;
+                match rustix::fs::mkdirat(&dir, part.as_c_str(), Mode::from_raw_mode(0o755)) {
+                    // A link to what is missing: that is made.
+                    Err(Errno::EXIST) => return enter_missing(plan),
+                    made => made.nth(Step::WorkingDir, i)?,
+                }
                 open(dir.as_fd(), part)
             }
             other => other,
@@ -113,6 +128,13 @@ fn enter_working_dir(plan: &Plan) -> Result<(), Fault> {
         .nth(Step::WorkingDir, i)?;
     }
     rustix::process::fchdir(&dir).at(Step::WorkingDir)
+}
+
+fn enter_missing(plan: &Plan) -> Result<(), Fault> {
+    let root = rustix::fs::openat(CWD, c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .at(Step::WorkingDir)?;
+    let found = target::find(root.as_fd(), &plan.cwd, Missing::Directory).at(Step::WorkingDir)?;
+    rustix::process::fchdir(&found.fd).at(Step::WorkingDir)
 }
 
 fn drop_from_bounding(capability: u32) -> Result<(), Errno> {

@@ -11,6 +11,7 @@ mod exec;
 mod harden;
 mod mounts;
 mod report;
+mod target;
 
 use std::os::fd::AsFd;
 
@@ -61,9 +62,14 @@ fn namespaces(plan: &Plan) -> Result<(), Fault> {
     }
     // Only now: the root of a cgroup namespace is the cgroup that its creator is in. Without a cgroup of its own, too:
     // the names of the host's are nobody's business.
-    sys::clone::unshare_cgroup().at(Step::CgroupNamespace)?;
+    if plan.new_cgroup {
+        sys::clone::unshare_cgroup().at(Step::CgroupNamespace)?;
+    }
     if plan.new_uts {
         rustix::system::sethostname(plan.hostname.to_bytes()).at(Step::HostName)?;
+        if let Some(name) = &plan.domainname {
+            sys::exec::set_domain_name(name).at(Step::DomainName)?;
+        }
     }
     if plan.new_net {
         sys::net::loopback_up().at(Step::Loopback)?;

@@ -11,7 +11,8 @@ use rustix::mount::{
 };
 
 use super::report::{At, Fault, Step};
-use crate::container::plan::{Bind, CgroupView, Plan, SysMount};
+use super::target::{self, Missing};
+use crate::container::plan::{Bind, CgroupView, Plan, Shm, SysMount};
 use crate::sys;
 
 /// Mounts the image's tree in our own mount namespace, where pivot_root can find it.
@@ -72,28 +73,76 @@ pub(super) const NOSUID_NODEV_NOEXEC: MountFlags =
 /// Everything that is mounted in the new root.
 pub(super) fn mounts(plan: &Plan, root: BorrowedFd<'_>) -> Result<(), Fault> {
     let proc = mount_point(root, c"proc", 0)?;
-    mount_on(proc.as_fd(), c"proc", c"proc", NOSUID_NODEV_NOEXEC, None).at(Step::MountProc)?;
+    if plan.host_proc {
+        let tree = clone_of_host(c"/proc").at(Step::MountProc)?;
+        attach(tree.as_fd(), proc.as_fd()).at(Step::MountProc)?;
+    } else {
+        mount_on(proc.as_fd(), c"proc", c"proc", NOSUID_NODEV_NOEXEC, None).at(Step::MountProc)?;
+    }
+    settings(plan, root)?;
     let dev = dev(plan, root)?;
     let sys = mount_point(root, c"sys", 2)?;
     match plan.sys {
         SysMount::Fresh => {
-            mount_on(sys.as_fd(), c"sysfs", c"sysfs", NOSUID_NODEV_NOEXEC | MountFlags::RDONLY, None)
-                .at(Step::MountSys)?;
+            let flags = NOSUID_NODEV_NOEXEC | read_only_unless_privileged(plan);
+            mount_on(sys.as_fd(), c"sysfs", c"sysfs", flags, None).at(Step::MountSys)?;
             cgroup(plan, root)?;
         }
         // With the host's network namespace and without power over it, the kernel gives no new sysfs.
         SysMount::Host => {
-            let tree = open_tree(
-                CWD,
-                c"/sys",
-                OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE,
-            )
-            .at(Step::MountSys)?;
+            let tree = clone_of_host(c"/sys").at(Step::MountSys)?;
             sys::mount::set_read_only_recursive(tree.as_fd()).at(Step::MountSys)?;
             attach(tree.as_fd(), sys.as_fd()).at(Step::MountSys)?;
         }
     }
-    files(plan, root, dev.as_fd())
+    // A directory first, then what is in it: files of ours may go into a mount of the user's.
+    user_mounts(plan, root, |depth| depth == 0)?;
+    files(plan, root, dev.as_fd())?;
+    user_mounts(plan, root, |depth| depth > 0)
+}
+
+fn user_mounts(plan: &Plan, root: BorrowedFd<'_>, now: impl Fn(usize) -> bool) -> Result<(), Fault> {
+    for (i, mount) in plan.mounts.iter().enumerate().filter(|(_, m)| now(m.depth())) {
+        let missing = if mount.directory { Missing::Directory } else { Missing::File };
+        let found = target::find(root, &mount.target, missing).nth(Step::UserMount, i)?;
+        if found.in_proc {
+            return Err(Errno::ACCESS).nth(Step::MountInProc, i);
+        }
+        attach(mount.tree.as_fd(), found.fd.as_fd()).nth(Step::UserMount, i)?;
+    }
+    Ok(())
+}
+
+/// What is mounted at a path of the host, with everything below it.
+fn clone_of_host(path: &CStr) -> Result<OwnedFd, Errno> {
+    open_tree(
+        CWD,
+        path,
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE,
+    )
+}
+
+fn read_only_unless_privileged(plan: &Plan) -> MountFlags {
+    if plan.privileged { MountFlags::empty() } else { MountFlags::RDONLY }
+}
+
+/// Kernel settings of the new namespaces, while /proc can still be written to.
+fn settings(plan: &Plan, root: BorrowedFd<'_>) -> Result<(), Fault> {
+    if plan.settings.is_empty() {
+        return Ok(());
+    }
+    let proc = mounted(root, c"proc").at(Step::MountProc)?;
+    for (i, setting) in plan.settings.iter().enumerate() {
+        let write = || {
+            let file = rustix::fs::openat(&proc, &setting.path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+            rustix::io::write(&file, &setting.value)
+        };
+        match write() {
+            Err(Errno::NOENT) if setting.optional => {}
+            other => drop(other.nth(Step::Setting, i)?),
+        }
+    }
+    Ok(())
 }
 
 fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
@@ -110,11 +159,18 @@ fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
 /// makes with its CAP_MKNOD therefore opens nothing, here or in the root (mounted nodev).
 fn dev(plan: &Plan, root: BorrowedFd<'_>) -> Result<OwnedFd, Fault> {
     let point = mount_point(root, c"dev", 1)?;
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::STRICTATIME;
+    let nodev = if plan.nodev { MountFlags::NODEV } else { MountFlags::empty() };
+    let flags = MountFlags::NOSUID | MountFlags::NOEXEC | MountFlags::STRICTATIME | nodev;
     mount_on(point.as_fd(), c"tmpfs", c"tmpfs", flags, Some(c"mode=755,size=65536k")).at(Step::MountDev)?;
     let dev = mounted(root, c"dev").at(Step::MountDev)?;
+    // Before the devices: to make them, the host's /dev is covered for us.
+    let hosts_shm = if plan.shm == Shm::Host { Some(clone_of_host(c"/dev/shm").at(Step::MountShm)?) } else { None };
     devices(plan, dev.as_fd())?;
     for (i, (name, target)) in DEV_LINKS.iter().enumerate() {
+        // A kernel may be built without it.
+        if *name == c"core" && rustix::fs::stat(c"/proc/kcore").is_err() {
+            continue;
+        }
         rustix::fs::symlinkat(*target, &dev, *name).nth(Step::DevLink, i)?;
     }
     let directory = |name: &'static CStr, mode| -> Result<OwnedFd, Errno> {
@@ -125,10 +181,21 @@ fn dev(plan: &Plan, root: BorrowedFd<'_>) -> Result<OwnedFd, Fault> {
     let noexec_nosuid = MountFlags::NOSUID | MountFlags::NOEXEC;
     mount_on(pts.as_fd(), c"devpts", c"devpts", noexec_nosuid, Some(plan.devpts_options.as_c_str()))
         .at(Step::MountDevPts)?;
-    let shm = directory(c"shm", 0o777).at(Step::MountShm)?;
-    mount_on(shm.as_fd(), c"shm", c"tmpfs", NOSUID_NODEV_NOEXEC, Some(c"mode=1777,size=65536k")).at(Step::MountShm)?;
+    if plan.shm != Shm::None {
+        let shm = directory(c"shm", 0o777).at(Step::MountShm)?;
+        match (&plan.shm, &hosts_shm) {
+            (Shm::Own(options), _) => mount_on(shm.as_fd(), c"shm", c"tmpfs", NOSUID_NODEV_NOEXEC, Some(options)),
+            (_, Some(tree)) => attach(tree.as_fd(), shm.as_fd()),
+            (_, None) => Ok(()),
+        }
+        .at(Step::MountShm)?;
+    }
     let mqueue = directory(c"mqueue", 0o755).at(Step::MountMqueue)?;
-    mount_on(mqueue.as_fd(), c"mqueue", c"mqueue", NOSUID_NODEV_NOEXEC, None).at(Step::MountMqueue)?;
+    match mount_on(mqueue.as_fd(), c"mqueue", c"mqueue", NOSUID_NODEV_NOEXEC, None) {
+        // The host's namespace belongs to the host's root.
+        Err(Errno::PERM) if plan.shm == Shm::Host => {}
+        other => other.at(Step::MountMqueue)?,
+    }
     Ok(dev)
 }
 
@@ -200,7 +267,7 @@ const DEV_LINKS: [(&CStr, &CStr); 6] = [
 
 fn cgroup(plan: &Plan, root: BorrowedFd<'_>) -> Result<(), Fault> {
     const POINT: &CStr = c"sys/fs/cgroup";
-    let flags = NOSUID_NODEV_NOEXEC | MountFlags::RDONLY;
+    let flags = NOSUID_NODEV_NOEXEC | read_only_unless_privileged(plan);
     let open = || mounted(root, POINT);
     match &plan.cgroup_view {
         CgroupView::None => Ok(()),
@@ -239,24 +306,12 @@ fn files(plan: &Plan, root: BorrowedFd<'_>, dev: BorrowedFd<'_>) -> Result<(), F
 fn bind_file(file: &Bind, tmpfs: BorrowedFd<'_>, root: BorrowedFd<'_>) -> Result<(), Errno> {
     // The image may have a symlink here (resolv.conf often is one): it is followed inside the root, as docker does.
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let open = |flags: OFlags| {
-        // openat2 refuses a mode where nothing is created.
-        let mode = if flags.contains(OFlags::CREATE) { Mode::from_raw_mode(0o644) } else { Mode::empty() };
-        rustix::fs::openat2(root, file.target, flags | OFlags::CLOEXEC, mode, resolve)
-    };
-    let target = match open(OFlags::PATH) {
-        Err(Errno::NOENT) => {
-            match rustix::fs::mkdirat(root, c"etc", Mode::from_raw_mode(0o755)) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(e) => return Err(e),
-            }
-            // A dangling symlink stays what it is: the program would not find the file with docker either.
-            match open(OFlags::CREATE | OFlags::RDONLY | OFlags::NONBLOCK) {
-                Ok(fd) => fd,
-                Err(Errno::NOENT | Errno::LOOP) => return Ok(()),
-                Err(e) => return Err(e),
-            }
-        }
+    let open = || rustix::fs::openat2(root, file.target, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve);
+    let target = match open() {
+        // What is missing is made, also where a link leads to (a stub of systemd-resolved, say).
+        Err(Errno::NOENT) => target::find(root, file.target, Missing::File)?.fd,
+        // In circles: the program would not find the file with docker either.
+        Err(Errno::LOOP) => return Ok(()),
         other => other?,
     };
     let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&target)?.st_mode);

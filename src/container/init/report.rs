@@ -48,14 +48,18 @@ steps! {
         None,
         Session,
         Dumpable,
+        ParentDeath,
         JoinCgroup,
         CgroupNamespace,
         HostName,
+        DomainName,
         Loopback,
         PrivateMounts,
         AttachRoot,
         MountPoint,
         MountProc,
+        /// `detail` is the setting's index.
+        Setting,
         MountDev,
         MountDevPts,
         MountShm,
@@ -65,6 +69,10 @@ steps! {
         MountSys,
         MountCgroup,
         BindFile,
+        /// `detail` is the mount's index.
+        UserMount,
+        /// A mount in /proc; `detail` as above.
+        MountInProc,
         PivotRoot,
         DetachOldRoot,
         WorkingDir,
@@ -72,6 +80,7 @@ steps! {
         Mask,
         ReadOnly,
         ReadOnlyRoot,
+        Ulimit,
         BoundingSet,
         Groups,
         Gid,
@@ -82,6 +91,8 @@ steps! {
         Stdio,
         /// execve of one candidate; `detail` is its index.
         Exec,
+        /// The candidate is there, but not the interpreter that it names; `detail` is its index.
+        Interpreter,
         /// No candidate exists.
         NotFound,
         /// The program is a magic link into /proc, see `exec::leads_to_engine`.

@@ -1,8 +1,9 @@
 //! Copies of single files between layers, with everything that belongs to them.
 
+use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::StackError;
@@ -55,6 +56,52 @@ fn metadata(from: BorrowedFd<'_>, to: BorrowedFd<'_>, flavor: Flavor) -> rustix:
         rustix::fs::fsetxattr(to, name.as_slice(), &value, XattrFlags::empty())?;
     }
     rustix::fs::futimens(to, &times(&stat))
+}
+
+/// Copies everything in the directory `from` into the empty directory `to`, which then looks like it. Hard links among the
+/// files stay hard links.
+pub fn tree(from: &OwnedFd, to: &OwnedFd, flavor: Flavor) -> rustix::io::Result<()> {
+    let mut links: HashMap<_, (OwnedFd, Vec<u8>)> = HashMap::new();
+    let again = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, 0);
+    // Directories that are still to be filled; their own looks come last, since filling changes their times.
+    let mut todo = vec![(again(from)?, again(to)?)];
+    let mut filled = Vec::new();
+    while let Some((from, to)) = todo.pop() {
+        // Its own offset, whoever else reads the directory.
+        let reader =
+            rustix::fs::openat(&from, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        for entry in Dir::new(reader)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            let stat = rustix::fs::statat(&from, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                rustix::fs::mkdirat(&to, name, Mode::RWXU)?;
+                let open = |at: &OwnedFd| {
+                    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                    rustix::fs::openat(at, name, flags, Mode::empty())
+                };
+                todo.push((open(&from)?, open(&to)?));
+                continue;
+            }
+            let linked = stat.st_nlink > 1;
+            if linked && let Some((dir, first)) = links.get(&(stat.st_dev, stat.st_ino)) {
+                rustix::fs::linkat(dir, first.as_slice(), &to, name, AtFlags::empty())?;
+                continue;
+            }
+            file((&from, name, &stat), (&to, name), flavor)?;
+            if linked {
+                links.insert((stat.st_dev, stat.st_ino), (again(&to)?, name.to_vec()));
+            }
+        }
+        filled.push((from, to));
+    }
+    for (from, to) in filled.iter().rev() {
+        metadata(from.as_fd(), to.as_fd(), flavor)?;
+    }
+    Ok(())
 }
 
 /// Makes a directory look like another one.

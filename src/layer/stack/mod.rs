@@ -25,6 +25,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
+pub use copy::tree as copy_tree;
 pub use error::StackError;
 pub use fix::build_fix;
 

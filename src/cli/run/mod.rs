@@ -1,6 +1,8 @@
 //! `trace run` and `trace pull`.
 
-use std::path::{Path, PathBuf};
+mod options;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::args;
@@ -12,9 +14,8 @@ use super::progress::PullLines;
 use super::recording::{self, Compared, Export, Report};
 use super::{CliError, Done};
 use crate::backend::settings::Target;
-use crate::container::Network;
 use crate::container::signals::Signals;
-use crate::engine::{self, Context, EngineError, HubChoice, ImageRequest, RunOptions, Startup};
+use crate::engine::{self, Context, EngineError, HubChoice, ImageRequest, Startup};
 use crate::error::Failure;
 use crate::names::span;
 use crate::record::{Mono, Recorder};
@@ -23,7 +24,7 @@ use crate::store::Durability;
 
 /// `trace run`.
 pub fn run(args: args::Run, started: Mono, verbose: bool) -> Done {
-    let options = options(&args)?;
+    let options = options::resolve(&args)?;
     export::check_url(args.recording.otlp.as_deref())?;
     let report = Report::named(&args.recording.report);
     let mut signals = block_signals()?;
@@ -156,81 +157,4 @@ pub fn platform(text: Option<&str>) -> Result<Platform, CliError> {
         None => Ok(Platform::host()),
         Some(text) => Platform::parse(text).map_err(|e| CliError::Usage(e.to_string())),
     }
-}
-
-fn options(args: &args::Run) -> Result<RunOptions, Box<dyn Failure>> {
-    let mut words = args.image_and_command.iter().cloned();
-    let image =
-        words.next().ok_or_else(|| CliError::Usage("an image is missing: `trace run IMAGE [COMMAND…]`".into()))?;
-    // What is no name at all is no run to record.
-    let reference = ImageRef::parse(&image)?;
-    let mut env = Vec::new();
-    for file in &args.env_file {
-        env.extend(read_env_file(file)?);
-    }
-    for entry in &args.env {
-        env.extend(env_entry(entry)?);
-    }
-    let network = if args.network == "host" { Network::Host } else { Network::None };
-    let hostname = args.hostname.clone();
-    if let Some(name) = &hostname
-        && (name.is_empty() || name.len() > 64 || name.contains(|c: char| c.is_control() || c.is_whitespace()))
-    {
-        let why = format!("`{name}` is no host name: expected 1 to 64 characters without spaces");
-        return Err(CliError::Usage(why).into());
-    }
-    Ok(RunOptions {
-        image: reference,
-        image_as_typed: image,
-        command: words.collect(),
-        hub: HubChoice::parse(&args.hub),
-        platform: platform(args.platform.as_deref())?,
-        cold: args.cold,
-        keep: args.keep || (args.name.is_some() && !args.rm),
-        name: args.name.clone(),
-        env,
-        propagated: context::propagated(args, network)?,
-        workdir: args.workdir.clone().map(absolute).transpose()?,
-        user: args.user.clone(),
-        entrypoint: args.entrypoint.clone(),
-        hostname,
-        network,
-        read_only: args.read_only,
-        interactive: args.interactive,
-        record_args: args.record_args,
-        plain: args.isolation == "none",
-    })
-}
-
-fn absolute(dir: String) -> Result<String, CliError> {
-    if dir.starts_with('/') {
-        return Ok(dir);
-    }
-    Err(CliError::Usage(format!("the working directory `{dir}` is invalid: expected an absolute path")))
-}
-
-/// `KEY=VALUE`, or `KEY` for the value it has here; nothing if it has none.
-fn env_entry(entry: &str) -> Result<Option<String>, CliError> {
-    if entry.is_empty() || entry.starts_with('=') {
-        return Err(CliError::Usage(format!("`{entry}` is no environment variable: expected `KEY=VALUE` or `KEY`")));
-    }
-    if entry.contains('=') {
-        return Ok(Some(entry.to_owned()));
-    }
-    Ok(std::env::var(entry).ok().map(|value| format!("{entry}={value}")))
-}
-
-/// One variable a line; empty lines and comments are passed over, nothing is unquoted, as with docker.
-fn read_env_file(path: &Path) -> Result<Vec<String>, CliError> {
-    let text = std::fs::read_to_string(path).map_err(|source| CliError::File {
-        action: "read the environment file",
-        path: path.display().to_string(),
-        source,
-    })?;
-    let lines = text.lines().map(str::trim_start).filter(|l| !l.is_empty() && !l.starts_with('#'));
-    let mut all = Vec::new();
-    for line in lines {
-        all.extend(env_entry(line)?);
-    }
-    Ok(all)
 }
