@@ -33,6 +33,7 @@ fn trace() -> Trace {
             links: Vec::new(),
             status: Status::Unset,
             origin: 0,
+            extra: None,
         }
     });
     Trace { id: TraceId(1), state: None, origins: vec![Origin::default()], spans: spans.collect() }

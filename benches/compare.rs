@@ -10,7 +10,7 @@ use std::time::Duration;
 use criterion::{Criterion, criterion_group, criterion_main};
 use trace_run::names::{attr, span};
 use trace_run::record::file;
-use trace_run::record::model::{Attributes, Key, Kind, Origin, Scope, Span, SpanId, Status, Trace, TraceId};
+use trace_run::record::model::{Attributes, Key, Kind, Origin, Span, SpanId, Status, Trace, TraceId};
 
 const RUNS: u64 = 10_000;
 
@@ -66,6 +66,7 @@ fn run(number: u64) -> Trace {
             links: Vec::new(),
             status: Status::Unset,
             origin: 0,
+            extra: None,
         });
         spans.len() - 1
     };
@@ -95,7 +96,7 @@ fn run(number: u64) -> Trace {
         .with(attr::SERVICE_NAME, "trace")
         .with(attr::HOST_NAME, "bench")
         .with(attr::OS_VERSION, "6.18.0");
-    Trace { id, state: None, origins: vec![Origin { resource, scope: Scope::default() }], spans }
+    Trace { id, state: None, origins: vec![Origin { resource, ..Origin::default() }], spans }
 }
 
 fn record(root: &Path) {

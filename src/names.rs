@@ -315,3 +315,67 @@ pub mod metric {
     /// Histogram, seconds.
     pub const STAGE_DURATION: (&str, &str) = ("trace.stage.duration", "Length of one stage of a run.");
 }
+
+/// Whether a span of this name only watches or carries what others do: it lasts as long as they do, and nobody waits for it to do anything.
+/// `docs/MAPPING.md` lists them.
+pub fn only_watches(name: &str) -> bool {
+    let name = name.trim_start_matches('/');
+    // gRPC: `package.Service/Method`.
+    if let Some((service, method)) = name.rsplit_once('/')
+        && !service.contains(' ')
+    {
+        let service = service.rsplit('.').next().unwrap_or(service);
+        return matches!(
+            (service, method),
+            ("Control", "Status" | "Session" | "ListenBuildHistory")
+                | ("Health", "Watch")
+                | ("Events", "Subscribe" | "Forward")
+                | ("RuntimeService", "GetContainerEvents")
+                | (_, "Wait" | "WaitSandbox")
+        );
+    }
+    // The Docker Engine's API: `METHOD /vN/route`.
+    let Some((_, path)) = name.split_once(" /") else { return false };
+    let mut parts: Vec<&str> = path.split(['?', '/']).collect();
+    if parts.first().is_some_and(|p| p.starts_with('v') && p[1..].starts_with(|c: char| c.is_ascii_digit() || c == '{'))
+    {
+        parts.remove(0);
+    }
+    matches!(parts[..], ["session" | "events", ..] | ["containers", _, "wait" | "attach" | "logs" | "stats", ..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::only_watches;
+
+    #[test]
+    fn watchers_are_told_by_their_names() {
+        for name in [
+            "moby.buildkit.v1.Control/Status",
+            "/moby.buildkit.v1.Control/Session",
+            "moby.buildkit.v1.Control/ListenBuildHistory",
+            "containerd.services.tasks.v1.Tasks/Wait",
+            "containerd.task.v3.Task/Wait",
+            "containerd.services.events.v1.Events/Subscribe",
+            "grpc.health.v1.Health/Watch",
+            "POST /v1.47/containers/{name}/wait",
+            "POST /containers/abc/wait?condition=next-exit",
+            "GET /events",
+            "POST /session",
+        ] {
+            assert!(only_watches(name), "{name}");
+        }
+        for name in [
+            "moby.buildkit.v1.Control/Solve",
+            "runtime.v1.RuntimeService/Status",
+            "[stage 2/2] RUN wait/Wait",
+            "wait",
+            "pull.wait",
+            "POST /v1.47/containers/create",
+            "POST /containers/x/start",
+            "",
+        ] {
+            assert!(!only_watches(name), "{name}");
+        }
+    }
+}

@@ -17,12 +17,14 @@
 //!    nothing ran, the span itself back to the latest end of a child.
 //! 4. At a span's begin, with nothing recorded that it waited for, the walk goes on in the span above.
 //!
+//! A call that only watches what others do ([`only_watches`]) is never the reason.
+//!
 //! By rule 3 a span itself gets exactly the time that no child covers, unless a recorded wait says otherwise.
 
 use std::collections::{BinaryHeap, HashSet};
 
 use super::tree::{Node, Tree};
-use crate::names::{attr, span};
+use crate::names::{attr, only_watches, span};
 
 /// A stretch of the critical path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,6 +185,7 @@ impl<'t, 'a> Walk<'t, 'a> {
             seen.ended = tree
                 .children(node)
                 .iter()
+                .filter(|c| !only_watches(&tree.span(**c).name))
                 .map(|c| (tree.window(*c), *c))
                 .filter(|((start, end), _)| end > start)
                 .map(|((_, end), c)| (end, c))

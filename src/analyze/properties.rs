@@ -37,6 +37,7 @@ pub(crate) fn any_trace() -> impl Strategy<Value = Trace> {
                 trace: TraceId(1),
                 span: SpanId(other),
                 attributes: Attributes::new().with(attr::WAIT_FOR, true),
+                extra: None,
             };
             Span {
                 id: SpanId(id),
@@ -50,6 +51,7 @@ pub(crate) fn any_trace() -> impl Strategy<Value = Trace> {
                 links: links.into_iter().map(link).collect(),
                 status: Status::Unset,
                 origin: 0,
+                extra: None,
             }
         });
     prop::collection::vec(span, 1..25).prop_map(|spans| Trace {

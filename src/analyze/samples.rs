@@ -15,7 +15,8 @@ impl Sample {
     pub(crate) fn new() -> Self {
         let resource = Attributes::new().with(attr::SERVICE_NAME, "trace").with(attr::HOST_ARCH, "amd64");
         let id = TraceId(0x4f2a_91c0_0000_0000_0000_0000_0000_0001);
-        let origin = Origin { resource, scope: Scope { name: "trace.test".into(), ..Scope::default() } };
+        let origin =
+            Origin { resource, scope: Scope { name: "trace.test".into(), ..Scope::default() }, ..Origin::default() };
         Sample(Trace { id, state: None, origins: vec![origin], spans: Vec::new() })
     }
 
@@ -34,6 +35,7 @@ impl Sample {
             links: Vec::new(),
             status: Status::Unset,
             origin: 0,
+            extra: None,
         });
         id
     }
@@ -47,7 +49,12 @@ impl Sample {
     }
 
     pub(crate) fn wait(&mut self, id: SpanId, other: SpanId) {
-        let link = Link { trace: self.0.id, span: other, attributes: Attributes::new().with(attr::WAIT_FOR, true) };
+        let link = Link {
+            trace: self.0.id,
+            span: other,
+            attributes: Attributes::new().with(attr::WAIT_FOR, true),
+            extra: None,
+        };
         self.span(id).links.push(link);
     }
 
@@ -63,7 +70,12 @@ impl Sample {
 
     /// The span added last waited for `other`.
     pub(crate) fn wait_last(&mut self, other: SpanId) {
-        let link = Link { trace: self.0.id, span: other, attributes: Attributes::new().with(attr::WAIT_FOR, true) };
+        let link = Link {
+            trace: self.0.id,
+            span: other,
+            attributes: Attributes::new().with(attr::WAIT_FOR, true),
+            extra: None,
+        };
         self.last().links.push(link);
     }
 

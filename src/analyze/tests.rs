@@ -1,6 +1,7 @@
 use super::cold_warm::compare;
 use super::facts::{Cause, facts};
 use super::samples::{self, EPOCH, Sample};
+use super::tree::Stray;
 use super::*;
 use crate::names::{attr, span};
 use crate::record::model::{SpanId, TraceId};
@@ -169,7 +170,7 @@ fn strays_circles_and_repeated_ids_keep_their_place() {
     let tree = Tree::new(&trace).unwrap();
     let (stray, a, b) = (tree.find(stray).unwrap(), tree.find(a).unwrap(), tree.find(b).unwrap());
     assert_eq!(tree.root(), tree.find(run).unwrap());
-    assert!(tree.is_stray(stray) && tree.is_stray(a) && !tree.is_stray(b));
+    assert_eq!([stray, a, b].map(|n| tree.stray(n)), [Some(Stray::Lost), Some(Stray::Circle), None]);
     assert_eq!((tree.parent(a), tree.parent(b)), (Some(tree.root()), Some(a)));
     assert_eq!(tree.window(stray), (EPOCH + 90_000, EPOCH + 100_000));
     assert_eq!(tree.duration(stray), 40_000);

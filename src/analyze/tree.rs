@@ -3,7 +3,7 @@
 //! - Nodes are numbered in order of start (then longer first, then id), so nothing depends on the order in the file.
 //! - Two spans with one id: both are kept, children go to the first.
 //! - A circle of parents is cut at its first span.
-//! - Of several spans without a parent in the trace the longest is the root; the others hang under it, marked as strays.
+//! - Of several spans without a parent in the trace the longest is the root; the others hang under it, marked as what they are ([`Stray`]).
 //! - What is deeper than [`MAX_DEPTH`] moves up to that depth.
 //! - A child that sticks out of its parent is counted only as far as it lies inside ([`Tree::window`]).
 
@@ -13,6 +13,17 @@ use crate::record::model::{Span, SpanId, Trace};
 
 /// A span's place in a [`Tree`].
 pub type Node = usize;
+
+/// Why a span that is not the root hangs under it all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stray {
+    /// It has no parent: a root beside the root.
+    Root,
+    /// Its parent is not in the trace.
+    Lost,
+    /// Its parents go round in a circle, which is cut here.
+    Circle,
+}
 
 /// Levels below the root that are kept apart. Ours has 6; the limit keeps hostile traces from costing quadratic time.
 pub const MAX_DEPTH: u32 = 100;
@@ -24,7 +35,7 @@ pub struct Tree<'a> {
     children: Vec<Vec<Node>>,
     window: Vec<(u64, u64)>,
     depth: Vec<u32>,
-    stray: Vec<bool>,
+    stray: Vec<Option<Stray>>,
     top_down: Vec<Node>,
     by_id: HashMap<SpanId, Node>,
     root: Node,
@@ -53,11 +64,15 @@ impl<'a> Tree<'a> {
         let root = (0..spans.len())
             .filter(|n| parent[*n].is_none())
             .max_by_key(|n| (spans[*n].duration(), std::cmp::Reverse(spans[*n].id)))?;
-        let mut stray = vec![false; spans.len()];
+        let mut stray = vec![None; spans.len()];
         for node in 0..spans.len() {
             if parent[node].is_none() && node != root {
                 parent[node] = Some(root);
-                stray[node] = true;
+                stray[node] = Some(match spans[node].parent {
+                    None => Stray::Root,
+                    Some(id) if by_id.contains_key(&id) => Stray::Circle,
+                    Some(_) => Stray::Lost,
+                });
             }
         }
         let mut tree = Tree {
@@ -134,9 +149,17 @@ impl<'a> Tree<'a> {
         self.depth[node]
     }
 
-    /// Whether this span's parent is not in the trace although it is not the root.
-    pub fn is_stray(&self, node: Node) -> bool {
+    /// Why this span hangs under the root, if not because that is its parent.
+    pub fn stray(&self, node: Node) -> Option<Stray> {
         self.stray[node]
+    }
+
+    /// How long the trace goes on before its root begins, and after it ends, ns.
+    pub fn outside(&self) -> (u64, u64) {
+        let (from, to) = self.window[self.root];
+        let first = self.spans.iter().map(|s| s.start).min().unwrap_or(from);
+        let last = self.spans.iter().map(|s| s.end).max().unwrap_or(to);
+        (from.saturating_sub(first), last.saturating_sub(to))
     }
 
     /// Start and end, ns since the Unix epoch, as far as they lie inside all spans above.

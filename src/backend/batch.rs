@@ -166,7 +166,7 @@ mod tests {
         let mut collect = Collect::new();
         for body in &batch.bodies {
             match body {
-                Body::Traces(request) => otlp::take(request.clone(), &mut collect).unwrap(),
+                Body::Traces(request) => otlp::take(request.clone(), &mut collect),
                 other => panic!("{other:?}"),
             }
         }

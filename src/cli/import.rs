@@ -9,7 +9,6 @@ use crate::error::Failure;
 use crate::formats::read;
 use crate::import::{self, ImportSummary, Imported};
 use crate::record::file::{self, MAX_FILE};
-use crate::record::model::Trace;
 use crate::report::units::count;
 use crate::store::Store;
 
@@ -23,9 +22,10 @@ pub fn import(args: &args::Import) -> Done {
     let mut code = 0;
     for path in &args.files {
         match traces(path) {
-            Ok(traces) => {
+            Ok(contents) => {
                 let mut summary = ImportSummary::default();
-                for trace in traces {
+                super::show::remark(&contents, path);
+                for trace in contents.traces {
                     let imported = import::import(&store, trace, args.keep_names)?;
                     if args.json {
                         print(format!("{}\n", json(&imported, path)));
@@ -43,9 +43,9 @@ pub fn import(args: &args::Import) -> Done {
     Ok(code)
 }
 
-fn traces(path: &Path) -> Result<Vec<Trace>, Box<dyn Failure>> {
+fn traces(path: &Path) -> Result<read::Contents, Box<dyn Failure>> {
     if path.as_os_str() != "-" {
-        return Ok(read::read(path)?);
+        return Ok(read::salvage(path)?);
     }
     let name = Path::new("<stdin>");
     let mut bytes = Vec::new();
@@ -57,7 +57,7 @@ fn traces(path: &Path) -> Result<Vec<Trace>, Box<dyn Failure>> {
     if bytes.len() as u64 > MAX_FILE {
         return Err(file::FileError::TooLarge { path: name.to_owned() }.into());
     }
-    Ok(read::parse(&bytes, name)?)
+    Ok(read::salvage_bytes(&bytes, name)?)
 }
 
 fn json(imported: &Imported, path: &Path) -> serde_json::Value {

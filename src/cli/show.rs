@@ -104,22 +104,18 @@ pub(super) fn find(what: &str) -> Result<Trace, Box<dyn crate::error::Failure>> 
 /// The same, but of a file all of its traces.
 pub(super) fn find_all(what: &str) -> Result<Vec<Trace>, Box<dyn crate::error::Failure>> {
     if select::looks_like_a_file(what) {
-        return Ok(formats::read::read(Path::new(what))?);
+        let contents = formats::read::salvage(Path::new(what))?;
+        remark(&contents, Path::new(what));
+        return Ok(contents.traces);
     }
     Ok(vec![find(what)?])
 }
 
 /// The first trace of a file, as far as it can be read; what is odd about the file is said.
 fn first(path: &Path, what: &str) -> Result<Trace, Box<dyn crate::error::Failure>> {
-    let (traces, cut) = formats::read::salvage(path)?;
-    if let Some(cut) = cut {
-        say(&format!(
-            "Note: `{}` ends in the middle of line {}: shown is what stands before that, {} of the broken line; spans and times are missing",
-            path.display(),
-            cut.line,
-            report::units::count(cut.spans as u64, "span"),
-        ));
-    }
+    let contents = formats::read::salvage(path)?;
+    remark(&contents, path);
+    let traces = contents.traces;
     if traces.len() > 1 {
         say(&format!("Note: `{}` has {} traces: the first is shown", path.display(), traces.len()));
     }
@@ -128,6 +124,13 @@ fn first(path: &Path, what: &str) -> Result<Trace, Box<dyn crate::error::Failure
         say(&clean(&format!("Note: {note}")));
     }
     Ok(trace)
+}
+
+/// Says what of a file could not be used.
+pub(super) fn remark(contents: &formats::read::Contents, path: &Path) {
+    for remark in contents.remarks(&path.display().to_string()) {
+        say(&clean(&format!("Note: {remark}")));
+    }
 }
 
 /// A sentence about who recorded the trace, if that matters.

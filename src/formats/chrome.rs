@@ -2,7 +2,8 @@
 //!
 //! A program is a process, a lane a thread, a span a complete event (`X`); events of a span are instants, waits flow arrows, curves
 //! counters. Times are microseconds with three decimals, counted from the first span's begin: counted from 1970 they would lose
-//! their nanoseconds in a browser's numbers. That begin stands in `otherData`.
+//! their nanoseconds in a browser's numbers. That begin stands in `otherData`. Viewers add `ts` and `dur` as floating numbers, and with plain
+//! decimals a sum may pass the begin of the next span, which is then drawn inside the first: see [`Grid`].
 
 use serde_json::{Map, Value as Json, json};
 
@@ -15,7 +16,8 @@ use crate::record::model::{Status, Trace};
 pub fn render(traces: &[Trace]) -> Vec<u8> {
     let scenes: Vec<Scene<'_>> = traces.iter().filter_map(Scene::of).collect();
     let zero = traces.iter().flat_map(|t| &t.spans).map(|s| s.start).min().unwrap_or(0);
-    let mut writer = Writer { zero, events: Vec::new(), first: 1, flows: 0 };
+    let end = traces.iter().flat_map(|t| &t.spans).map(|s| s.end).max().unwrap_or(0);
+    let mut writer = Writer { zero, grid: Grid::new(end - zero), events: Vec::new(), first: 1, flows: 0 };
     for scene in &scenes {
         writer.scene(scene);
         writer.first += scene.lanes.programs.len();
@@ -37,6 +39,7 @@ pub fn render(traces: &[Trace]) -> Vec<u8> {
 struct Writer {
     /// Times are counted from here, ns since the Unix epoch.
     zero: u64,
+    grid: Grid,
     events: Vec<String>,
     /// Process id of the trace's first program.
     first: usize,
@@ -44,22 +47,22 @@ struct Writer {
 }
 
 impl Writer {
-    /// An event. `ts` and the others among `times` are written digit by digit: as floating numbers they would be rounded.
-    fn push(&mut self, phase: char, at: Place, times: &[(&str, u64)], mut rest: Map<String, Json>) {
+    fn push(&mut self, phase: char, at: Place, times: &[(&str, f64)], mut rest: Map<String, Json>) {
         rest.insert("ph".into(), phase.to_string().into());
         rest.insert("pid".into(), (self.first + at.program).into());
         rest.insert("tid".into(), (at.lane + 1).into());
         let mut text = Json::Object(rest).to_string();
         text.pop();
-        for (key, ns) in times {
-            text.push_str(&format!(",\"{key}\":{}.{:03}", ns / 1000, ns % 1000));
+        for (key, time) in times {
+            text.push_str(&format!(",\"{key}\":{time}"));
         }
         text.push('}');
         self.events.push(text);
     }
 
-    fn since(&self, time: u64) -> u64 {
-        time.saturating_sub(self.zero)
+    /// Microseconds from the first begin to `time`.
+    fn since(&self, time: u64) -> f64 {
+        self.grid.micros(time.saturating_sub(self.zero))
     }
 
     fn scene(&mut self, scene: &Scene<'_>) {
@@ -110,10 +113,12 @@ impl Writer {
             event.insert("cname".into(), "terrible".into());
         }
         event.insert("args".into(), Json::Object(args));
-        self.push('X', place, &[("ts", self.since(span.start)), ("dur", span.duration())], event);
+        let start = self.since(span.start);
+        let times = [("ts", start), ("dur", self.since(span.end.max(span.start)) - start)];
+        self.push('X', place, &times, event);
         for moment in &span.events {
             let instant = json!({"name": moment.name, "cat": category, "s": "t", "args": object(&moment.attributes)});
-            self.push('i', place, &[("ts", self.since(moment.time))], fields(instant));
+            self.push('i', place, &[("ts", self.since(moment.at().unwrap_or(span.start)))], fields(instant));
         }
     }
 
@@ -127,6 +132,28 @@ impl Writer {
             }
             self.push(phase, scene.lanes.place(node), &[("ts", self.since(time))], event);
         }
+    }
+}
+
+/// Times as floating numbers of microseconds that are whole multiples of one power of two, so that sums and differences are exact. A multiple
+/// lies less than a quarter of a nanosecond from the time it stands for, up to a trace of some days.
+#[derive(Clone, Copy)]
+struct Grid {
+    /// Multiples in a microsecond.
+    per_micro: f64,
+}
+
+impl Grid {
+    /// For times up to `longest` nanoseconds.
+    fn new(longest: u64) -> Self {
+        let bits = u64::BITS - (longest / 1000).leading_zeros();
+        Grid { per_micro: f64::from(1u32 << 52u32.saturating_sub(bits).min(13)) }
+    }
+
+    fn micros(self, ns: u64) -> f64 {
+        // Whole and fraction apart: as one number a long time would lose its nanoseconds before it is rounded.
+        let fraction = (ns % 1000) as f64 / 1000.0;
+        (ns / 1000) as f64 + (fraction * self.per_micro).round() / self.per_micro
     }
 }
 
@@ -144,9 +171,27 @@ mod tests {
     use std::collections::HashMap;
 
     fn ns(micros: &Json) -> u64 {
-        let text = micros.to_string();
-        let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
-        whole.parse::<u64>().unwrap() * 1000 + format!("{fraction:0<3}").parse::<u64>().unwrap()
+        (micros.as_f64().unwrap() * 1000.0).round() as u64
+    }
+
+    #[test]
+    fn begin_and_length_as_floating_numbers_add_up_to_the_end() {
+        let mut seed = 7u64;
+        let mut random = |below: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 20) % below
+        };
+        for _ in 0..100_000 {
+            let longest = 10u64.pow(random(13) as u32 + 1);
+            let (start, ns) = (random(longest), random(longest));
+            let grid = Grid::new(longest * 2);
+            let number = |v: f64| v.to_string().parse::<f64>().unwrap();
+            let (begin, end) = (number(grid.micros(start)), number(grid.micros(start + ns)));
+            let length = number(end - begin);
+            assert_eq!(begin + length, end, "{start} + {ns}");
+            let nanos = |micros: f64| (micros * 1000.0).round() as u64;
+            assert_eq!((nanos(begin), nanos(length)), (start, ns), "{start} + {ns}");
+        }
     }
 
     /// Reads it as the format's rules say: in a thread, events nest.

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde_json::value::RawValue;
 
+use crate::record::collect::Skipped;
 use crate::record::model::{SpanId, TraceId};
 
 /// 1 to 32 hex digits, not all zero; some writers leave out leading zeros.
@@ -38,8 +40,53 @@ pub(super) fn without_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
+/// Calls `take` with each element of a text: values one after the other, and those of lists in them. Lines between them that are no JSON
+/// are left out and counted. The text must have been through [`mend`](crate::record::file::mend::mend).
+pub(super) fn each(text: &[u8], skipped: &mut Skipped, mut take: impl FnMut(&RawValue)) -> Result<(), String> {
+    let text = without_mark(text);
+    let (mut begin, mut taken) = (0, 0);
+    loop {
+        let mut values = serde_json::Deserializer::from_slice(&text[begin..]).into_iter::<&RawValue>();
+        let failed = loop {
+            let before = values.byte_offset();
+            match values.next() {
+                None => break None,
+                Some(Ok(value)) => {
+                    taken += 1;
+                    flatten(value, 0, &mut take);
+                }
+                Some(Err(error)) => break Some((begin + before, error)),
+            }
+        };
+        let Some((at, error)) = failed else { return Ok(()) };
+        if taken == 0 {
+            return Err(said(&error));
+        }
+        let at = at + text[at..].iter().take_while(|b| b.is_ascii_whitespace()).count();
+        let line = 1 + text[..at].iter().filter(|b| **b == b'\n').count();
+        skipped.note(match error.is_eof() {
+            true => format!("line {line} begins what is cut off at the end of the file"),
+            false => format!("line {line} is not JSON"),
+        });
+        match text[at..].iter().position(|b| *b == b'\n') {
+            Some(length) => begin = at + length + 1,
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Lists in lists that are looked into.
+const LISTS: usize = 8;
+
+fn flatten(value: &RawValue, depth: usize, take: &mut impl FnMut(&RawValue)) {
+    match serde_json::from_str::<Vec<&RawValue>>(value.get()) {
+        Ok(list) if depth < LISTS => list.into_iter().for_each(|inner| flatten(inner, depth + 1, take)),
+        _ => take(value),
+    }
+}
+
 /// Microseconds in the file, kept as ns: whole numbers, or with a fraction.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Micros(pub(super) i128);
 
 impl Micros {

@@ -6,6 +6,9 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+use serde_json::value::RawValue;
+
+use crate::record::file::{VALUE_DEPTH, mend};
 use crate::record::model::Value;
 
 /// Any JSON as a value; `null` is the empty text.
@@ -17,9 +20,6 @@ impl Default for Plain {
     }
 }
 
-/// Lists and maps in each other. In OTLP JSON each takes four levels of 128, and what is read must be readable again from our own file.
-const DEPTH: usize = 24;
-
 impl<'de> Deserialize<'de> for Plain {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         At(0).deserialize(d).map(Plain)
@@ -30,20 +30,18 @@ impl<'de> Deserialize<'de> for Plain {
 #[derive(Clone, Copy)]
 struct At(usize);
 
-impl At {
-    fn deeper<E: Error>(self) -> Result<At, E> {
-        if self.0 < DEPTH {
-            Ok(At(self.0 + 1))
-        } else {
-            Err(E::custom(format!("values lie more than {DEPTH} deep in each other")))
-        }
-    }
-}
-
 impl<'de> DeserializeSeed<'de> for At {
     type Value = Value;
     fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Value, D::Error> {
-        d.deserialize_any(self)
+        if self.0 < VALUE_DEPTH {
+            return d.deserialize_any(self);
+        }
+        // What lies deeper is kept as the text that it is.
+        let raw = Box::<RawValue>::deserialize(d)?;
+        match raw.get().as_bytes().first() {
+            Some(b'[' | b'{') => Ok(Value::Str(raw.get().to_owned())),
+            _ => serde_json::Deserializer::from_str(raw.get()).deserialize_any(self).map_err(D::Error::custom),
+        }
     }
 }
 
@@ -59,19 +57,20 @@ impl<'de> Visitor<'de> for At {
         Ok(Value::Int(v))
     }
     fn visit_u64<E>(self, v: u64) -> Result<Value, E> {
-        Ok(Value::from(v))
+        // No digit is to be lost.
+        Ok(i64::try_from(v).map_or_else(|_| Value::Str(v.to_string()), Value::Int))
     }
     fn visit_f64<E>(self, v: f64) -> Result<Value, E> {
         Ok(Value::Double(v))
     }
     fn visit_str<E>(self, v: &str) -> Result<Value, E> {
-        Ok(Value::Str(v.to_owned()))
+        Ok(mend::real(v).map_or_else(|| Value::Str(v.to_owned()), Value::Double))
     }
     fn visit_unit<E>(self) -> Result<Value, E> {
         Ok(Value::Str(String::new()))
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        let inner = self.deeper()?;
+        let inner = At(self.0 + 1);
         let mut out = Vec::new();
         while let Some(v) = seq.next_element_seed(inner)? {
             out.push(v);
@@ -79,7 +78,7 @@ impl<'de> Visitor<'de> for At {
         Ok(Value::Array(out))
     }
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let inner = self.deeper()?;
+        let inner = At(self.0 + 1);
         let mut out = Vec::new();
         while let Some(key) = map.next_key::<Cow<'de, str>>()? {
             out.push((key.into_owned(), map.next_value_seed(inner)?));

@@ -51,7 +51,7 @@ impl<'a> Scene<'a> {
         let service = self.lanes.programs[program].str(attr::SERVICE_NAME).unwrap_or("unnamed service");
         let root = self.analysis.tree.span(self.analysis.tree.root());
         let image = root.attributes.str(attr::CONTAINER_IMAGE_NAME).filter(|_| program == 0);
-        let id = &self.trace.id.to_string()[..8];
+        let id = self.trace.id.short();
         match image {
             Some(image) => format!("{service} {} {image} {id}", root.name),
             None => format!("{service} {id}"),

@@ -4,7 +4,7 @@
 pub mod checkpoint;
 pub mod summary;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 pub use checkpoint::Checkpoint;
 pub use summary::ImportSummary;
@@ -12,9 +12,9 @@ pub use summary::ImportSummary;
 use crate::error::Failure;
 use crate::formats::mapping;
 use crate::names::attr;
-use crate::record::collect::Collect;
+use crate::record::collect::{self, Collect};
 use crate::record::file::{self, FileError};
-use crate::record::model::{SpanId, Trace, TraceId};
+use crate::record::model::{Span, SpanId, Trace, TraceId};
 use crate::store::{Store, StoreError};
 
 /// What became of one trace.
@@ -86,10 +86,10 @@ pub fn import(store: &Store, trace: Trace, keep_names: bool) -> Result<Imported,
     if let Some(there) = &mut there {
         mapping::undo(there);
     }
-    let ids: HashSet<SpanId> = there.iter().flat_map(|t| &t.spans).map(|s| s.id).collect();
-    let added = trace.spans.iter().filter(|s| !ids.contains(&s.id)).count();
     let services = services(&trace);
-    let mut whole = there.map_or_else(|| trace.clone(), |there| union(there, &trace, &ids));
+    let before = there.clone();
+    let mut whole = there.map_or_else(|| trace.clone(), |there| union(there, &trace));
+    let added = before.map_or(trace.spans.len(), |before| differing(&before, &whole));
     let mut renamed = if keep_names { 0 } else { mapping::apply(&mut whole) };
     let root = whole.root().map(|r| r.name.to_string());
     // Also without new spans: what was kept by its own names may be wanted by ours now, or the other way round.
@@ -101,16 +101,33 @@ pub fn import(store: &Store, trace: Trace, keep_names: bool) -> Result<Imported,
     Ok(Imported { id: whole.id, root, services, added, known, renamed })
 }
 
-/// `there` with those spans of `more` whose ids are not among `ids`.
-fn union(there: Trace, more: &Trace, ids: &HashSet<SpanId>) -> Trace {
+/// `there` with what `more` knows besides: spans, and parts of spans that had not ended.
+fn union(there: Trace, more: &Trace) -> Trace {
+    let mut known: HashMap<SpanId, Vec<&Span>> = HashMap::with_capacity(there.spans.len());
+    for span in &there.spans {
+        known.entry(span.id).or_default().push(span);
+    }
+    let is_new = |s: &Span| known.get(&s.id).is_none_or(|all| all.iter().any(|other| collect::adds(other, s)));
+    let new = more.spans.iter().filter(|s| is_new(s)).map(|s| (more, s));
     let mut collect = Collect::new();
-    let new = more.spans.iter().filter(|s| !ids.contains(&s.id)).map(|s| (more, s));
     for (trace, span) in there.spans.iter().map(|s| (&there, s)).chain(new) {
         let source = collect.source(trace.origin(span).cloned().unwrap_or_default());
-        collect.add(there.id, trace.state.clone(), source, span.clone());
+        let mut span = span.clone();
+        let state = span.state(trace).map(str::to_owned);
+        if let Some(extra) = &mut span.extra {
+            extra.state = None;
+        }
+        collect.add(there.id, state, source, span);
     }
     // All spans have one id, so there is one trace.
     collect.finish().pop().unwrap_or(there)
+}
+
+/// How many spans of `after` were not there before, or said less.
+fn differing(before: &Trace, after: &Trace) -> usize {
+    let said = |s: &Span| (s.written_times(), s.parent, s.attributes.iter().count(), s.events.len());
+    let known: HashMap<SpanId, _> = before.spans.iter().map(|s| (s.id, said(s))).collect();
+    after.spans.iter().filter(|s| known.get(&s.id) != Some(&said(s))).count()
 }
 
 /// Spans by service.

@@ -12,10 +12,15 @@ pub struct TraceId(pub u128);
 pub struct SpanId(pub u64);
 
 impl TraceId {
-    /// The first 8 digits; of ids of 64 bits, which begin with 16 zeros, the first 8 after these.
+    /// The first 8 digits that say something: of an id of 64 bits, which begins with 16 zeros, the first 8 after these, and of one that begins
+    /// with more zeros, as small numbers do, the last 8.
     pub fn short(self) -> String {
         let all = self.to_string();
-        let digits = if self.0 >> 64 == 0 { &all[16..24] } else { &all[..8] };
+        let digits = match self.0 {
+            0..=0xffff_ffff => &all[24..],
+            0x1_0000_0000..=0xffff_ffff_ffff_ffff => &all[16..24],
+            _ => &all[..8],
+        };
         digits.to_owned()
     }
 }
@@ -256,10 +261,19 @@ impl Status {
 pub struct Event {
     /// What.
     pub name: Key,
-    /// When, nanoseconds since the Unix epoch.
+    /// When, nanoseconds since the Unix epoch; 0 if that is not known.
     pub time: u64,
     /// Details.
     pub attributes: Attributes,
+    /// Attributes that its program dropped.
+    pub dropped: u32,
+}
+
+impl Event {
+    /// When, if that is known.
+    pub fn at(&self) -> Option<u64> {
+        (self.time > 0).then_some(self.time)
+    }
 }
 
 /// A pointer to another span. With [`crate::names::attr::WAIT_FOR`] = true: this span could not go on before that one.
@@ -271,6 +285,38 @@ pub struct Link {
     pub span: SpanId,
     /// Details.
     pub attributes: Attributes,
+    /// What few links have.
+    pub extra: Option<Box<LinkExtra>>,
+}
+
+/// What OTLP has for links and few programs fill in.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LinkExtra {
+    /// `tracestate` of the span pointed to; may be empty.
+    pub state: String,
+    /// W3C trace flags and OTLP's bits above them.
+    pub flags: u32,
+    /// Attributes that its program dropped.
+    pub dropped: u32,
+}
+
+/// What OTLP has for spans and no report needs, kept so that an export is complete.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SpanExtra {
+    /// `tracestate` of this span where it is another than the trace's; empty for none.
+    pub state: Option<String>,
+    /// W3C trace flags and OTLP's bits above them.
+    pub flags: u32,
+    /// Attributes that its program dropped.
+    pub dropped_attributes: u32,
+    /// Events that its program dropped.
+    pub dropped_events: u32,
+    /// Links that its program dropped.
+    pub dropped_links: u32,
+    /// The message of a status that is no error.
+    pub status_message: String,
+    /// Start and end as they were written, ns since the Unix epoch, where they make no interval: 0 for one that is absent.
+    pub written: Option<(u64, u64)>,
 }
 
 /// One finished span. Times are nanoseconds since the Unix epoch, computed as the trace's wall-clock anchor plus a
@@ -299,12 +345,40 @@ pub struct Span {
     pub status: Status,
     /// Who recorded it: its place in [`Trace::origins`].
     pub origin: u32,
+    /// What few spans have.
+    pub extra: Option<Box<SpanExtra>>,
 }
 
 impl Span {
     /// Length in nanoseconds.
     pub fn duration(&self) -> u64 {
         self.end.saturating_sub(self.start)
+    }
+
+    /// Start and end as they were written: where they make no interval, other than the model's, and 0 where one is absent.
+    pub fn written_times(&self) -> (u64, u64) {
+        self.extra.as_ref().and_then(|e| e.written).unwrap_or((self.start, self.end))
+    }
+
+    /// Whether it had not ended when it was written.
+    pub fn is_open(&self) -> bool {
+        matches!(self.written_times(), (1.., 0))
+    }
+
+    /// Whether no time of it is known.
+    pub fn is_timeless(&self) -> bool {
+        self.written_times() == (0, 0)
+    }
+
+    /// Its `tracestate`, if it has one.
+    pub fn state<'a>(&'a self, trace: &'a Trace) -> Option<&'a str> {
+        let own = self.extra.as_ref().and_then(|e| e.state.as_deref());
+        own.or(trace.state.as_deref()).filter(|s| !s.is_empty())
+    }
+
+    /// What few spans have, made if it is not there.
+    pub fn extra_mut(&mut self) -> &mut SpanExtra {
+        self.extra.get_or_insert_default()
     }
 
     /// The spans of the same trace that this one waited for.
@@ -322,6 +396,23 @@ pub struct Scope {
     pub version: String,
     /// Details.
     pub attributes: Attributes,
+    /// The schema that its spans follow; may be empty.
+    pub schema_url: String,
+    /// Attributes that its program dropped.
+    pub dropped: u32,
+}
+
+/// A thing that a resource describes, by the keys of its attributes: OTLP's entity reference.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Entity {
+    /// The schema that it follows; may be empty.
+    pub schema_url: String,
+    /// What it is, e.g. `host`.
+    pub kind: String,
+    /// Keys of the attributes that identify it.
+    pub id_keys: Vec<String>,
+    /// Keys of the attributes that describe it.
+    pub description_keys: Vec<String>,
 }
 
 /// Which program recorded a span, and which library in it.
@@ -329,6 +420,12 @@ pub struct Scope {
 pub struct Origin {
     /// OTLP's resource: the program, its process and host.
     pub resource: Attributes,
+    /// The schema that the resource follows; may be empty.
+    pub schema_url: String,
+    /// Attributes of the resource that its program dropped.
+    pub dropped: u32,
+    /// What the resource describes.
+    pub entities: Vec<Entity>,
     /// The library.
     pub scope: Scope,
 }
@@ -338,7 +435,7 @@ pub struct Origin {
 pub struct Trace {
     /// Id of all its spans.
     pub id: TraceId,
-    /// W3C `tracestate` it was joined with, if any; kept for export.
+    /// W3C `tracestate` it was joined with, if any; kept for export. Spans with another one say so themselves.
     pub state: Option<String>,
     /// Who recorded the spans, the root's first. One for a run of ours; a trace that went through several programs has more.
     pub origins: Vec<Origin>,

@@ -113,10 +113,9 @@ impl Recorder {
     pub fn finish(&self, resource: Attributes) -> Trace {
         let mut spans = std::mem::take(&mut *self.0.finished.lock().unwrap_or_else(PoisonError::into_inner));
         spans.sort_by_key(|s| (s.start, std::cmp::Reverse(s.end)));
-        let scope =
-            Scope { name: "trace".into(), version: env!("CARGO_PKG_VERSION").into(), attributes: Attributes::new() };
+        let scope = Scope { name: "trace".into(), version: env!("CARGO_PKG_VERSION").into(), ..Scope::default() };
         let state = self.0.remote.as_ref().and_then(|r| r.state.clone());
-        Trace { id: self.0.trace, state, origins: vec![Origin { resource, scope }], spans }
+        Trace { id: self.0.trace, state, origins: vec![Origin { resource, scope, ..Origin::default() }], spans }
     }
 }
 
@@ -152,6 +151,7 @@ where
             links: Vec::new(),
             status: Status::Unset,
             origin: 0,
+            extra: None,
         };
         span.extensions_mut().insert(Open { span: open, ended: None });
     }

@@ -161,7 +161,7 @@ impl Stage {
     pub fn event(&self, name: &'static str, at: Mono) {
         self.open(|recorder, open| {
             let time = recorder.unix_ns(at);
-            open.span.events.push(Event { name: Key::Borrowed(name), time, attributes: Attributes::new() });
+            open.span.events.push(Event { name: Key::Borrowed(name), time, attributes: Attributes::new(), dropped: 0 });
         });
     }
 
@@ -204,6 +204,7 @@ impl Stage {
                 links: child.waited_for.into_iter().map(|s| wait_link(recorder, s)).collect(),
                 status: child.status,
                 origin: 0,
+                extra: None,
             });
             id
         })
@@ -211,5 +212,5 @@ impl Stage {
 }
 
 fn wait_link(recorder: &Recorder, span: SpanId) -> Link {
-    Link { trace: recorder.trace_id(), span, attributes: Attributes::new().with(attr::WAIT_FOR, true) }
+    Link { trace: recorder.trace_id(), span, attributes: Attributes::new().with(attr::WAIT_FOR, true), extra: None }
 }

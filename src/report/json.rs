@@ -128,7 +128,7 @@ pub fn json(trace: &Trace, analysis: &Analysis<'_>) -> String {
                 "error": error(&span.status),
                 "attributes": attributes(&span.attributes),
                 "events": span.events.iter().map(|e| json!({
-                    "name": e.name, "at_ns": at(e.time), "attributes": attributes(&e.attributes),
+                    "name": e.name, "at_ns": e.at().map(at), "attributes": attributes(&e.attributes),
                 })).collect::<Vec<_>>(),
                 "links": span.links.iter().map(|l| json!({
                     "trace_id": l.trace.to_string(), "span_id": l.span.to_string(), "attributes": attributes(&l.attributes),

@@ -42,10 +42,19 @@ pub struct Row {
     pub duration: u64,
     /// Whether it failed.
     pub failed: bool,
+    /// How much of it lies inside the root, ns.
+    inside: u64,
     /// The message if it failed, safe for the terminal; empty where a row below says the same.
     pub error: String,
     /// What else there is to say.
     pub detail: Detail,
+}
+
+impl Row {
+    /// How much of it lies inside the root, ns: some spans begin before it or end after it.
+    pub fn inside(&self) -> u64 {
+        self.inside
+    }
 }
 
 /// The rows below the root, in order, and how many spans were left out for want of room.
@@ -189,6 +198,7 @@ impl Builder<'_, '_> {
             critical: Vec::new(),
             marked: self.is_marked(self.analysis.critical_below_ns[node], tree.duration(node)),
             duration: tree.duration(node),
+            inside: tree.window(node).1 - tree.window(node).0,
             failed: span.status.is_error(),
             error: self.error(node),
             detail: detail::detail(self.analysis, node, self.style),
@@ -232,6 +242,7 @@ impl Builder<'_, '_> {
             critical: Vec::new(),
             marked: self.is_marked(critical, covered),
             duration: covered,
+            inside: covered,
             failed: failed > 0,
             error: if failed > 0 { format!("{failed} of {} failed", nodes.len()) } else { String::new() },
             detail: Detail { parts, joiner: ", " },

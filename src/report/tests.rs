@@ -126,7 +126,12 @@ fn nasty_trace() -> impl Strategy<Value = Trace> {
                 if let Some(text) = NASTY.get(*pick).map(|t| (*t).to_owned()) {
                     span.name = text.clone().into();
                     span.status = Status::Error(text.clone());
-                    span.events.push(Event { name: text.clone().into(), time: 0, attributes: Default::default() });
+                    span.events.push(Event {
+                        name: text.clone().into(),
+                        time: 0,
+                        attributes: Default::default(),
+                        dropped: 0,
+                    });
                     for key in [attr::CONTAINER_IMAGE_NAME, attr::RUN_KIND, attr::HUB, attr::CACHE, attr::LAYER_DIGEST]
                     {
                         span.attributes.set(key, text.clone());

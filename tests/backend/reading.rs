@@ -37,6 +37,7 @@ pub fn trace(id: u128, start: u64) -> Trace {
         links: Vec::new(),
         status: Status::Unset,
         origin: 0,
+        extra: None,
     };
     let resource = Attributes::new().with("service.name", "trace").with("host.name", "h");
     Trace {

@@ -254,7 +254,7 @@ fn files_that_are_cut_foreign_or_newer_are_shown_with_a_word_about_it() {
     };
     assert_eq!(shown(&text).ok().err(), "");
     let cut = shown(&text[..text.len() / 2]).ok();
-    assert!(cut.err().contains("ends in the middle of line 1: shown is what stands before that"), "{}", cut.err());
+    assert!(cut.err().contains("ends in the middle of line 1: what stands before that was read"), "{}", cut.err());
     let newer = text.replace(&format!("\"{}\"", env!("CARGO_PKG_VERSION")), "\"99.0.0\"");
     assert!(shown(&newer).ok().err().contains("recorded by trace 99.0.0, newer than this"), "no word of it");
     let span = r#"{"traceId":"000000000000000000000000000000aa","spanId":"00000000000000bb","name":"GET /","startTimeUnixNano":"1","endTimeUnixNano":"5"}"#;

@@ -204,7 +204,7 @@ fn what_cannot_be_read_is_said_in_a_sentence_and_the_rest_is_taken() {
         ("nothing.json", b"{\"data\":[]}", "has no spans"),
         ("other.json", b"{\"a\":1}", "has no spans"),
         ("pb", b"\x0a\x06\x12\x04\x12\x02\x0a\x00", "is not OTLP Protobuf: a span is 2 bytes long"),
-        ("deep.json", deep.as_bytes(), "is not JSON at line 1: recursion limit exceeded"),
+        ("deep.json", deep.as_bytes(), "has no spans"),
     ] {
         let path = lab.dir().join(name);
         std::fs::write(&path, bytes).unwrap();

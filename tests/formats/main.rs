@@ -6,4 +6,5 @@ mod common;
 mod hostile;
 mod import;
 mod jaeger;
+mod kinds;
 mod recorded;

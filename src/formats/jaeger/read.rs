@@ -10,7 +10,8 @@ use crate::formats::ids::{self, Micros};
 use crate::formats::plain::Plain;
 use crate::names::attr;
 use crate::record::collect::{Collect, Source};
-use crate::record::file::lenient::{Number, Sound, nullable, sound};
+use crate::record::file::lenient::{Number, Sifted, Sound, nullable};
+use crate::record::file::mend::mend;
 use crate::record::file::sane_times;
 use crate::record::model::{
     Attributes, Event, Key, Kind, Link, Origin, Scope, Span, SpanId, Status, Trace, TraceId, Value,
@@ -32,19 +33,24 @@ const ARRAYS: [&str; 8] = [
 pub fn parse(text: &[u8]) -> Result<Vec<Trace>, String> {
     let mut collect = Collect::new();
     take(text, &mut collect)?;
-    Ok(collect.finish())
+    match collect.skipped() {
+        skipped if collect.spans() == 0 && skipped.count > 0 => Err(skipped.why.clone()),
+        _ => Ok(collect.finish()),
+    }
 }
 
 /// Adds the traces of an answer, of a list of traces, or a single one. An error says what was got and expected.
 pub fn take(text: &[u8], collect: &mut Collect) -> Result<(), String> {
     let said = |e: serde_json::Error| ids::said(&e);
-    let text = ids::without_mark(text);
+    let text = mend(ids::without_mark(text));
+    let text = text.as_ref();
     if text.trim_ascii_start().first() == Some(&b'[') {
         let all: Vec<Answer> = serde_json::from_slice(text).map_err(said)?;
-        return all.into_iter().try_for_each(|one| one.take(collect));
+        all.into_iter().for_each(|one| one.take(collect));
+        return Ok(());
     }
     for one in serde_json::Deserializer::from_slice(text).into_iter::<Answer>() {
-        one.map_err(said)?.take(collect)?;
+        one.map_err(said)?.take(collect);
     }
     Ok(())
 }
@@ -59,17 +65,16 @@ pub struct Answer {
     errors: Vec<Complaint>,
     #[serde(rename = "traceID", deserialize_with = "nullable")]
     id: String,
-    #[serde(deserialize_with = "sound")]
-    spans: Vec<SpanIn>,
+    spans: Sifted<SpanIn>,
     #[serde(deserialize_with = "nullable")]
     processes: HashMap<String, ProcessIn>,
 }
 
 impl Answer {
-    /// Adds all spans. A span without valid ids is an error in words.
-    pub fn take(self, collect: &mut Collect) -> Result<(), String> {
+    /// Adds all spans; those without valid ids are left out.
+    pub fn take(self, collect: &mut Collect) {
         let alone = TraceIn { id: self.id, spans: self.spans, processes: self.processes };
-        self.data.into_iter().chain([alone]).try_for_each(|trace| trace.take(collect))
+        self.data.into_iter().chain([alone]).for_each(|trace| trace.take(collect));
     }
 
     /// What Jaeger says went wrong, if it says so.
@@ -90,21 +95,22 @@ struct Complaint {
 struct TraceIn {
     #[serde(rename = "traceID", deserialize_with = "nullable")]
     id: String,
-    #[serde(deserialize_with = "sound")]
-    spans: Vec<SpanIn>,
+    spans: Sifted<SpanIn>,
     #[serde(deserialize_with = "nullable")]
     processes: HashMap<String, ProcessIn>,
 }
 
 impl TraceIn {
-    fn take(self, collect: &mut Collect) -> Result<(), String> {
+    fn take(self, collect: &mut Collect) {
         let resources: HashMap<String, Attributes> =
             self.processes.into_iter().map(|(id, process)| (id, process.resource())).collect();
         let mut sources = HashMap::new();
-        for span in self.spans {
-            span.take(&self.id, &resources, &mut sources, collect)?;
+        collect.skip(self.spans.skipped);
+        for span in self.spans.sound {
+            if let Err(why) = span.take(&self.id, &resources, &mut sources, collect) {
+                collect.skip_one(why);
+            }
         }
-        Ok(())
     }
 }
 
@@ -157,8 +163,7 @@ struct ReferenceIn {
 struct LogIn {
     #[serde(deserialize_with = "nullable")]
     timestamp: Micros,
-    #[serde(deserialize_with = "nullable")]
-    time_unix_nano: Number,
+    time_unix_nano: Option<Number>,
     #[serde(deserialize_with = "nullable")]
     fields: Vec<TagIn>,
 }
@@ -219,13 +224,18 @@ impl SpanIn {
             links,
             status: noted.status.status(),
             origin: 0,
+            extra: None,
         };
         let source = match self.process {
             // A process of its own, as in Jaeger's Elasticsearch documents.
-            Some(process) => collect.source(Origin { resource: process.resource(), scope: noted.library.into_scope() }),
+            Some(process) => collect.source(Origin {
+                resource: process.resource(),
+                scope: noted.library.into_scope(),
+                ..Origin::default()
+            }),
             None => *sources.entry((self.process_id, noted.library)).or_insert_with_key(|(process, library)| {
                 let resource = resources.get(process).cloned().unwrap_or_default();
-                collect.source(Origin { resource, scope: library.clone().into_scope() })
+                collect.source(Origin { resource, scope: library.clone().into_scope(), ..Origin::default() })
             }),
         };
         collect.add(trace, noted.state, source, span);
@@ -242,7 +252,7 @@ struct Library {
 
 impl Library {
     fn into_scope(self) -> Scope {
-        Scope { name: self.name, version: self.version, attributes: Attributes::new() }
+        Scope { name: self.name, version: self.version, ..Scope::default() }
     }
 }
 
@@ -342,14 +352,19 @@ fn related(
                 attributes.set(attr::WAIT_FOR, true);
             }
         }
-        links.push(Link { trace: to, span, attributes });
+        links.push(Link { trace: to, span, attributes, extra: None });
     }
     (parent.or(before.filter(|_| !ours)), links)
 }
 
 impl LogIn {
     fn event(self) -> Event {
-        let (time, _) = nanoseconds((self.timestamp, self.time_unix_nano), (self.timestamp, self.time_unix_nano));
+        let exact = self.time_unix_nano.unwrap_or_default();
+        // Ours says so where there is none.
+        let time = match self.time_unix_nano {
+            Some(Number(0)) => 0,
+            _ => nanoseconds((self.timestamp, exact), (self.timestamp, exact)).0,
+        };
         let mut name = None;
         let mut attributes = Vec::with_capacity(self.fields.len());
         for (key, value) in self.fields.into_iter().map(TagIn::pair) {
@@ -358,7 +373,12 @@ impl LogIn {
                 value => attributes.push((key, value)),
             }
         }
-        Event { name: Key::Owned(name.unwrap_or_default()), time, attributes: attributes.into_iter().collect() }
+        Event {
+            name: Key::Owned(name.unwrap_or_default()),
+            time,
+            attributes: attributes.into_iter().collect(),
+            dropped: 0,
+        }
     }
 }
 

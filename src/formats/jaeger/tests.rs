@@ -8,11 +8,13 @@ fn full() -> Trace {
     trace.state = Some("vendor=1".to_owned());
     trace.origins.push(Origin {
         resource: Attributes::new().with("service.name", "inner").with("n", 1),
-        scope: Scope { name: "lib".into(), version: "2".into(), attributes: Attributes::new() },
+        scope: Scope { name: "lib".into(), version: "2".into(), ..Scope::default() },
+        ..Origin::default()
     });
     trace.origins.push(Origin {
         resource: Attributes::new().with("service.name", "inner").with("n", 1),
         scope: Scope { name: "other".into(), ..Scope::default() },
+        ..Origin::default()
     });
     let last = trace.spans.len() - 1;
     trace.spans[last].origin = 2;
@@ -26,8 +28,9 @@ fn full() -> Trace {
         name: "e".into(),
         time: samples::EPOCH + 1234,
         attributes: Attributes::new().with("k", "v"),
+        dropped: 0,
     });
-    trace.spans[3].links.push(Link { trace: TraceId(7), span: SpanId(8), attributes: Attributes::new() });
+    trace.spans[3].links.push(Link { trace: TraceId(7), span: SpanId(8), attributes: Attributes::new(), extra: None });
     for (key, value) in [
         ("array", Value::Array(vec![Value::Int(1), Value::Double(0.5), Value::Bool(true)])),
         ("map", Value::Map(vec![("k".into(), Value::Map(vec![]))])),

@@ -76,7 +76,7 @@ fn span(trace: &Trace, span: &Span, scope: Option<&Scope>, process: String) -> J
         text(tag::SCOPE, &scope.name);
         text(tag::SCOPE_VERSION, &scope.version);
     }
-    text(tag::STATE, trace.state.as_deref().unwrap_or_default());
+    text(tag::STATE, span.state(trace).unwrap_or_default());
     text(
         tag::KIND,
         match span.kind {
@@ -107,7 +107,7 @@ fn span(trace: &Trace, span: &Span, scope: Option<&Scope>, process: String) -> J
         "startTimeUnixNano": span.start.to_string(),
         "endTimeUnixNano": span.end.to_string(),
         "tags": tags,
-        "logs": span.events.iter().map(log).collect::<Vec<_>>(),
+        "logs": span.events.iter().map(|e| log(e, span.start)).collect::<Vec<_>>(),
         "processID": process,
         "warnings": null,
     })
@@ -126,10 +126,11 @@ fn link(link: &Link) -> Json {
     out
 }
 
-fn log(event: &Event) -> Json {
+fn log(event: &Event, start: u64) -> Json {
     let name = json!({"key": tag::EVENT, "type": "string", "value": event.name});
     let fields: Vec<Json> = std::iter::once(name).chain(event.attributes.iter().map(|(k, v)| pair(k, v))).collect();
-    json!({"timestamp": event.time / 1000, "timeUnixNano": event.time.to_string(), "fields": fields})
+    // Jaeger must have a time; the second field says that there is none.
+    json!({"timestamp": event.at().unwrap_or(start) / 1000, "timeUnixNano": event.time.to_string(), "fields": fields})
 }
 
 /// A tag; an array or a map is its JSON, as Jaeger has it, with a mark that it is one.

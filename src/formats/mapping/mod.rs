@@ -253,6 +253,7 @@ fn root(trace: &mut Trace) {
                 links: Vec::new(),
                 status: failed.unwrap_or(Status::Unset),
                 origin: trace.spans[tops[0]].origin,
+                extra: None,
             });
             Some(trace.spans.len() - 1)
         }

@@ -206,7 +206,7 @@ impl Writer {
         self.events.push((span.start, begin));
         for moment in &span.events {
             let annotations = self::annotations(&moment.attributes);
-            self.events.push((moment.time, event(number::INSTANT, &moment.name, annotations)));
+            self.events.push((moment.at().unwrap_or(span.start), event(number::INSTANT, &moment.name, annotations)));
         }
     }
 

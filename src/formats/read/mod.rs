@@ -5,8 +5,8 @@
 //! | OTLP JSON | one object, one a line, an array of them; Jaeger's `{"result":…}`, Tempo's `{"batches":…}` and `{"trace":…}`: [`file`] |
 //! | OTLP Protobuf | `TracesData` or a request; records with a length before each, as the Collector's file exporter writes them |
 //! | Jaeger JSON | an answer, a list, one trace: [`super::jaeger`] |
-//! | Zipkin v2 JSON | a list of spans, a list of lists: [`super::zipkin`] |
-//! | what SDKs print | the console exporters of Python and Go: [`super::console`] |
+//! | Zipkin JSON | version 1 or 2; a list of spans, a list of lists: [`super::zipkin`] |
+//! | what SDKs print | the console exporters of Python and Go, and what BuildKit stores: [`super::console`] |
 //! | gzip, zstd | any of these inside, also each record by itself |
 //!
 //! All of it is bounded: [`MAX_FILE`] before and after unpacking, 128 levels of JSON and 100 of Protobuf.
@@ -15,7 +15,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::{console, jaeger, otlp, zipkin};
-use crate::record::collect::Collect;
+use crate::record::collect::{Collect, Skipped};
 use crate::record::file::lenient::is_crowded;
 use crate::record::file::{self, Cut, FileError, MAX_FILE};
 use crate::record::model::Trace;
@@ -81,6 +81,38 @@ impl crate::error::Failure for ReadError {
     }
 }
 
+/// What a file held.
+#[derive(Debug)]
+pub struct Contents {
+    /// The traces, in the order in which they first appear.
+    pub traces: Vec<Trace>,
+    /// Where the file was cut off, if it was.
+    pub cut: Option<Cut>,
+    /// What in it could not be used.
+    pub skipped: Skipped,
+}
+
+impl Contents {
+    /// What a person should know of it: a sentence each.
+    pub fn remarks(&self, file: &str) -> Vec<String> {
+        let mut out = Vec::new();
+        if let Some(Cut { line, spans }) = self.cut {
+            let spans = if spans == 1 { "1 span".to_owned() } else { format!("{spans} spans") };
+            out.push(format!(
+                "`{file}` ends in the middle of line {line}: what stands before that was read, {spans} of the broken line; spans and times are \
+                 missing"
+            ));
+        }
+        let Skipped { count, why } = &self.skipped;
+        match count {
+            0 => {}
+            1 => out.push(format!("1 part of `{file}` was skipped: {why}")),
+            _ => out.push(format!("{count} parts of `{file}` were skipped, the first because {why}")),
+        }
+        out
+    }
+}
+
 /// All traces of a file in any known form, in the order in which they first appear.
 pub fn read(path: &Path) -> Result<Vec<Trace>, ReadError> {
     parse(&file::bytes(path)?, path)
@@ -88,27 +120,40 @@ pub fn read(path: &Path) -> Result<Vec<Trace>, ReadError> {
 
 /// The same for bytes that are already in memory; `path` is only named in errors.
 pub fn parse(bytes: &[u8], path: &Path) -> Result<Vec<Trace>, ReadError> {
-    // The form of our own files goes the short way.
-    if shape::is_ours(bytes) {
-        return Ok(file::parse(bytes, path)?);
-    }
-    let mut reader = Reader { path, collect: Collect::new(), left: MAX_FILE };
-    reader.take(bytes, 0)?;
-    if reader.collect.spans() == 0 {
-        return Err(FileError::NoSpans { path: path.to_owned() }.into());
-    }
-    Ok(reader.collect.finish())
+    Ok(contents(bytes, path, false)?.traces)
 }
 
-/// As [`read`], but of OTLP JSON that was cut off gives what stands before the end, and where that is.
-pub fn salvage(path: &Path) -> Result<(Vec<Trace>, Option<Cut>), ReadError> {
-    let bytes = file::bytes(path)?;
-    match parse(&bytes, path) {
-        Ok(traces) => Ok((traces, None)),
-        Err(ReadError::File(FileError::Truncated { .. })) => Ok(file::salvage_text(&bytes, path)?),
-        Err(other) => Err(other),
-    }
+/// The same with what could not be used, and of OTLP JSON that was cut off what stands before the end.
+pub fn salvage(path: &Path) -> Result<Contents, ReadError> {
+    contents(&file::bytes(path)?, path, true)
 }
+
+/// As [`salvage`], for bytes that are already in memory.
+pub fn salvage_bytes(bytes: &[u8], path: &Path) -> Result<Contents, ReadError> {
+    contents(bytes, path, true)
+}
+
+fn contents(bytes: &[u8], path: &Path, cut_too: bool) -> Result<Contents, ReadError> {
+    let mut reader = Reader { path, collect: Collect::new(), left: MAX_FILE, cut_too, cut: None, form: None };
+    reader.take(bytes, 0)?;
+    let Reader { collect, cut, form, .. } = reader;
+    if collect.spans() == 0 {
+        return Err(match (cut, form) {
+            (Some(Cut { line, .. }), _) => FileError::Truncated { path: path.to_owned(), line }.into(),
+            (None, Some(form)) if collect.skipped().count > 0 => {
+                ReadError::Wrong { path: path.to_owned(), form, reason: collect.skipped().why.clone() }
+            }
+            _ => file::no_spans(&collect, path).into(),
+        });
+    }
+    let skipped = collect.skipped().clone();
+    Ok(Contents { traces: collect.finish(), cut, skipped })
+}
+
+const JAEGER: &str = "Jaeger JSON";
+const ZIPKIN: &str = "Zipkin JSON";
+const CONSOLE: &str = "what an OpenTelemetry SDK prints";
+const PROTO: &str = "OTLP Protobuf";
 
 /// How deep compressed data lies in compressed data: a packed file of packed records has two.
 const WRAPS: usize = 2;
@@ -118,6 +163,11 @@ struct Reader<'a> {
     collect: Collect,
     /// Bytes that may still come out of compressed data, all together.
     left: u64,
+    /// Whether a text that was cut off is to be read as far as it goes, and where it was.
+    cut_too: bool,
+    cut: Option<Cut>,
+    /// Which form the last text had, if not OTLP JSON.
+    form: Option<&'static str>,
 }
 
 impl Reader<'_> {
@@ -125,7 +175,15 @@ impl Reader<'_> {
         let path = self.path;
         let crowded = || ReadError::File(FileError::Crowded { path: path.to_owned() });
         let wrong = |form| move |reason| ReadError::Wrong { path: path.to_owned(), form, reason };
-        match Shape::of(bytes) {
+        let shape = Shape::of(bytes);
+        self.form = match shape {
+            Shape::Jaeger => Some(JAEGER),
+            Shape::Zipkin => Some(ZIPKIN),
+            Shape::Console => Some(CONSOLE),
+            Shape::Proto => Some(PROTO),
+            _ => self.form,
+        };
+        match shape {
             Shape::Gzip | Shape::Zstd | Shape::Records(_) if depth > WRAPS => {
                 Err(unknown(path, "wrapped more than twice"))
             }
@@ -143,13 +201,19 @@ impl Reader<'_> {
             }
             Shape::Records(records) => records.into_iter().try_for_each(|record| self.take(record, depth + 1)),
             Shape::Jaeger | Shape::Zipkin | Shape::Console if is_crowded(bytes) => Err(crowded()),
-            Shape::Otlp => Ok(file::collect(bytes, path, &mut self.collect)?),
-            Shape::Jaeger => jaeger::take(bytes, &mut self.collect).map_err(wrong("Jaeger JSON")),
-            Shape::Zipkin => zipkin::take(bytes, &mut self.collect).map_err(wrong("Zipkin JSON")),
-            Shape::Console => {
-                console::take(bytes, &mut self.collect).map_err(wrong("what an OpenTelemetry SDK prints"))
-            }
-            Shape::Proto => otlp::take_bytes(bytes, &mut self.collect).map_err(wrong("OTLP Protobuf")),
+            Shape::Otlp => match file::collect(bytes, path, &mut self.collect) {
+                // Records have lengths: only a text that is the whole of a file is cut off.
+                Err(FileError::Truncated { .. }) if self.cut_too && depth == 0 => {
+                    self.collect = Collect::new();
+                    self.cut = Some(file::collect_cut(bytes, path, &mut self.collect));
+                    Ok(())
+                }
+                read => Ok(read?),
+            },
+            Shape::Jaeger => jaeger::take(bytes, &mut self.collect).map_err(wrong(JAEGER)),
+            Shape::Zipkin => zipkin::take(bytes, &mut self.collect).map_err(wrong(ZIPKIN)),
+            Shape::Console => console::take(bytes, &mut self.collect).map_err(wrong(CONSOLE)),
+            Shape::Proto => otlp::take_bytes(bytes, &mut self.collect).map_err(wrong(PROTO)),
             Shape::Unknown(got) => Err(unknown(path, &got)),
         }?;
         if self.collect.overflow() { Err(crowded()) } else { Ok(()) }

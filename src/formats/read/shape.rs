@@ -22,11 +22,6 @@ pub(super) enum Shape<'a> {
     Unknown(String),
 }
 
-/// Whether it begins as a line of ours does.
-pub(super) fn is_ours(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"{\"resourceSpans\":")
-}
-
 impl<'a> Shape<'a> {
     pub(super) fn of(bytes: &'a [u8]) -> Self {
         if bytes.starts_with(&[0x1f, 0x8b]) {
@@ -140,7 +135,8 @@ impl<'de> Visitor<'de> for Look<'_> {
         while let Some(key) = map.next_key::<Cow<'de, str>>()? {
             self.found.shape = match key.as_ref() {
                 "resourceSpans" | "resource_spans" | "batches" | "result" | "trace" => Some(Shape::Otlp),
-                "traceId" => Some(Shape::Zipkin),
+                // Zipkin's version 1, and what Thrift makes of its spans, too.
+                "traceId" | "trace_id" => Some(Shape::Zipkin),
                 "context" | "SpanContext" => Some(Shape::Console),
                 "data" | "spans" | "processes" | "traceID" => Some(Shape::Jaeger),
                 _ => {

@@ -9,8 +9,10 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::FileError;
 use super::lenient::{Id, Number, Sound, nullable};
+use super::mend::mend;
 use super::read::{Any, Request, StatusIn, bytes, each_value, sound_ids, status, times};
 use crate::names::attr;
+use crate::record::collect::Skipped;
 use crate::record::model::{SpanId, Status, TraceId, Value};
 
 /// The root span of one trace, in short.
@@ -46,14 +48,15 @@ pub struct Header {
 /// [`Trace::root`](crate::record::model::Trace::root); where parents go round in a circle, the longest span.
 pub fn read_headers(path: &Path) -> Result<Vec<Header>, FileError> {
     let text = bytes(path)?;
+    let text = mend(&text);
     let mut order: Vec<TraceId> = Vec::new();
     let mut traces: HashMap<TraceId, Vec<(u32, SpanIn<'_>)>> = HashMap::new();
     let mut services: Vec<Option<String>> = Vec::new();
-    each_value(&text, path, |request: Request<SpanIn<'_>>| {
+    each_value(&text, path, &mut Skipped::default(), |request: Request<SpanIn<'_>>| {
         for resource in request.resource_spans() {
             services.push(resource.service());
             let service = services.len() as u32 - 1;
-            for span in resource.scope_spans.into_iter().flat_map(|s| s.spans) {
+            for span in resource.scope_spans.into_iter().flat_map(|s| s.spans.sound) {
                 let id = span.trace_id.trace().ok_or("a span has no valid trace id: expected 32 hex digits")?;
                 let of_trace = traces.entry(id).or_insert_with(|| {
                     order.push(id);
@@ -92,7 +95,7 @@ fn header(id: TraceId, spans: Vec<(u32, SpanIn<'_>)>, services: &[Option<String>
         kind,
         hub,
         exit_code,
-        status: status(root.status),
+        status: status(root.status).0,
         spans: count,
     })
 }

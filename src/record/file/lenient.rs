@@ -5,41 +5,77 @@ use std::fmt;
 
 use base64::Engine as _;
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Unexpected, Visitor};
+use serde_json::value::RawValue;
 
-use crate::record::model::{Kind, SpanId, TraceId};
+use super::mend;
+use crate::record::collect::Skipped;
+use crate::record::model::{Kind, SpanId, TraceId, Value};
 
 /// `null` means "not set" in Protobuf's JSON mapping.
 pub(crate) fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(d: D) -> Result<T, D::Error> {
     Option::<T>::deserialize(d).map(Option::unwrap_or_default)
 }
 
-/// What can be refused as soon as it is read: of a list with a million of these the first is one too many.
+/// What can be refused as soon as it is read: of a list with a million of these not one takes memory.
 pub(crate) trait Sound {
     /// Why not: got and expected.
     fn sound(&self) -> Result<(), String>;
 }
 
-/// A list, or `null`; ends with an error at the first element that is not sound.
-pub(crate) fn sound<'de, D: Deserializer<'de>, T: Sound + Deserialize<'de>>(d: D) -> Result<Vec<T>, D::Error> {
-    struct V<T>(std::marker::PhantomData<T>);
-    impl<'de, T: Sound + Deserialize<'de>> Visitor<'de> for V<T> {
-        type Value = Vec<T>;
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a list of spans")
-        }
-        fn visit_unit<E: Error>(self) -> Result<Vec<T>, E> {
-            Ok(Vec::new())
-        }
-        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
-            let mut out = Vec::new();
-            while let Some(element) = seq.next_element::<T>()? {
-                element.sound().map_err(A::Error::custom)?;
-                out.push(element);
-            }
-            Ok(out)
+/// A list of which only the sound elements are kept. The others are counted.
+pub(crate) struct Sifted<T> {
+    pub(crate) sound: Vec<T>,
+    pub(crate) skipped: Skipped,
+}
+
+impl<T> Default for Sifted<T> {
+    fn default() -> Self {
+        Sifted { sound: Vec::new(), skipped: Skipped::default() }
+    }
+}
+
+impl<T> Sifted<T> {
+    /// Takes an element by itself, so that what is wrong in it is no fault of its neighbours.
+    pub(crate) fn take<'de>(&mut self, raw: &'de RawValue)
+    where
+        T: Sound + Deserialize<'de>,
+    {
+        let read = serde_json::from_str::<T>(raw.get()).map_err(|e| format!("a span cannot be read: {}", said(&e)));
+        match read.and_then(|element| element.sound().map(|()| element)) {
+            Ok(element) => self.sound.push(element),
+            Err(why) => self.skipped.note(why),
         }
     }
-    d.deserialize_any(V(std::marker::PhantomData))
+}
+
+/// An error of serde_json without the place, which counts for nobody inside one element, and cut: it quotes what it found.
+fn said(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason).chars().take(200).collect()
+}
+
+/// A list, or `null`.
+impl<'de, T: Sound + Deserialize<'de>> Deserialize<'de> for Sifted<T> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct V<T>(std::marker::PhantomData<T>);
+        impl<'de, T: Sound + Deserialize<'de>> Visitor<'de> for V<T> {
+            type Value = Sifted<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of spans")
+            }
+            fn visit_unit<E: Error>(self) -> Result<Sifted<T>, E> {
+                Ok(Sifted::default())
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Sifted<T>, A::Error> {
+                let mut out = Sifted::default();
+                while let Some(raw) = seq.next_element::<&RawValue>()? {
+                    out.take(raw);
+                }
+                Ok(out)
+            }
+        }
+        d.deserialize_any(V(std::marker::PhantomData))
+    }
 }
 
 /// Files up to this size may hold as many values as they like, bytes.
@@ -65,7 +101,7 @@ pub fn is_crowded(text: &[u8]) -> bool {
 }
 
 /// A 64-bit number: a decimal string, or a JSON number.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Number(pub(crate) i128);
 
 impl Number {
@@ -74,9 +110,14 @@ impl Number {
         self.0.clamp(0, i128::from(u64::MAX)) as u64
     }
 
-    /// As an attribute; what lies outside is clamped, as in [`crate::record::model::Value::from`].
-    pub(crate) fn int(self) -> i64 {
-        self.0.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
+    /// As an attribute: what 64 bits don't hold is kept as text, by its digits.
+    pub(crate) fn value(self) -> Value {
+        i64::try_from(self.0).map_or_else(|_| Value::Str(self.0.to_string()), Value::Int)
+    }
+
+    /// As an unsigned number of 32 bits; what lies outside is clamped.
+    pub(crate) fn count(self) -> u32 {
+        self.0.clamp(0, i128::from(u32::MAX)) as u32
     }
 }
 
@@ -138,7 +179,7 @@ impl Visitor<'_> for RealVisitor {
     }
 
     fn visit_str<E: Error>(self, v: &str) -> Result<Real, E> {
-        v.parse().map(Real).map_err(|_| E::invalid_value(Unexpected::Str(v), &self))
+        mend::real(v).or_else(|| v.parse().ok()).map(Real).ok_or_else(|| E::invalid_value(Unexpected::Str(v), &self))
     }
 }
 
@@ -184,7 +225,8 @@ impl Visitor<'_> for EnumVisitor {
         if let Ok(number) = v.parse() {
             return Ok(Enum::Number(number));
         }
-        Ok(match v.rsplit(['_', '.']).next().unwrap_or_default() {
+        // Go writes `Error`.
+        Ok(match v.rsplit(['_', '.']).next().unwrap_or_default().to_ascii_uppercase().as_str() {
             "INTERNAL" => Enum::Kind(Kind::Internal),
             "SERVER" => Enum::Kind(Kind::Server),
             "CLIENT" => Enum::Kind(Kind::Client),

@@ -3,12 +3,15 @@
 //! One line is one export request, `{"resourceSpans":[{"resource":…,"scopeSpans":[{"scope":…,"spans":[…]}]}]}`
 //! (OTLP 1.x, "JSON Protobuf Encoding": ids in hex, 64-bit numbers as decimal strings, enums as integers). We write one line per
 //! trace. What we read may come from anywhere, so reading is tolerant in form (numbers for strings, names for
-//! enums, base64 ids, snake case, null, unknown fields, a pretty-printed object) and bounded in size and depth.
+//! enums, base64 ids, snake case, null, unknown fields, a pretty-printed object, numbers that are none) and bounded in size and depth.
+//! A span that cannot be used is left out and counted, and its neighbours are kept.
 //!
-//! What the model cannot hold is lost in reading: dropped counts, flags, schema URLs, the `tracestate` of links.
+//! What the model cannot hold is lost in reading: that a value was absent and not the empty text, what stands behind an attribute's key
+//! a second time, links to ids that are none, and numbers of span kinds that OTLP does not have.
 
 mod header;
 pub(crate) mod lenient;
+pub(crate) mod mend;
 mod read;
 mod salvage;
 mod write;
@@ -16,8 +19,9 @@ mod write;
 use std::path::PathBuf;
 
 pub use header::{Header, read_headers};
-pub use read::{bytes, collect, parse, read, sane_times};
-pub use salvage::{Cut, salvage, salvage_text};
+pub(crate) use read::VALUE_DEPTH;
+pub use read::{bytes, collect, no_spans, parse, read, sane_times};
+pub use salvage::{Cut, collect_cut, salvage, salvage_text};
 pub use write::{replace, to_line, write};
 
 /// Largest file that is read, in bytes. A run of 200 layers is about 1 MB.

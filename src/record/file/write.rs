@@ -8,7 +8,7 @@ use base64::Engine as _;
 use serde::ser::{Serialize, SerializeMap as _, SerializeStruct as _, Serializer};
 
 use super::FileError;
-use crate::record::model::{Attributes, Event, Link, Scope, Span, Status, Trace, Value};
+use crate::record::model::{Attributes, Entity, Event, Link, Origin, Scope, Span, Status, Trace, Value};
 
 /// The trace as one line, without the line break.
 pub fn to_line(trace: &Trace) -> String {
@@ -119,11 +119,48 @@ struct ResourceSpans<'a> {
 
 impl Serialize for ResourceSpans<'_> {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        let mut out = s.serialize_struct("ResourceSpans", 2)?;
-        if let Some(origin) = self.trace.origins.get(self.origin) {
-            out.serialize_field("resource", &One("attributes", Pairs(&origin.resource)))?;
+        let mut out = s.serialize_struct("ResourceSpans", 3)?;
+        let origin = self.trace.origins.get(self.origin);
+        if let Some(origin) = origin {
+            out.serialize_field("resource", &ResourceOut(origin))?;
         }
         out.serialize_field("scopeSpans", &[ScopeSpans(*self)])?;
+        if let Some(origin) = origin.filter(|o| !o.schema_url.is_empty()) {
+            out.serialize_field("schemaUrl", &origin.schema_url)?;
+        }
+        out.end()
+    }
+}
+
+struct ResourceOut<'a>(&'a Origin);
+
+impl Serialize for ResourceOut<'_> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let mut out = s.serialize_struct("Resource", 3)?;
+        out.serialize_field("attributes", &Pairs(&self.0.resource))?;
+        if self.0.dropped > 0 {
+            out.serialize_field("droppedAttributesCount", &self.0.dropped)?;
+        }
+        if !self.0.entities.is_empty() {
+            out.serialize_field("entityRefs", &List(&self.0.entities, EntityOut))?;
+        }
+        out.end()
+    }
+}
+
+struct EntityOut<'a>(&'a Entity);
+
+impl Serialize for EntityOut<'_> {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let mut out = s.serialize_struct("EntityRef", 4)?;
+        if !self.0.schema_url.is_empty() {
+            out.serialize_field("schemaUrl", &self.0.schema_url)?;
+        }
+        out.serialize_field("type", &self.0.kind)?;
+        out.serialize_field("idKeys", &self.0.id_keys)?;
+        if !self.0.description_keys.is_empty() {
+            out.serialize_field("descriptionKeys", &self.0.description_keys)?;
+        }
         out.end()
     }
 }
@@ -133,12 +170,16 @@ struct ScopeSpans<'a>(ResourceSpans<'a>);
 impl Serialize for ScopeSpans<'_> {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         let ResourceSpans { trace, origin } = self.0;
-        let mut out = s.serialize_struct("ScopeSpans", 2)?;
+        let mut out = s.serialize_struct("ScopeSpans", 3)?;
+        let scope = trace.origins.get(origin).map(|o| &o.scope);
         if let Some(origin) = trace.origins.get(origin) {
             out.serialize_field("scope", &ScopeOut(&origin.scope))?;
         }
         let whose = |s: &&Span| s.origin as usize == origin || trace.origins.is_empty();
         out.serialize_field("spans", &Filtered(&trace.spans, whose, |span| SpanOut(trace, span)))?;
+        if let Some(scope) = scope.filter(|s| !s.schema_url.is_empty()) {
+            out.serialize_field("schemaUrl", &scope.schema_url)?;
+        }
         out.end()
     }
 }
@@ -147,11 +188,14 @@ struct ScopeOut<'a>(&'a Scope);
 
 impl Serialize for ScopeOut<'_> {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        let mut out = s.serialize_struct("Scope", 3)?;
+        let mut out = s.serialize_struct("Scope", 4)?;
         out.serialize_field("name", &self.0.name)?;
         out.serialize_field("version", &self.0.version)?;
         if !self.0.attributes.is_empty() {
             out.serialize_field("attributes", &Pairs(&self.0.attributes))?;
+        }
+        if self.0.dropped > 0 {
+            out.serialize_field("droppedAttributesCount", &self.0.dropped)?;
         }
         out.end()
     }
@@ -162,19 +206,24 @@ struct SpanOut<'a>(&'a Trace, &'a Span);
 impl Serialize for SpanOut<'_> {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         let SpanOut(trace, span) = self;
-        let mut out = s.serialize_struct("Span", 12)?;
+        let mut out = s.serialize_struct("Span", 16)?;
         out.serialize_field("traceId", &Text(trace.id))?;
         out.serialize_field("spanId", &Text(span.id))?;
-        if let Some(state) = &trace.state {
+        if let Some(state) = span.state(trace) {
             out.serialize_field("traceState", state)?;
         }
         if let Some(parent) = span.parent {
             out.serialize_field("parentSpanId", &Text(parent))?;
         }
+        let extra = span.extra.as_deref();
+        if let Some(flags) = extra.map(|e| e.flags).filter(|f| *f > 0) {
+            out.serialize_field("flags", &flags)?;
+        }
+        let (start, end) = span.written_times();
         out.serialize_field("name", &span.name)?;
         out.serialize_field("kind", &(span.kind as u8))?;
-        out.serialize_field("startTimeUnixNano", &Text(span.start))?;
-        out.serialize_field("endTimeUnixNano", &Text(span.end))?;
+        out.serialize_field("startTimeUnixNano", &Text(start))?;
+        out.serialize_field("endTimeUnixNano", &Text(end))?;
         if !span.attributes.is_empty() {
             out.serialize_field("attributes", &Pairs(&span.attributes))?;
         }
@@ -184,7 +233,19 @@ impl Serialize for SpanOut<'_> {
         if !span.links.is_empty() {
             out.serialize_field("links", &List(&span.links, LinkOut))?;
         }
-        out.serialize_field("status", &StatusOut(&span.status))?;
+        if let Some(extra) = extra {
+            for (key, count) in [
+                ("droppedAttributesCount", extra.dropped_attributes),
+                ("droppedEventsCount", extra.dropped_events),
+                ("droppedLinksCount", extra.dropped_links),
+            ] {
+                if count > 0 {
+                    out.serialize_field(key, &count)?;
+                }
+            }
+        }
+        let message = extra.map_or("", |e| e.status_message.as_str());
+        out.serialize_field("status", &StatusOut(&span.status, message))?;
         out.end()
     }
 }
@@ -193,11 +254,16 @@ struct EventOut<'a>(&'a Event);
 
 impl Serialize for EventOut<'_> {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        let mut out = s.serialize_struct("Event", 3)?;
-        out.serialize_field("timeUnixNano", &Text(self.0.time))?;
+        let mut out = s.serialize_struct("Event", 4)?;
+        if let Some(time) = self.0.at() {
+            out.serialize_field("timeUnixNano", &Text(time))?;
+        }
         out.serialize_field("name", &self.0.name)?;
         if !self.0.attributes.is_empty() {
             out.serialize_field("attributes", &Pairs(&self.0.attributes))?;
+        }
+        if self.0.dropped > 0 {
+            out.serialize_field("droppedAttributesCount", &self.0.dropped)?;
         }
         out.end()
     }
@@ -207,28 +273,43 @@ struct LinkOut<'a>(&'a Link);
 
 impl Serialize for LinkOut<'_> {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        let mut out = s.serialize_struct("Link", 3)?;
+        let mut out = s.serialize_struct("Link", 6)?;
         out.serialize_field("traceId", &Text(self.0.trace))?;
         out.serialize_field("spanId", &Text(self.0.span))?;
+        let extra = self.0.extra.as_deref();
+        if let Some(extra) = extra.filter(|e| !e.state.is_empty()) {
+            out.serialize_field("traceState", &extra.state)?;
+        }
         if !self.0.attributes.is_empty() {
             out.serialize_field("attributes", &Pairs(&self.0.attributes))?;
+        }
+        if let Some(extra) = extra {
+            for (key, number) in [("droppedAttributesCount", extra.dropped), ("flags", extra.flags)] {
+                if number > 0 {
+                    out.serialize_field(key, &number)?;
+                }
+            }
         }
         out.end()
     }
 }
 
-struct StatusOut<'a>(&'a Status);
+/// And the message of one that is no error.
+struct StatusOut<'a>(&'a Status, &'a str);
 
 impl Serialize for StatusOut<'_> {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         let mut out = s.serialize_struct("Status", 2)?;
-        match self.0 {
-            Status::Unset => {}
-            Status::Ok => out.serialize_field("code", &1)?,
-            Status::Error(message) => {
-                out.serialize_field("message", message)?;
-                out.serialize_field("code", &2)?;
-            }
+        let (code, message) = match self.0 {
+            Status::Unset => (0, None),
+            Status::Ok => (1, None),
+            Status::Error(message) => (2, Some(message.as_str())),
+        };
+        if let Some(message) = message.or(Some(self.1).filter(|m| !m.is_empty())) {
+            out.serialize_field("message", message)?;
+        }
+        if code > 0 {
+            out.serialize_field("code", &code)?;
         }
         out.end()
     }

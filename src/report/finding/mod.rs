@@ -13,8 +13,30 @@ const WORTH_BLAMING: f64 = 0.4;
 /// What takes less of the run than this is not worth advice.
 const WORTH_CHANGING: f64 = 0.2;
 
-/// The sentence; `None` if nothing stands out. Of a run that failed it says where.
+/// The sentence; `None` if nothing stands out. Of a run that failed it says where. What lies outside the root gets a sentence of its own.
 pub fn finding(analysis: &Analysis<'_>, style: &Style) -> Option<String> {
+    match (inside(analysis, style), outside(analysis, style)) {
+        (Some(inside), Some(outside)) => Some(format!("{inside} {outside}")),
+        (inside, outside) => inside.or(outside),
+    }
+}
+
+/// That the trace begins before its root or goes on after it.
+fn outside(analysis: &Analysis<'_>, style: &Style) -> Option<String> {
+    let (before, after) = analysis.tree.outside();
+    let root = short(&analysis.tree.span(analysis.tree.root()).name, style);
+    let time = |ns| units::duration(ns, style);
+    Some(match (before, after) {
+        (0, 0) => return None,
+        (0, after) => format!("Work goes on for {} after `{root}` has ended.", time(after)),
+        (before, 0) => format!("Work begins {} before `{root}` does.", time(before)),
+        (before, after) => {
+            format!("Work begins {} before `{root}` and goes on for {} after it.", time(before), time(after))
+        }
+    })
+}
+
+fn inside(analysis: &Analysis<'_>, style: &Style) -> Option<String> {
     let tree = &analysis.tree;
     let root = tree.span(tree.root());
     if root.status.is_error() {

@@ -31,6 +31,9 @@ pub struct Page {
     pub keys: Vec<String>,
 }
 
+/// An event: its name, when (ns from the root's begin; `null` if that is not known), its attributes.
+type Moment = (String, Option<i64>, Vec<Json>);
+
 /// One run. Times are nanoseconds from the root's start.
 #[derive(Serialize)]
 pub struct Run {
@@ -62,7 +65,7 @@ pub struct Run {
     /// Digest and place of a layer, by which two runs are aligned.
     layer: BTreeMap<Node, (String, i64)>,
     /// Name, time, attributes.
-    events: BTreeMap<Node, Vec<(String, i64, Vec<Json>)>>,
+    events: BTreeMap<Node, Vec<Moment>>,
     /// Nodes that it waited for.
     waits: BTreeMap<Node, Vec<Node>>,
     /// Node, start, end.
@@ -147,7 +150,7 @@ fn run(trace: &Trace, analysis: &Analysis<'_>, names: &mut Table, keys: &mut Tab
             .filter(|n| !tree.span(*n).events.is_empty())
             .map(|n| {
                 let all = &tree.span(n).events;
-                (n, all.iter().map(|e| (clean(&e.name), at(e.time), attributes(&e.attributes, keys))).collect())
+                (n, all.iter().map(|e| (clean(&e.name), e.at().map(at), attributes(&e.attributes, keys))).collect())
             })
             .collect(),
         waits: nodes()

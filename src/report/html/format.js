@@ -48,12 +48,17 @@ function pairsOf(flat) {
   return out;
 }
 
+/** How much of a span lies inside the run: some begin before it or end after it. */
+function inside(run, span) {
+  return Math.max(0, Math.min(run.end[span], run.wall) - Math.max(run.start[span], 0));
+}
+
 /** Everything there is to say of a span, as pairs. */
 function factsOf(r, span) {
   const run = runs[r];
   const length = run.end[span] - run.start[span];
   const out = [
-    ["duration", duration(length) + ", " + percent(length, run.wall) + " of the run"],
+    ["duration", duration(length) + ", " + percent(inside(run, span), run.wall) + " of the run"],
     ["from, to", duration(run.start[span]) + ", " + duration(run.end[span])],
     ["self", duration(run.own[span])],
     ["on the critical path", duration(run.critical[span])],
@@ -66,7 +71,7 @@ function factsOf(r, span) {
   out.push(...pairsOf(run.attributes[span]));
   for (const [name, at, attributes] of run.events[span] || []) {
     const more = pairsOf(attributes).map(([k, v]) => k + " = " + v);
-    out.push(["event", [name + " at " + duration(at), ...more].join(", ")]);
+    out.push(["event", [at === null ? name : name + " at " + duration(at), ...more].join(", ")]);
   }
   return out;
 }

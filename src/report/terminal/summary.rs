@@ -19,7 +19,7 @@ pub fn summary(trace: &Trace, analysis: &Analysis<'_>, style: &Style) -> String 
     first.push(units::duration(facts.wall_ns, style));
     first.extend(facts.hub.as_deref().map(|h| style.clean(h).into_owned()));
     first.extend(root.attributes.int(attr::PROCESS_EXIT_CODE).filter(|c| *c != 0).map(|c| format!("exit {c}")));
-    first.push(trace.id.to_string().chars().take(8).collect());
+    first.push(trace.id.short());
 
     let mut stages: Vec<_> = tree.children(tree.root()).to_vec();
     stages.sort_by_key(|n| (std::cmp::Reverse(analysis.critical_below_ns[*n]), *n));

@@ -1,6 +1,7 @@
 //! Every span with everything it carries, indented. For looking something up, so nothing is folded or cut.
 
 use crate::analyze::Analysis;
+use crate::analyze::tree::Stray;
 use crate::record::model::{Attributes, Kind, Status, Trace, Value};
 use crate::report::{Style, sgr, text, units};
 
@@ -29,8 +30,17 @@ pub fn tree(trace: &Trace, analysis: &Analysis<'_>, style: &Style) -> String {
         if span.kind == Kind::Client {
             out.push_str("  CLIENT");
         }
-        if tree.is_stray(node) {
-            out.push_str("  (its parent is not in this trace)");
+        match tree.stray(node) {
+            None => {}
+            Some(Stray::Root) => out.push_str("  (another root)"),
+            Some(Stray::Lost) => out.push_str("  (its parent is not in this trace)"),
+            Some(Stray::Circle) => out.push_str("  (its parents form a cycle, cut here)"),
+        }
+        if span.is_open() {
+            out.push_str("  (had not ended)");
+        }
+        if span.is_timeless() {
+            out.push_str("  (without times)");
         }
         if let Status::Error(message) = &span.status {
             out.push_str("  ");
@@ -40,7 +50,8 @@ pub fn tree(trace: &Trace, analysis: &Analysis<'_>, style: &Style) -> String {
         attributes(&mut out, &span.attributes, indent + 4, style);
         for event in &span.events {
             text::spaces(&mut out, indent + 4);
-            out.push_str(&format!("event {} at {}\n", style.clean(&event.name), signed(event.time, origin, style)));
+            let when = event.at().map(|time| format!(" at {}", signed(time, origin, style))).unwrap_or_default();
+            out.push_str(&format!("event {}{when}\n", style.clean(&event.name)));
             attributes(&mut out, &event.attributes, indent + 8, style);
         }
         for link in &span.links {

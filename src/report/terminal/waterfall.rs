@@ -41,7 +41,7 @@ pub fn waterfall(trace: &Trace, analysis: &Analysis<'_>, style: &Style) -> Strin
         bar(&mut out, row, wall, layout.lane, style);
         out.push(' ');
         text::right(&mut out, duration, layout.duration, style.unicode);
-        let share = if row.depth == 0 { units::percent(row.duration, wall) } else { String::new() };
+        let share = if row.depth == 0 { units::percent(row.inside(), wall) } else { String::new() };
         text::right(&mut out, &share, SHARE, style.unicode);
         details(&mut out, row, layout.detail, style);
         end_line(&mut out);
@@ -80,7 +80,7 @@ fn header(out: &mut String, trace: &Trace, analysis: &Analysis<'_>, style: &Styl
         _ => String::new(),
     };
     let (kind, hub) = (given(attr::RUN_KIND), given(attr::HUB));
-    let (wall, id) = (units::duration(analysis.wall(), style), &trace.id.to_string()[..8]);
+    let (wall, id) = (units::duration(analysis.wall(), style), &trace.id.short());
     let tail = |hub: &str| {
         let parts = [&kind, &wall, hub, &end, id];
         parts.into_iter().filter(|p| !p.is_empty()).fold(String::new(), |tail, part| tail + "   " + part)

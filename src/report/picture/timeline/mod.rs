@@ -78,7 +78,7 @@ pub(crate) fn facts_line(trace: &Trace, analysis: &Analysis<'_>) -> Vec<String> 
         _ => {}
     }
     out.extend(facts.hub.as_deref().map(|h| STYLE.clean(h).into_owned()));
-    out.push(trace.id.to_string()[..8].to_owned());
+    out.push(trace.id.short());
     out
 }
 
@@ -171,7 +171,7 @@ fn one_row(pen: &mut Pen, analysis: &Analysis<'_>, row: &Row, columns: &Columns,
     let wall = analysis.wall();
     let baseline = y + ROW / 2.0 + BODY * 0.36;
     let duration = units::duration(row.duration, &STYLE);
-    let share = units::percent(row.duration, wall);
+    let share = units::percent(row.inside(), wall);
     pen.group(row_title(row, &duration, &share), |pen| {
         if row.failed {
             pen.text((MARGIN, baseline), Anchor::Start, BODY, Ink::Failed, "✗", MARK);

@@ -1,10 +1,14 @@
 //! From spans as they come, of many traces and programs mixed, to whole traces. Every reader of a foreign format ends
 //! here.
 
+mod settle;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use super::model::{Attributes, Origin, Span, SpanId, Trace, TraceId, Value};
+pub use settle::{adds, other_id};
+
+use super::model::{Attributes, Origin, Span, Trace, TraceId, Value};
 
 /// Who recorded a span, as [`Collect`] counts them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +26,34 @@ pub struct Collect {
     /// Bytes of text in all sources.
     weight: usize,
     overflow: bool,
+    skipped: Skipped,
+}
+
+/// What was left out, and why the first of it was.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Skipped {
+    /// How many spans or lines.
+    pub count: usize,
+    /// Got and expected of the first.
+    pub why: String,
+}
+
+impl Skipped {
+    /// One more.
+    pub fn note(&mut self, why: String) {
+        if self.count == 0 {
+            self.why = why;
+        }
+        self.count += 1;
+    }
+
+    /// Those of `other` too.
+    pub fn add(&mut self, other: Skipped) {
+        if self.count == 0 {
+            self.why = other.why;
+        }
+        self.count += other.count;
+    }
 }
 
 /// So many origins are compared one by one; files of ours have one a line and mostly the same.
@@ -69,15 +101,33 @@ impl Collect {
         }
     }
 
-    /// Adds a span. `state` is the W3C `tracestate` that stands with it; the first of a trace is kept.
-    pub fn add(&mut self, id: TraceId, state: Option<String>, source: Source, span: Span) {
-        let at = *self.places.entry(id).or_insert_with(|| {
-            self.traces.push(Trace { id, state: None, origins: Vec::new(), spans: Vec::new() });
-            self.traces.len() - 1
-        });
+    /// Notes that spans or lines were left out.
+    pub fn skip(&mut self, skipped: Skipped) {
+        self.skipped.add(skipped);
+    }
+
+    /// Notes that a span was left out, and why: got and expected.
+    pub fn skip_one(&mut self, why: String) {
+        self.skipped.note(why);
+    }
+
+    /// What was left out so far.
+    pub fn skipped(&self) -> &Skipped {
+        &self.skipped
+    }
+
+    /// Adds a span. `state` is the W3C `tracestate` that stands with it; that of the first span is the trace's.
+    pub fn add(&mut self, id: TraceId, state: Option<String>, source: Source, mut span: Span) {
+        let at = match self.places.entry(id) {
+            Entry::Occupied(place) => *place.get(),
+            Entry::Vacant(place) => {
+                self.traces.push(Trace { id, state: state.clone(), origins: Vec::new(), spans: Vec::new() });
+                *place.insert(self.traces.len() - 1)
+            }
+        };
         let trace = &mut self.traces[at];
-        if trace.state.is_none() {
-            trace.state = state;
+        if trace.state != state {
+            span.extra_mut().state = Some(state.unwrap_or_default());
         }
         trace.spans.push(Span { origin: u32::try_from(source.0).unwrap_or(u32::MAX), ..span });
     }
@@ -93,12 +143,11 @@ impl Collect {
         self.traces.iter().map(|t| t.spans.len()).sum()
     }
 
-    /// The traces in the order of their first spans. A span that occurs twice in the same words (a writer that
-    /// tried again) is kept once.
+    /// The traces in the order of their first spans. What was said of one span several times is brought together, see [`settle`].
     pub fn finish(self) -> Vec<Trace> {
         let Collect { mut traces, sources, .. } = self;
         for trace in &mut traces {
-            drop_repeats(&mut trace.spans);
+            settle::settle(&mut trace.spans, &sources);
             let first = trace.root().map_or(0, |s| s.origin);
             let mut places = HashMap::from([(first, 0)]);
             let mut order = vec![first];
@@ -128,37 +177,11 @@ fn weight(attributes: &Attributes) -> usize {
     attributes.iter().map(|(k, v)| k.len() + of(v)).sum()
 }
 
-/// So many different spans of one id are compared with; broken writers have two.
-const SAME_ID: usize = 16;
-
-/// Spans with an id seen before are kept only if they say something else than those: another name, parent, kind or
-/// time. Two programs that both send a span (buildkit's client by its daemon, too) differ in what they say of
-/// themselves.
-fn drop_repeats(spans: &mut Vec<Span>) {
-    let mut first: HashMap<SpanId, usize> = HashMap::with_capacity(spans.len());
-    let mut more: HashMap<SpanId, Vec<usize>> = HashMap::new();
-    let mut keep = vec![true; spans.len()];
-    let said = |s: &Span| (s.start, s.end, s.parent, s.kind);
-    let same = |a: &Span, b: &Span| a.name == b.name && said(a) == said(b);
-    for i in 0..spans.len() {
-        let Entry::Occupied(slot) = first.entry(spans[i].id) else {
-            first.insert(spans[i].id, i);
-            continue;
-        };
-        let others = more.entry(spans[i].id).or_default();
-        keep[i] = std::iter::once(slot.get()).chain(&*others).all(|other| !same(&spans[*other], &spans[i]));
-        if keep[i] && others.len() < SAME_ID {
-            others.push(i);
-        }
-    }
-    let mut keep = keep.into_iter();
-    spans.retain(|_| keep.next().unwrap_or(true));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::analyze::samples;
+    use crate::record::model::SpanId;
 
     fn named(name: &str) -> Origin {
         Origin { resource: Attributes::new().with("service.name", name), ..Origin::default() }
