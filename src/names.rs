@@ -268,6 +268,10 @@ pub mod attr {
     pub const CAPABILITIES: &str = "trace.capabilities";
     /// `filter` or `none`.
     pub const SECCOMP: &str = "trace.seccomp";
+    /// `default`, `file` or `unconfined`.
+    pub const SECCOMP_PROFILE: &str = "trace.seccomp.profile";
+    /// BPF instructions of the filter.
+    pub const SECCOMP_INSTRUCTIONS: &str = "trace.seccomp.instructions";
     /// Whether no_new_privs is set.
     pub const NO_NEW_PRIVILEGES: &str = "trace.no_new_privileges";
     /// Signal that ended the process, e.g. `SIGKILL`.

@@ -95,6 +95,10 @@ pub enum CliError {
     File { action: &'static str, path: String, source: std::io::Error },
     #[error("`{program}` did not show it: {why}")]
     Browser { program: String, why: String },
+    #[error("cannot use `--security-opt {option}`: {why}")]
+    SecurityOption { option: String, why: String },
+    #[error("cannot use the seccomp profile `{path}`: {why}")]
+    SeccompProfile { path: String, why: String },
     #[error("interrupted")]
     Interrupted,
     #[error("no recorded run is `{0}`")]

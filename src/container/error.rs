@@ -80,6 +80,12 @@ pub enum ContainerError {
     TooLarge { program: String },
     #[error("cannot run `{program}`: it leads to the engine's own program through /proc")]
     MagicLink { program: String },
+    #[error("cannot load the seccomp filter: {source}")]
+    Seccomp { source: io::Error },
+    #[error(
+        "cannot load the seccomp filter: the profile makes {instructions} instructions, and the kernel takes 4096 at most"
+    )]
+    SeccompTooLong { instructions: usize },
     #[error("cannot wait for the container: {0}")]
     Wait(io::Error),
     #[error("cannot create namespaces here: {source}")]
@@ -165,6 +171,8 @@ impl ContainerError {
             Step::Uid => "change to its user".to_owned(),
             Step::Capabilities => "set the capabilities".to_owned(),
             Step::NoNewPrivileges => "set no_new_privs".to_owned(),
+            Step::KeepCapabilities => "keep its capabilities while it changes its user".to_owned(),
+            Step::Seccomp => return Self::Seccomp { source },
             Step::Descriptors => "close descriptors".to_owned(),
             Step::Stdio => "connect its input and output".to_owned(),
         };
@@ -187,6 +195,7 @@ impl Failure for ContainerError {
             Self::Cgroup { .. } | Self::NoLimit { .. } | Self::NoDeviceRules => "cgroup",
             Self::Clone { .. } => "clone",
             Self::Init { .. } | Self::MountPoint { .. } | Self::ProcRefused => "init",
+            Self::Seccomp { .. } | Self::SeccompTooLong { .. } => "seccomp",
             Self::Setting { .. } => "init",
             Self::Interpreter { .. } => "command_not_found",
             Self::Device { .. } => "device",
@@ -206,6 +215,9 @@ impl Failure for ContainerError {
             Self::ProcRefused => Some(
                 "inside another container: give that one all of /proc (docker: `--security-opt systempaths=unconfined`), or run without a container by `--isolation none`".into(),
             ),
+            Self::Seccomp { source } if source.raw_os_error() == Some(Errno::NOSYS.raw_os_error()) => {
+                Some("this kernel is built without seccomp filters; `--security-opt seccomp=unconfined` runs without one".into())
+            }
             Self::Unmapped => Some(
                 "they are those of your ranges in /etc/subuid and /etc/subgid, if the package `uidmap` is installed; `-u 0` runs as yourself".into(),
             ),

@@ -17,6 +17,7 @@ pub mod plain;
 pub mod plan;
 pub mod privilege;
 pub mod rootfs;
+pub mod seccomp;
 pub mod settings;
 pub mod signals;
 pub mod user;
@@ -40,6 +41,7 @@ use self::options::{clean, environment as entries};
 use self::plan::{Bind, MASKED, Plan, READ_ONLY, Reaper, Setting, Shm, SysMount};
 use self::privilege::Privilege;
 use self::settings::{Ipc, Powers, Settings, Spaces};
+use self::seccomp::Seccomp;
 use self::user::Identity;
 use crate::record::Mono;
 use crate::sys::clone::{Child, Namespaces};
@@ -65,6 +67,17 @@ impl Network {
     }
 }
 
+/// What `--security-opt` is about.
+#[derive(Clone, Debug, Default)]
+pub struct Security {
+    /// The system calls that it may make.
+    pub seccomp: Seccomp,
+    /// Whether exec may never add privileges.
+    pub no_new_privileges: bool,
+    /// Nothing of /proc and /sys is hidden or read-only.
+    pub open_system_paths: bool,
+}
+
 /// What is to run.
 #[derive(Clone, Debug)]
 pub struct Spec {
@@ -82,8 +95,8 @@ pub struct Spec {
     pub user: String,
     /// Network.
     pub network: Network,
-    /// Nothing in the image needs exec to add privileges (no setuid or setgid file, no file capability).
-    pub no_new_privileges: bool,
+    /// What it may and may not do.
+    pub security: Security,
     /// The root is read-only.
     pub read_only: bool,
     /// Our standard input is passed on; else the program has none.
@@ -148,6 +161,8 @@ impl Prepared {
         let reaper = spec.settings.init.then(|| reaper(&candidates, spec)).transpose()?;
         let privileged = spec.powers.privileged;
         let (streams, theirs) = io::Streams::pipes(spec.interactive)?;
+        let open = privileged || spec.security.open_system_paths;
+        let capabilities = spec.powers.capabilities & known_capabilities();
         let plan = Plan {
             rootfs,
             attach_at: c_string("the store's path", spec.attach_at.as_os_str())?,
@@ -168,8 +183,8 @@ impl Prepared {
             devpts_options: devpts_options(privilege),
             files: files.into_iter().filter(|f| !mounts.iter().any(|m| *m.target == *f.target)).collect(),
             mounts,
-            masked: if privileged { &[] } else { MASKED },
-            read_only: if privileged { &[] } else { READ_ONLY },
+            masked: if open { &[] } else { MASKED },
+            read_only: if open { &[] } else { READ_ONLY },
             read_only_root: spec.read_only,
             cwd_parts: cwd
                 .split(|b| *b == b'/')
@@ -177,13 +192,14 @@ impl Prepared {
                 .map(|p| c_string("the working directory", OsStr::from_bytes(p)))
                 .collect::<Result<_, _>>()?,
             cwd: c_string("the working directory", OsStr::from_bytes(&cwd[1..]))?,
-            capabilities: spec.powers.capabilities & known_capabilities(),
+            capabilities,
             last_capability: last_capability(),
             set_groups: privilege.many_ids,
             groups: identity.groups.iter().map(|g| Gid::from_raw(*g)).collect(),
             uid: Uid::from_raw(identity.uid),
             gid: Gid::from_raw(identity.gid),
-            no_new_privileges: spec.no_new_privileges,
+            no_new_privileges: spec.security.no_new_privileges,
+            seccomp: spec.security.seccomp.filter(capabilities)?,
             streams: theirs,
             own_devices: privilege.initial_user_namespace,
             ulimits: ulimits(spec),
@@ -214,6 +230,11 @@ impl Prepared {
     /// Whether exec may never add privileges.
     pub fn no_new_privileges(&self) -> bool {
         self.plan.no_new_privileges
+    }
+
+    /// Instructions of the filter that will be loaded.
+    pub fn filter_instructions(&self) -> Option<usize> {
+        self.plan.seccomp.as_ref().map(|filter| filter.program.len())
     }
 
     /// Starts the process and returns when it has become the program, or has failed to. Times are stamped either way.

@@ -7,11 +7,15 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::thread::CapabilitySet;
 
 use super::error::ContainerError;
 use super::io::{Streams, TheirStreams};
+use super::options::capability;
+use super::seccomp::Filter;
 use super::{Spec, environment, user::Identity};
 use crate::record::Mono;
 use crate::sys::clone::{Child, Namespaces, spawn};
@@ -22,35 +26,66 @@ struct Plan {
     argv: StringArray,
     envp: StringArray,
     streams: TheirStreams,
-    errno: std::sync::atomic::AtomicI32,
+    no_new_privileges: bool,
+    seccomp: Option<Filter>,
+    errno: AtomicI32,
+    /// Whether that is why the filter could not be loaded.
+    unfiltered: AtomicBool,
+}
+
+/// A program that runs.
+pub struct Started {
+    /// Its process.
+    pub child: Child,
+    /// Our ends of its standard streams.
+    pub streams: Streams,
+    /// When clone3 was called, and when it had become the program.
+    pub times: [Mono; 2],
+    /// Whether exec may never add privileges.
+    pub no_new_privileges: bool,
+    /// Instructions of its filter.
+    pub filter_instructions: Option<usize>,
 }
 
 /// Starts it; `lowers` are the layers, topmost first. Returns when it has become the program.
-pub fn start(
-    spec: &Spec,
-    lowers: &[OwnedFd],
-    identity: &Identity,
-) -> Result<(Child, Streams, [Mono; 2]), ContainerError> {
+///
+/// The filter is the one of a container. Who has no CAP_SYS_ADMIN here can only load it together with no_new_privs.
+pub fn start(spec: &Spec, lowers: &[OwnedFd], identity: &Identity) -> Result<Started, ContainerError> {
     let program = spec.argv.first().cloned().unwrap_or_default();
     let env = environment(spec, identity);
     let path = find(&program, &env, lowers)?;
     let (streams, theirs) = Streams::pipes(spec.interactive)?;
+    let seccomp = spec.security.seccomp.filter(capability::DEFAULT)?;
+    let admin = rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN));
     let plan = Plan {
         path,
         argv: super::c_strings("an argument", &spec.argv)?,
         envp: super::c_strings("an environment variable", &env)?,
         streams: theirs,
-        errno: 0.into(),
+        no_new_privileges: spec.security.no_new_privileges || (seccomp.is_some() && !admin),
+        seccomp,
+        errno: AtomicI32::new(0),
+        unfiltered: AtomicBool::new(false),
     };
     let called = Mono::now();
     let mut child = spawn(Namespaces::default(), None, &plan, become_program).map_err(super::privilege::clone_error)?;
     let returned = Mono::now();
-    match plan.errno.load(std::sync::atomic::Ordering::Relaxed) {
-        0 => Ok((child, streams, [called, returned])),
+    match plan.errno.load(Ordering::Relaxed) {
+        0 => Ok(Started {
+            child,
+            streams,
+            times: [called, returned],
+            no_new_privileges: plan.no_new_privileges,
+            filter_instructions: plan.seccomp.map(|filter| filter.program.len()),
+        }),
         errno => {
             let _ = child.reap();
             let program = program.to_string_lossy().into_owned();
-            Err(ContainerError::Exec { program, source: std::io::Error::from_raw_os_error(errno) })
+            let source = std::io::Error::from_raw_os_error(errno);
+            Err(match plan.unfiltered.load(Ordering::Relaxed) {
+                true => ContainerError::Seccomp { source },
+                false => ContainerError::Exec { program, source },
+            })
         }
     }
 }
@@ -62,10 +97,17 @@ fn become_program(plan: &Plan) -> u8 {
         crate::sys::exec::connect(&plan.streams.input, &plan.streams.out, &plan.streams.err)?;
         close_from_3_on_exec()?;
         crate::sys::signal::reset_for_exec();
+        if plan.no_new_privileges {
+            rustix::thread::set_no_new_privs(true)?;
+        }
+        if let Some(filter) = &plan.seccomp {
+            crate::sys::seccomp::load(&filter.program, filter.flags)
+                .inspect_err(|_| plan.unfiltered.store(true, Ordering::Relaxed))?;
+        }
         Err::<(), _>(execve(&plan.path, &plan.argv, &plan.envp))
     };
     if let Err(e) = go() {
-        plan.errno.store(e.raw_os_error(), std::sync::atomic::Ordering::Relaxed);
+        plan.errno.store(e.raw_os_error(), Ordering::Relaxed);
     }
     125
 }

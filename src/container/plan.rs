@@ -8,6 +8,7 @@ use rustix::process::{Gid, Resource, Rlimit, Uid};
 
 use super::io::TheirStreams;
 use super::mounts::Ready;
+use super::seccomp::Filter;
 use crate::sys::exec::StringArray;
 
 /// See the module. All descriptors are close-on-exec.
@@ -74,6 +75,8 @@ pub struct Plan {
     pub gid: Gid,
     /// Whether exec may never add privileges.
     pub no_new_privileges: bool,
+    /// Which system calls the program may make; all if `None`.
+    pub seccomp: Option<Filter>,
     /// Become its standard streams.
     pub streams: TheirStreams,
     /// Whether device nodes can be made, which only the first user namespace's root can.

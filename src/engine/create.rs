@@ -125,7 +125,7 @@ fn make(
 
     let network = stage!(span::NETWORK_SETUP, in stage);
     network.set(attr::NETWORK_MODE, options.network.name());
-    let mut spec = spec(options, &config.run, argv, container, image);
+    let mut spec = spec(options, &config.run, argv, container);
     let (run_id, env) = environment(options, &config.run, run);
     spec.env = env;
     let files = container::network_files(&spec);
@@ -184,7 +184,7 @@ pub(super) fn command(options: &RunOptions, config: &RunConfig, image: &str) -> 
     if argv.is_empty() { Err(ContainerError::NoCommand { image: image.to_owned() }) } else { Ok(argv) }
 }
 
-fn spec(options: &RunOptions, config: &RunConfig, argv: Vec<OsString>, container: &Container, image: &Image) -> Spec {
+fn spec(options: &RunOptions, config: &RunConfig, argv: Vec<OsString>, container: &Container) -> Spec {
     let workdir = options.workdir.clone().unwrap_or_else(|| config.working_dir.clone().into());
     Spec {
         hostname: hostname(options, &container.state.id),
@@ -194,7 +194,7 @@ fn spec(options: &RunOptions, config: &RunConfig, argv: Vec<OsString>, container
         cwd: workdir,
         user: options.user.clone().unwrap_or_else(|| config.user.clone()),
         network: options.network,
-        no_new_privileges: !image.stack.has_setid,
+        security: options.security.clone(),
         read_only: options.read_only,
         interactive: options.interactive,
         powers: options.powers.clone(),

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::resolve::HubChoice;
-use crate::container::Network;
+use crate::container::{Network, Security};
 use crate::container::options::limits::Limits;
 use crate::container::options::volume::MountRequest;
 use crate::container::settings::{Names, Powers, Settings, Spaces};
@@ -54,6 +54,8 @@ pub struct RunOptions {
     pub limits: Limits,
     /// What it may do.
     pub powers: Powers,
+    /// Which system calls it may make, and what else confines it.
+    pub security: Security,
     /// Which namespaces are not its own.
     pub spaces: Spaces,
     /// What its processes find set.

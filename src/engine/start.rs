@@ -8,6 +8,7 @@ use super::{Context, EngineError, RunOptions, parse_config, wait};
 use crate::container::cgroup::Cgroup;
 use crate::container::options::capability;
 use crate::container::rootfs::open_lowers;
+use crate::container::seccomp::Seccomp;
 use crate::container::settings::{Powers, Settings, Spaces};
 use crate::container::signals::Signals;
 use crate::container::user::Identity;
@@ -53,6 +54,7 @@ pub fn start(run: &Stage, created: Created, options: &RunOptions) -> Result<Star
     let stage = stage!(span::CONTAINER_START, in run);
     let Created { mut container, cgroup, prepared, spec, run_id } = created;
     let (namespaces, no_new_privileges) = (prepared.namespace_names(), prepared.no_new_privileges());
+    let filter = Filter::of(&spec.security.seccomp, prepared.filter_instructions());
     let (times, started) = prepared.start();
     // What is done here for the record is no part of the start: the program already runs.
     stage.began(times.called);
@@ -60,10 +62,11 @@ pub fn start(run: &Stage, created: Created, options: &RunOptions) -> Result<Star
     let error = started.as_ref().err();
     add_spans(&stage, &times, error, |finished, name| match name {
         span::INIT_NAMESPACES => finished.with(attr::NAMESPACES, namespaces.clone()),
-        span::INIT_HARDENING => finished
-            .with(attr::CAPABILITIES, capability::names(spec.powers.capabilities))
-            .with(attr::NO_NEW_PRIVILEGES, no_new_privileges)
-            .with(attr::SECCOMP, "none"),
+        span::INIT_HARDENING => filter.describe(
+            finished
+                .with(attr::CAPABILITIES, capability::names(spec.powers.capabilities))
+                .with(attr::NO_NEW_PRIVILEGES, no_new_privileges),
+        ),
         _ => finished,
     });
     match stage.end(started) {
@@ -79,6 +82,28 @@ pub fn start(run: &Stage, created: Created, options: &RunOptions) -> Result<Star
             Ok(Started { container, cgroup, running, exec: times.returned, vpid, argv: spec.argv, run_id })
         }
         Err(error) => Err(Box::new(Failed { error: error.into(), container, cgroup })),
+    }
+}
+
+/// The filter that a program gets, for its span.
+struct Filter {
+    profile: &'static str,
+    instructions: Option<usize>,
+}
+
+impl Filter {
+    fn of(wanted: &Seccomp, instructions: Option<usize>) -> Filter {
+        Filter { profile: wanted.name(), instructions }
+    }
+
+    fn describe(&self, finished: Finished) -> Finished {
+        let finished = finished
+            .with(attr::SECCOMP, if self.instructions.is_some() { "filter" } else { "none" })
+            .with(attr::SECCOMP_PROFILE, self.profile);
+        match self.instructions {
+            Some(count) => finished.with(attr::SECCOMP_INSTRUCTIONS, count),
+            None => finished,
+        }
     }
 }
 
@@ -141,7 +166,7 @@ pub fn run_plain(
         cwd: "/".into(),
         user: String::new(),
         network: options.network,
-        no_new_privileges: true,
+        security: options.security.clone(),
         read_only: false,
         interactive: options.interactive,
         powers: Powers::default(),
@@ -155,9 +180,11 @@ pub fn run_plain(
     let identity = Identity { uid: 0, gid: 0, groups: Vec::new(), home: "/".into() };
     let started = open_lowers(image.stack.lowers.iter().map(|l| context.store.path(l)))
         .and_then(|lowers| plain::start(&spec, &lowers, &identity));
-    let (child, streams, [called, exec]) = stage.clone().end(started)?;
+    let plain::Started { child, streams, times: [called, exec], no_new_privileges, filter_instructions } =
+        stage.clone().end(started)?;
     stage.ended(exec);
-    stage.finished(Finished::new(span::PROCESS_EXEC, called, exec));
+    let finished = Finished::new(span::PROCESS_EXEC, called, exec).with(attr::NO_NEW_PRIVILEGES, no_new_privileges);
+    stage.finished(Filter::of(&spec.security.seccomp, filter_instructions).describe(finished));
     drop(stage);
     run.set(attr::PROCESS_EXECUTABLE_NAME, executable_name(&spec));
     let program = wait::Program { vpid: child.pid, exec, argv: &spec.argv, run_id };

@@ -10,5 +10,6 @@ pub mod guard;
 pub mod mount;
 pub mod net;
 pub mod reaper;
+pub mod seccomp;
 pub mod signal;
 pub mod wait;

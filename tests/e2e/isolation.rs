@@ -24,8 +24,8 @@ fn capabilities_are_dockers_fourteen() {
         text.lines().map(|l| l.split_whitespace().nth(1).unwrap().to_owned()).collect::<Vec<_>>()
     };
     let none = "0000000000000000";
-    assert_eq!(status(&[]), [none, DOCKERS, DOCKERS, DOCKERS, none, "1"], "Inh Prm Eff Bnd Amb NoNewPrivs");
-    assert_eq!(status(&["-u", "ada"]), [none, none, none, DOCKERS, none, "1"]);
+    assert_eq!(status(&[]), [none, DOCKERS, DOCKERS, DOCKERS, none, "0"], "Inh Prm Eff Bnd Amb NoNewPrivs");
+    assert_eq!(status(&["-u", "ada"]), [none, none, none, DOCKERS, none, "0"]);
 }
 
 #[test]

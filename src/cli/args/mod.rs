@@ -103,7 +103,6 @@ const NOT_YET: &[&str] = &[
     "--tty",
     "-p",
     "--publish",
-    "--security-opt",
     "--log-opt",
     "--health-cmd",
     "--health-interval",

@@ -175,6 +175,10 @@ pub struct Run {
     /// Keep nothing of the host from it
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, value_name = "BOOL", action = ArgAction::Set, value_parser = boolean)]
     pub privileged: bool,
+    /// seccomp=FILE or seccomp=unconfined: the system calls that the container may make (default: docker's);
+    /// no-new-privileges: exec adds none; systempaths=unconfined: nothing of /proc and /sys is hidden
+    #[arg(long, value_name = "OPTION")]
+    pub security_opt: Vec<String>,
     /// Give it a device: HOST[:CONTAINER[:rwm]]
     #[arg(long, value_name = "DEVICE")]
     pub device: Vec<OsString>,

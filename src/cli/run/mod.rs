@@ -1,6 +1,7 @@
 //! `trace run` and `trace pull`.
 
 mod options;
+mod security;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::super::{CliError, args, context};
-use super::platform;
+use super::{platform, security};
 use crate::container::Network;
 use crate::container::options::limits::{Asked, Limits};
 use crate::container::options::sysctl::Scope;
@@ -58,6 +58,7 @@ pub(super) fn resolve(args: &args::Run) -> Result<RunOptions, Box<dyn Failure>> 
         mounts: mounts(args)?,
         limits: limits(args)?,
         powers: powers(args)?,
+        security: security::options(&args.security_opt, args.privileged)?,
         spaces,
         settings,
         notes: notes(args)?,

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
+use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::exec::first_refused;
 use super::mounts::NOSUID_NODEV_NOEXEC;
@@ -40,17 +41,21 @@ pub(super) fn harden(plan: &Plan) -> Result<Option<usize>, Fault> {
     if plan.set_groups {
         rustix::thread::set_thread_groups(&plan.groups).at(Step::Groups)?;
     }
+    // A filter may be loaded without no_new_privs by CAP_SYS_ADMIN alone, so that one outlives the change of user, and goes
+    // with the last call before exec: whoever writes a profile need not know what is done here.
+    if plan.seccomp.is_some() {
+        rustix::thread::set_keep_capabilities(true).at(Step::KeepCapabilities)?;
+    }
     // Group before user: afterwards the right to change it is gone.
     rustix::thread::set_thread_res_gid(plan.gid, plan.gid, plan.gid).at(Step::Gid)?;
     rustix::thread::set_thread_res_uid(plan.uid, plan.uid, plan.uid).at(Step::Uid)?;
-    set_capabilities(plan).at(Step::Capabilities)?;
+    let admin = if plan.seccomp.is_some() { CapabilitySet::SYS_ADMIN } else { CapabilitySet::empty() };
+    set_capabilities(kept(plan) | admin).at(Step::Capabilities)?;
+    clear_ambient().at(Step::Capabilities)?;
     if plan.host_pids {
         // No guard does it there. By the user that the program will run as: a change of ids clears it (prctl(2)).
         let kill = Some(rustix::process::Signal::KILL);
         rustix::process::set_parent_process_death_signal(kill).at(Step::ParentDeath)?;
-    }
-    if plan.no_new_privileges {
-        rustix::thread::set_no_new_privs(true).at(Step::NoNewPrivileges)?;
     }
     // A directory that root cannot enter (a squashed network mount) may still be open to the user.
     if entered.is_err() {
@@ -63,7 +68,24 @@ pub(super) fn harden(plan: &Plan) -> Result<Option<usize>, Fault> {
     sys::exec::close_from_3_on_exec().at(Step::Descriptors)?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     sys::signal::reset_for_exec();
+    load_filter(plan)?;
     Ok(refused)
+}
+
+/// The last steps before exec. With no_new_privs the filter comes after everything else; without, only the capability that it
+/// takes to load it is given up under its eyes. Both orders are runc's.
+fn load_filter(plan: &Plan) -> Result<(), Fault> {
+    let load = || match &plan.seccomp {
+        Some(filter) => sys::seccomp::load(&filter.program, filter.flags).at(Step::Seccomp),
+        None => Ok(()),
+    };
+    if plan.no_new_privileges {
+        rustix::thread::set_no_new_privs(true).at(Step::NoNewPrivileges)?;
+        set_capabilities(kept(plan)).at(Step::Capabilities)?;
+        return load();
+    }
+    load()?;
+    set_capabilities(kept(plan)).at(Step::Capabilities)
 }
 
 fn mask(plan: &Plan) -> Result<(), Fault> {
@@ -138,20 +160,23 @@ fn enter_missing(plan: &Plan) -> Result<(), Fault> {
 }
 
 fn drop_from_bounding(capability: u32) -> Result<(), Errno> {
-    rustix::thread::remove_capability_from_bounding_set(rustix::thread::CapabilitySet::from_bits_retain(
-        1u64 << capability,
-    ))
+    rustix::thread::remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1u64 << capability))
 }
 
-fn set_capabilities(plan: &Plan) -> Result<(), Errno> {
-    use rustix::thread::{CapabilitySet, CapabilitySets};
-    // For another user than root the kernel has cleared the sets at the change of id; execve would not bring them back.
-    let kept = if plan.uid.is_root() { plan.capabilities } else { 0 };
-    let kept = CapabilitySet::from_bits_retain(kept);
+/// What the program is to have. Another user than root has nothing, as if the kernel had cleared the sets at the change of
+/// id; execve would not bring them back.
+fn kept(plan: &Plan) -> CapabilitySet {
+    CapabilitySet::from_bits_retain(if plan.uid.is_root() { plan.capabilities } else { 0 })
+}
+
+fn set_capabilities(set: CapabilitySet) -> Result<(), Errno> {
     rustix::thread::set_capabilities(
         None,
-        CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() },
-    )?;
+        CapabilitySets { effective: set, permitted: set, inheritable: CapabilitySet::empty() },
+    )
+}
+
+fn clear_ambient() -> Result<(), Errno> {
     match rustix::thread::clear_ambient_capability_set() {
         Ok(()) | Err(Errno::INVAL) => Ok(()),
         Err(e) => Err(e),

@@ -87,6 +87,8 @@ steps! {
         Uid,
         Capabilities,
         NoNewPrivileges,
+        KeepCapabilities,
+        Seccomp,
         Descriptors,
         Stdio,
         /// execve of one candidate; `detail` is its index.
