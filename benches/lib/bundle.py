@@ -1,7 +1,13 @@
 """An OCI bundle for runtimes that take no images, set up as near to what trace does as config.json can say."""
 
+import functools
 import json
+import platform
+import shutil
+import subprocess
 import tarfile
+import tempfile
+from pathlib import Path
 
 from ground import must
 
@@ -29,6 +35,34 @@ def extract(ground, image, root):
         tar.extractall(root / "rootfs")
     config = json.loads((layout / manifest["config"]["digest"].split(":")[1]).read_text())["config"]
     return (config.get("Entrypoint") or []) + (config.get("Cmd") or [])
+
+
+PROFILE = "github.com/moby/profiles/seccomp@v0.3.0"
+
+
+@functools.cache
+def seccomp():
+    """docker's default profile for these capabilities, as docker hands it to its runtime. Go fetches the module."""
+    go = shutil.which("go") or "/usr/local/go/bin/go"
+    with tempfile.TemporaryDirectory() as here:
+        told = subprocess.run([go, "mod", "download", "-json", PROFILE], cwd=here, capture_output=True, check=True).stdout
+    profile = json.loads((Path(json.loads(told)["Dir"]) / "default.json").read_text())
+    machine = {"x86_64": ("amd64", "SCMP_ARCH_X86_64"), "aarch64": ("arm64", "SCMP_ARCH_AARCH64")}
+    arch, scmp = machine[platform.machine()]
+    caps = {f"CAP_{name}" for name in CAPABILITIES}
+    rules = []
+    for rule in profile["syscalls"]:
+        with_, without = rule.get("includes") or {}, rule.get("excludes") or {}
+        there = set(with_.get("caps", [])) <= caps and arch in with_.get("arches", [arch])
+        if there and not caps & set(without.get("caps", [])) and arch not in without.get("arches", []):
+            rules.append({key: rule[key] for key in ("names", "action", "args", "errnoRet") if key in rule})
+    (arches,) = (entry for entry in profile["archMap"] if entry["architecture"] == scmp)
+    return {
+        "defaultAction": profile["defaultAction"],
+        "defaultErrnoRet": profile["defaultErrnoRet"],
+        "architectures": [scmp, *arches["subArchitectures"]],
+        "syscalls": rules,
+    }
 
 
 def config(args, cgroup=True):
@@ -59,7 +93,7 @@ def config(args, cgroup=True):
             "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"],
             "cwd": "/",
             "capabilities": {"bounding": caps, "effective": caps, "permitted": caps},
-            "noNewPrivileges": True,
+            "noNewPrivileges": False,
         },
         "root": {"path": "rootfs", "readonly": False},
         "hostname": "side-by-side",
@@ -68,5 +102,6 @@ def config(args, cgroup=True):
             "namespaces": [{"type": kind} for kind in namespaces],
             "maskedPaths": MASKED,
             "readonlyPaths": READ_ONLY,
+            "seccomp": seccomp(),
         },
     }

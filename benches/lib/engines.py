@@ -43,7 +43,7 @@ class Trace(Engine):
     pulls = measures_memory = True
     note = (
         "image look-up, container directory, overlay root, cgroup (only v2's hierarchy on a hybrid host), 6 namespaces, "
-        "14 capabilities, masked and read-only paths, output through pipes; then the trace file and the report. No seccomp filter yet."
+        "14 capabilities, masked and read-only paths, output through pipes; docker's seccomp filter; then the trace file and the report."
     )
 
     def ready(self):
@@ -85,9 +85,9 @@ class Bundle(Engine):
             if self.watch.works(command):
                 self.command = command
                 self.note = (
-                    "a bundle made beforehand, the same namespaces, capabilities, masked and read-only paths" + said +
+                    "a bundle made beforehand, the same namespaces, capabilities, seccomp profile, masked and read-only paths" + said +
                     ". No image look-up, no overlay (its root is the extracted directory itself), no pipes for the "
-                    "output, no /etc/hosts, hostname and resolv.conf, no seccomp filter, no report."
+                    "output, no /etc/hosts, hostname and resolv.conf, no report."
                 )
                 return True
         return False
@@ -136,14 +136,14 @@ class Podman(Engine):
                 if shutil.which(runtime) and works(self.run(self.hello)):
                     self.version += f", {output([runtime, '--version'])}"
                     self.note = (
-                        f"with {runtime}; image look-up, overlay root, cgroups, conmon; no seccomp filter and no log, to be "
+                        f"with {runtime}; image look-up, overlay root, cgroups, conmon, its own seccomp profile; no log, to be "
                         "nearer to the others."
                     )
                     return True
         return False
 
     def run(self, image):
-        flags = ["--rm", "--network", "none", "--log-driver", "none", "--security-opt", "seccomp=unconfined"]
+        flags = ["--rm", "--network", "none", "--log-driver", "none"]
         return [*self.base, "run", *flags, *self.more, "--tls-verify=false", self.ref(image)]
 
     def pull(self, image):
@@ -157,8 +157,8 @@ class Docker(Engine):
     name = "docker"
     pulls = True
     note = (
-        "client, and a daemon that is running already; image look-up, overlay2 root, cgroups, containerd and its shim; no "
-        "seccomp filter and no log, to be nearer to the others. What the daemon does after the client has gone is not in the time."
+        "client, and a daemon that is running already; image look-up, overlay2 root, cgroups, containerd and its shim, its "
+        "seccomp profile; no log, to be nearer to the others. What the daemon does after the client has gone is not in the time."
     )
 
     def ready(self):
@@ -178,7 +178,7 @@ class Docker(Engine):
         return works(self.run(self.hello))
 
     def run(self, image):
-        flags = ["--rm", "--network", "none", "--log-driver", "none", "--security-opt", "seccomp=unconfined"]
+        flags = ["--rm", "--network", "none", "--log-driver", "none"]
         return [*self.base, "run", *flags, self.ref(image)]
 
     def pull(self, image):

@@ -41,8 +41,8 @@ pub(super) fn harden(plan: &Plan) -> Result<Option<usize>, Fault> {
     if plan.set_groups {
         rustix::thread::set_thread_groups(&plan.groups).at(Step::Groups)?;
     }
-    // A filter may be loaded without no_new_privs by CAP_SYS_ADMIN alone, so that one outlives the change of user, and goes
-    // with the last call before exec: whoever writes a profile need not know what is done here.
+    // A filter may be loaded without no_new_privs by CAP_SYS_ADMIN alone, so that one outlives the change of user, and
+    // goes with the last call before exec: whoever writes a profile need not know what is done here.
     if plan.seccomp.is_some() {
         rustix::thread::set_keep_capabilities(true).at(Step::KeepCapabilities)?;
     }
@@ -72,8 +72,8 @@ pub(super) fn harden(plan: &Plan) -> Result<Option<usize>, Fault> {
     Ok(refused)
 }
 
-/// The last steps before exec. With no_new_privs the filter comes after everything else; without, only the capability that it
-/// takes to load it is given up under its eyes. Both orders are runc's.
+/// The last steps before exec. With no_new_privs the filter comes after everything else; without, only the capability
+/// that it takes to load it is given up under its eyes. Both orders are runc's.
 fn load_filter(plan: &Plan) -> Result<(), Fault> {
     let load = || match &plan.seccomp {
         Some(filter) => sys::seccomp::load(&filter.program, filter.flags).at(Step::Seccomp),
@@ -122,8 +122,8 @@ fn mask(plan: &Plan) -> Result<(), Fault> {
     Ok(())
 }
 
-/// As docker does, a missing working directory is made, owned by root. Symlinks of the image are followed; a magic link of
-/// /proc is not, since the engine's descriptors are still open here and lead to the host (CVE-2024-21626).
+/// As docker does, a missing working directory is made, owned by root. Symlinks of the image are followed; a magic link
+/// of /proc is not, since the engine's descriptors are still open here and lead to the host (CVE-2024-21626).
 fn enter_working_dir(plan: &Plan) -> Result<(), Fault> {
     let open = |at: BorrowedFd<'_>, name: &CStr| {
         rustix::fs::openat2(
@@ -163,8 +163,8 @@ fn drop_from_bounding(capability: u32) -> Result<(), Errno> {
     rustix::thread::remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1u64 << capability))
 }
 
-/// What the program is to have. Another user than root has nothing, as if the kernel had cleared the sets at the change of
-/// id; execve would not bring them back.
+/// What the program is to have. Another user than root has nothing, as if the kernel had cleared the sets at the change
+/// of id; execve would not bring them back.
 fn kept(plan: &Plan) -> CapabilitySet {
     CapabilitySet::from_bits_retain(if plan.uid.is_root() { plan.capabilities } else { 0 })
 }

@@ -1,6 +1,7 @@
 //! System calls by name: their numbers on each architecture, and when docker's default profile allows them.
 //!
-//! Numbers are the kernel's (`arch/*/entry/syscalls/*.tbl`, Linux 6.19); a call that an architecture does not have is [`NO`].
+//! Numbers are the kernel's (`arch/*/entry/syscalls/*.tbl`, Linux 6.19); a call that an architecture does not have is
+//! [`NO`].
 
 use Allowed::{Always, Never, NoNamespaces, Personality, Socket, Unseen, With};
 
@@ -30,8 +31,8 @@ pub enum Allowed {
     With(u64),
     /// Unless it makes namespaces, or with CAP_SYS_ADMIN.
     NoNamespaces,
-    /// With CAP_SYS_ADMIN. Without, it is as if the kernel did not have it: its flags are in memory, where a filter cannot
-    /// look, and C libraries fall back to clone.
+    /// With CAP_SYS_ADMIN. Without, it is as if the kernel did not have it: its flags are in memory, where a filter
+    /// cannot look, and C libraries fall back to clone.
     Unseen,
     /// With certain values only, see `policy::PERSONALITIES`.
     Personality,

@@ -12,7 +12,8 @@ use super::multiplexed;
 use super::policy::{Action, Arch, Comparison, Condition, ENOSYS, Policy};
 use crate::sys::seccomp::Instruction;
 
-/// Offsets in `struct seccomp_data` (linux/seccomp.h), whose 64-bit arguments are little-endian on all that is known here.
+/// Offsets in `struct seccomp_data` (linux/seccomp.h), whose 64-bit arguments are little-endian on all that is known
+/// here.
 const NUMBER: u32 = 0;
 const ARCH: u32 = 4;
 const ARGUMENTS: u32 = 16;
@@ -41,7 +42,7 @@ pub fn compile(policy: &Policy) -> Vec<Instruction> {
     // What is none of these is not meant to run here.
     let mut next = Target::Return(Action::KillThread.value());
     // The machine's own comes first in the program, so it is written last.
-    for space in Arch::NATIVE.family().iter().filter(|arch| **arch != Arch::X32).rev() {
+    for space in policy.native.family().iter().filter(|arch| **arch != Arch::X32).rev() {
         if !has(policy, *space) {
             continue;
         }
@@ -58,7 +59,7 @@ pub fn compile(policy: &Policy) -> Vec<Instruction> {
 }
 
 fn has(policy: &Policy, arch: Arch) -> bool {
-    arch == Arch::NATIVE || policy.arches.contains(&arch)
+    arch == policy.native || policy.arches.contains(&arch)
 }
 
 /// What happens to every number, from 0 on. x32 shares the space of x86-64.
@@ -156,8 +157,8 @@ fn chain(writer: &mut Writer, rules: &[Conditional<'_>], arch: Arch, default: Ac
         if !arch.is_64_bit() {
             return low;
         }
-        let beyond = Target::Return(ranges.last().expect("never empty").outcome);
-        let high = writer.branch(Test::Equal, 0, low, beyond);
+        // None of the rules is about values of more than 32 bits.
+        let high = writer.branch(Test::Equal, 0, low, Target::Return(default.value()));
         return writer.load(ARGUMENTS + 8 * argument + 4, high);
     }
     rules.iter().rev().fold(Target::Return(default.value()), |otherwise, rule| {
@@ -167,38 +168,35 @@ fn chain(writer: &mut Writer, rules: &[Conditional<'_>], arch: Arch, default: Ac
     })
 }
 
-/// Rules that each ask for one value of the same argument are a search in its low word: which values, with what outcome.
-/// What is in the last range also happens to values of more than 32 bits.
+/// Rules that each ask whether the same argument has one value, or is less than one, are a search in its low word.
 fn by_one_argument(rules: &[Conditional<'_>], default: Action) -> Option<(u32, Vec<Range<u32>>)> {
-    let mut values = Vec::with_capacity(rules.len());
+    /// One more than the largest word.
+    const WORDS: u64 = 1 << 32;
+    let mut spans = Vec::with_capacity(rules.len());
+    let mut borders = vec![0];
     for rule in rules {
-        let [Condition { argument, comparison: Comparison::Equal, value }] = *rule.conditions else { return None };
-        if argument != rules[0].conditions[0].argument {
+        let [Condition { argument, comparison, value }] = *rule.conditions else { return None };
+        if argument != rules[0].conditions[0].argument || value >= WORDS {
             return None;
         }
-        values.push((u32::try_from(value).ok()?, rule.action.value()));
+        let span = match comparison {
+            Comparison::Equal => value..value + 1,
+            Comparison::Less => 0..value,
+            Comparison::LessOrEqual => 0..value + 1,
+            _ => return None,
+        };
+        borders.extend([span.start, span.end]);
+        spans.push((span, rule.action.value()));
     }
-    // Stable: of two rules for one value the first holds.
-    values.sort_by_key(|(value, _)| *value);
-    values.dedup_by_key(|(value, _)| *value);
+    borders.sort_unstable();
+    borders.dedup();
     let mut ranges: Vec<Range<u32>> = Vec::new();
-    let mut push = |first, outcome| {
+    for border in borders.into_iter().filter(|border| *border < WORDS) {
+        let found = spans.iter().find(|(span, _)| span.contains(&border));
+        let outcome = found.map_or(default.value(), |(_, action)| *action);
         if ranges.last().is_none_or(|before| before.outcome != outcome) {
-            ranges.push(Range { first, outcome });
+            ranges.push(Range { first: border as u32, outcome });
         }
-    };
-    let mut next = Some(0);
-    for (value, action) in values {
-        if let Some(gap) = next.filter(|next| value > *next) {
-            push(gap, default.value());
-        }
-        push(value, action);
-        next = value.checked_add(1);
-    }
-    match next {
-        Some(next) => push(next, default.value()),
-        // Nothing above the largest word to say it of, so the last range would speak for longer values.
-        None => return None,
     }
     Some((u32::from(rules[0].conditions[0].argument), ranges))
 }

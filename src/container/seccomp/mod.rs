@@ -1,10 +1,11 @@
 //! Which system calls a container may make.
 //!
-//! Reading order: [`calls`] (the table of calls, with docker's default as a column) → [`policy`] (what a filter is to do for a
-//! set of capabilities) → [`compile`] (a tree of ranges, written by [`bpf`]); [`profile`] reads docker's JSON form.
+//! Reading order: [`calls`] (the table of calls, with docker's default as a column) → [`policy`] (what a filter is to
+//! do for a set of capabilities) → [`compile`] (a tree of ranges, written by `bpf`); [`profile`] reads docker's JSON
+//! form.
 //!
-//! A filter is compiled for each container: that takes a few microseconds, less than opening a file would, so nothing is
-//! cached.
+//! A filter is compiled for each container: that takes a few microseconds, less than opening a file would, so nothing
+//! is cached.
 
 mod bpf;
 pub mod calls;

@@ -1,4 +1,5 @@
-//! What a filter is to do, before it is a program: docker's default profile for a set of capabilities, or what was read from a file.
+//! What a filter is to do, before it is a program: docker's default profile for a set of capabilities, or what was read
+//! from a file.
 
 use super::calls::{Allowed, CALLS, Call};
 
@@ -48,7 +49,8 @@ impl Arch {
         }
     }
 
-    /// What a filter sees of it (`AUDIT_ARCH_*`, linux/audit.h). x86-64 and x32 are told apart by the number of the call.
+    /// What a filter sees of it (`AUDIT_ARCH_*`, linux/audit.h). x86-64 and x32 are told apart by the number of the
+    /// call.
     pub fn audit(self) -> u32 {
         match self {
             Arch::X86_64 | Arch::X32 => 0xc000_003e,
@@ -137,11 +139,13 @@ pub struct Rule {
 /// A whole filter, to be compiled.
 #[derive(Clone, Debug)]
 pub struct Policy {
+    /// The machine's own architecture.
+    pub native: Arch,
     /// What happens to calls without a rule that fits.
     pub default: Action,
-    /// Which programs may make calls; the machine's own always may. To one that is listed, a call beyond the last one that
-    /// the rules know is as if the kernel did not have it (ENOSYS), as runc does it: programs then try an older call, where
-    /// EPERM would make them give up.
+    /// Which programs may make calls; the machine's own always may. To one that is listed, a call beyond the last one
+    /// that the rules know is as if the kernel did not have it (ENOSYS), as runc does it: programs then try an older
+    /// call, where EPERM would make them give up.
     pub arches: Vec<Arch>,
     /// In order.
     pub rules: Vec<Rule>,
@@ -166,8 +170,8 @@ pub const SOCKET_FAMILIES: [(u64, u64); 9] =
 impl Policy {
     /// Docker's default profile for a container with these capabilities (bit n for capability n).
     ///
-    /// The source is `github.com/moby/profiles/seccomp`, version 0.3.0. Its conditions on the kernel are left out, since they
-    /// ask for 4.8 and nothing here runs below 5.12.
+    /// The source is `github.com/moby/profiles/seccomp`, version 0.3.0. Its conditions on the kernel are left out,
+    /// since they ask for 4.8 and nothing here runs below 5.12.
     pub fn docker_default(native: Arch, capabilities: u64) -> Policy {
         let mut rules = Vec::with_capacity(CALLS.len());
         let admin = capabilities & capability::SYS_ADMIN != 0;
@@ -191,6 +195,6 @@ impl Policy {
                 Allowed::With(_) | Allowed::Never => {}
             }
         }
-        Policy { default: Action::Errno(EPERM), arches: native.family().to_vec(), rules, flags: 0 }
+        Policy { native, default: Action::Errno(EPERM), arches: native.family().to_vec(), rules, flags: 0 }
     }
 }

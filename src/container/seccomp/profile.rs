@@ -1,8 +1,8 @@
 //! Docker's JSON form of a profile, as `docker run --security-opt seccomp=FILE` takes it.
 //!
-//! It is what `github.com/moby/profiles/seccomp` documents: the OCI runtime specification's `linux.seccomp` with architectures by
-//! the host's, and rules by capability, architecture and kernel. What runc and libseccomp make of it is followed too: calls
-//! that are not known here are passed over, several conditions on one argument are alternatives.
+//! It is what `github.com/moby/profiles/seccomp` documents: the OCI runtime specification's `linux.seccomp` with
+//! architectures by the host's, and rules by capability, architecture and kernel. What runc and libseccomp make of it
+//! is followed too: calls that are not known here are passed over, several conditions on one argument are alternatives.
 
 use serde_json::{Map, Value};
 
@@ -130,7 +130,8 @@ impl Profile {
         })
     }
 
-    /// The filter that it asks for on this machine for these capabilities (bit n for capability n). None if it asks for none.
+    /// The filter that it asks for on this machine for these capabilities (bit n for capability n). None if it asks for
+    /// none.
     pub fn policy(&self, capabilities: u64) -> Option<Policy> {
         let default = self.default?;
         let host = Host { capabilities, kernel: kernel() };
@@ -147,7 +148,7 @@ impl Profile {
                 }
             }
         }
-        Some(Policy { default, arches: self.arches.clone(), rules, flags: self.flags })
+        Some(Policy { native: Arch::NATIVE, default, arches: self.arches.clone(), rules, flags: self.flags })
     }
 }
 
