@@ -32,8 +32,12 @@ pub fn metrics(args: &args::Metrics) -> Done {
     let now = now();
     let request = || metrics.to_otlp(&recording::host(), now);
     let Some(target) = target else {
-        let bytes = match args.format.as_str() {
-            "otlp" => to_json(&request()) + "\n",
+        // node_exporter's textfile collector reads files of this ending, and refuses exemplars.
+        let for_collector = args.output.as_ref().is_some_and(|p| p.extension().is_some_and(|e| e == "prom"));
+        let bytes = match args.format.as_deref() {
+            Some("otlp") => to_json(&request()) + "\n",
+            Some("prometheus") => metrics.to_prometheus(),
+            None if for_collector => metrics.to_prometheus(),
             _ => metrics.to_openmetrics(),
         };
         match &args.output {

@@ -121,7 +121,7 @@ print(json.dumps(out))
 fn prometheus_reads_it() {
     let Some(python) = receiver::python() else { return };
     let lab = lab();
-    let path = lab.dir().join("trace.prom");
+    let path = lab.dir().join("trace.openmetrics");
     lab.trace(&["metrics", "-o", path.to_str().unwrap()]).ok();
     let text = std::fs::read(&path).unwrap();
     let mut command = Command::new(python);
@@ -144,4 +144,54 @@ fn prometheus_reads_it() {
     assert!(samples.iter().any(|s| s["unit"] == "seconds" && s["type"] == "histogram"));
     let none = lab.trace(&["metrics", "--image", "alpine"]).ok().out();
     assert!(none.ends_with("# EOF\n") && !none.contains("_total"), "{none}");
+}
+
+/// What the program says over HTTP at `path` of this port, once it does.
+fn fetch(port: u16, path: &str) -> String {
+    use std::io::{Read as _, Write as _};
+    for _ in 0..100 {
+        if let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", port)) {
+            write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            return answer;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    panic!("nobody listens on port {port}");
+}
+
+#[test]
+fn promtool_and_node_exporter_read_a_prom_file() {
+    if !super::common::have(&["promtool", "prometheus-node-exporter"]) {
+        return;
+    }
+    let lab = lab();
+    let dir = lab.dir().join("collected");
+    std::fs::create_dir(&dir).unwrap();
+    let path = dir.join("trace.prom");
+    lab.trace(&["metrics", "--since", "1d", "-o", path.to_str().unwrap()]).ok();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "metrics"]).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let checked = lab::Running::start(promtool, text.as_bytes()).wait().ok();
+    assert_eq!((checked.out(), checked.err()), (String::new(), String::new()), "promtool finds nothing to say");
+
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut exporter = Command::new("prometheus-node-exporter")
+        .args(["--collector.disable-defaults", "--collector.textfile"])
+        .arg(format!("--collector.textfile.directory={}", dir.display()))
+        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let answer = std::panic::catch_unwind(|| fetch(port, "/metrics"));
+    exporter.kill().unwrap();
+    exporter.wait().unwrap();
+    let answer = answer.unwrap();
+    let samples = |text: &str| text.lines().filter(|l| l.starts_with("trace_")).count();
+    assert!(samples(&text) > 50, "{text}");
+    assert_eq!(samples(&answer), samples(&text), "every series is served");
+    assert!(answer.contains("node_textfile_scrape_error 0"), "{answer}");
 }

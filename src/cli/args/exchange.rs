@@ -88,8 +88,9 @@ pub struct Open {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: trace metrics --since 1d -o /var/lib/node_exporter/trace.prom\n         \
     trace metrics --otlp http://localhost:4318\n\n\
-    Counters and histograms over the recorded runs by image and kind; exemplars carry the trace id. --otlp without a\n\
-    URL goes by $OTEL_EXPORTER_OTLP_[METRICS_]ENDPOINT.")]
+    Counters and histograms over the recorded runs by image and kind. In OpenMetrics and OTLP exemplars carry the trace\n\
+    id; prometheus is the older text, without them, which node_exporter's textfile collector reads. --otlp without a URL\n\
+    goes by $OTEL_EXPORTER_OTLP_[METRICS_]ENDPOINT.")]
 pub struct Metrics {
     /// Only runs of this image
     #[arg(long)]
@@ -97,9 +98,9 @@ pub struct Metrics {
     /// Only runs of this last period, for example 90s, 15m, 2h or 3d
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub since: Option<std::time::Duration>,
-    /// Form to write: OpenMetrics text or OTLP JSON
-    #[arg(long, value_name = "FORMAT", default_value = "prometheus", value_parser = ["prometheus", "otlp"], conflicts_with = "otlp")]
-    pub format: String,
+    /// Form to write [default: prometheus for a FILE that ends in .prom, else openmetrics]
+    #[arg(long, value_name = "FORMAT", value_parser = ["openmetrics", "prometheus", "otlp"], conflicts_with = "otlp")]
+    pub format: Option<String>,
     /// Write to FILE instead of standard output
     #[arg(short, long, value_name = "FILE", conflicts_with = "otlp")]
     pub output: Option<std::path::PathBuf>,

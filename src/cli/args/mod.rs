@@ -61,6 +61,7 @@ pub enum Command {
     /// Show a recorded run
     Show(Show),
     /// Compare two recorded runs, or two groups of them
+    #[command(visible_alias = "diff")]
     Compare(Compare),
     /// Run an image many times, cold and warm alternately, with statistics
     Bench(Box<Bench>),

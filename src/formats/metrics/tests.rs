@@ -72,3 +72,12 @@ fn of_other_traces_nothing() {
     }
     assert!(Measured::of(&trace).is_none());
 }
+
+#[test]
+fn the_older_text_has_no_exemplars_and_names_the_counter_as_its_samples() {
+    let text = Metrics::of(&runs()).to_prometheus();
+    assert!(text.contains("# TYPE trace_runs_total counter\n") && text.contains("\ntrace_runs_total{"), "{text}");
+    assert!(!text.contains("# EOF") && !text.contains("# UNIT") && !text.contains(" # {"), "{text}");
+    let samples = |text: &str| text.lines().filter(|l| !l.starts_with('#')).count();
+    assert_eq!(samples(&text), samples(&Metrics::of(&runs()).to_openmetrics()));
+}

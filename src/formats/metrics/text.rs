@@ -1,4 +1,5 @@
-//! Metrics as OpenMetrics text 1.0.
+//! Metrics as text: OpenMetrics 1.0, and the older form of Prometheus (0.0.4), which has no exemplars, no units and no end mark, and
+//! names a counter as its samples are named. `promtool check metrics` and node_exporter's textfile collector read only the latter.
 
 use std::fmt::Write as _;
 
@@ -6,16 +7,26 @@ use super::{Metrics, Series};
 use crate::names::metric as names;
 
 impl Metrics {
-    /// OpenMetrics text, for Prometheus' textfile collector or a web server of one's own.
+    /// OpenMetrics text, with exemplars, for a web server of one's own.
     pub fn to_openmetrics(&self) -> String {
+        self.text(true)
+    }
+
+    /// Prometheus' older text, without exemplars, for node_exporter's textfile collector.
+    pub fn to_prometheus(&self) -> String {
+        self.text(false)
+    }
+
+    fn text(&self, open: bool) -> String {
         let mut out = String::new();
         let head = |out: &mut String, (name, description): (&str, &str), kind: &str, unit: &str| {
             let name = flat(name) + if unit.is_empty() { "" } else { "_" } + unit;
-            let _ = writeln!(out, "# TYPE {name} {kind}");
-            if !unit.is_empty() {
-                let _ = writeln!(out, "# UNIT {name} {unit}");
+            let family = if kind == "counter" && !open { format!("{name}_total") } else { name.clone() };
+            let _ = writeln!(out, "# TYPE {family} {kind}");
+            if open && !unit.is_empty() {
+                let _ = writeln!(out, "# UNIT {family} {unit}");
             }
-            let _ = writeln!(out, "# HELP {name} {description}");
+            let _ = writeln!(out, "# HELP {family} {description}");
             name
         };
         let name = head(&mut out, names::RUNS, "counter", "");
@@ -30,7 +41,7 @@ impl Metrics {
                     below += n;
                     let le = h.bounds.get(i).map_or("+Inf".to_owned(), |b| format!("{b:?}"));
                     let _ = write!(out, "{name}_bucket{} {below}", labels(series, Some(&le)));
-                    if let Some(e) = &h.exemplars[i] {
+                    if let Some(e) = h.exemplars[i].as_ref().filter(|_| open) {
                         let (s, ms) = (e.at / 1_000_000_000, e.at / 1_000_000 % 1000);
                         let ids = format!("trace_id=\"{}\",span_id=\"{}\"", e.trace, e.span);
                         let _ = write!(out, " # {{{ids}}} {} {s}.{ms:03}", e.seconds);
@@ -41,7 +52,9 @@ impl Metrics {
                 let _ = writeln!(out, "{name}_sum{} {}", labels(series, None), h.sum as f64 / 1e9);
             }
         }
-        out.push_str("# EOF\n");
+        if open {
+            out.push_str("# EOF\n");
+        }
         out
     }
 }
