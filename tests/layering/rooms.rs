@@ -226,3 +226,18 @@ fn the_scan_sees_what_it_should() {
     assert!(arrows()["engine"].iter().any(|(used, _)| used == "store"), "nothing is found");
     assert_eq!(code_of("a // crate::x\nb"), "a \nb");
 }
+
+/// What a power cut may do to the store is thought through where names are given; nothing else gives any.
+#[test]
+fn one_file_gives_names_in_the_store() {
+    let mut wrong = Vec::new();
+    for path in sources() {
+        let shown = shown(&path);
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        if shown.contains("store/") && !shown.ends_with("store/durable.rs") && code.contains("fs::rename(") {
+            wrong.push(shown);
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:?}: what is published goes through `store/durable.rs`");
+}
