@@ -106,8 +106,7 @@ impl Store {
                 fs::write(&path, to_json(state)).map_err(|e| StoreError::file("write", &path, e))?;
                 return Ok((tmp.rename(&dir)?, dir));
             }
-            self.make_file(&path, &to_json(state))?;
-            self.sync_directory(tmp.path())?;
+            self.make_files(tmp.path(), &[("state.json", &to_json(state))])?;
             let lock = tmp.rename(&dir)?;
             self.sync_directory_of(&dir)?;
             Ok((lock, dir))

@@ -192,7 +192,13 @@ impl Store {
         }
     }
 
-    fn edit_index(&self, edit: impl FnOnce(&mut Vec<Entry>)) -> Result<(), StoreError> {
+    /// Changes the index; `files` come with it, and are there before it, and the names in `dirs` last when it does.
+    fn edit_index(
+        &self,
+        files: Vec<(PathBuf, &[u8])>,
+        dirs: &[PathBuf],
+        edit: impl FnOnce(&mut Vec<Entry>),
+    ) -> Result<(), StoreError> {
         let _lock = Lock::exclusive(&self.path("locks/index"))?;
         let mut index = self.index()?;
         // What a damaged one named is not taken away, see `roots`.
@@ -201,7 +207,9 @@ impl Store {
         }
         edit(&mut index.manifests);
         let text = serde_json::to_vec_pretty(&index).expect("maps with text keys");
-        self.write(&self.index_path(), &text)?;
+        let mut all = files;
+        all.push((self.index_path(), &text));
+        self.write_together(&all, dirs)?;
         self.write_unsynced(&self.index_copy_path(), &text)
     }
 
@@ -273,11 +281,12 @@ impl Store {
         documents: &[Document<'_>],
         stack: &Stack,
     ) -> Result<Image, StoreError> {
+        let mut files = Vec::new();
         for document in documents {
             let path = self.blob_path(&document.digest);
             // One that is there may be what a power cut left of it.
             if fs::read(&path).ok().as_deref() != Some(document.bytes) {
-                self.write_file(&path, document.bytes, true)?;
+                files.push((path, document.bytes));
             }
         }
         let manifest = &documents[0];
@@ -304,12 +313,11 @@ impl Store {
         let mut stack = stack.clone();
         let earlier = read_derived::<Stack>(&path)?.map(|s| s.entries).unwrap_or_default();
         stack.entries = earlier.into_iter().filter(|e| !e.names_the_same(&entry)).chain([entry.clone()]).collect();
-        self.write_file(&path, &serde_json::to_vec(&stack).expect("strings and numbers"), true)?;
-        for dir in [&dir, &self.path("stacks"), &self.path("layers"), &self.path("images/blobs/sha256")] {
-            self.sync_directory(dir)?;
-        }
+        let stack = serde_json::to_vec(&stack).expect("strings and numbers");
+        files.push((path, &stack));
+        let dirs = ["stacks", "layers", "images/blobs/sha256"].map(|dir| self.path(dir));
         let new = entry.clone();
-        self.edit_index(|entries| {
+        self.edit_index(files, &dirs, |entries| {
             entries.retain(|e| !e.names_the_same(&new));
             entries.push(new);
         })?;
@@ -325,7 +333,7 @@ impl Store {
         if !self.index_path().exists() && !self.index_copy_path().exists() {
             return Ok(false);
         }
-        self.edit_index(|entries| {
+        self.edit_index(Vec::new(), &[], |entries| {
             entries.retain(|e| {
                 let named = e.annotation(REF_NAME) == Some(name);
                 let on = platform.is_none_or(|p| platform_of(e).as_deref() == Some(p));

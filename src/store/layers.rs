@@ -113,9 +113,8 @@ impl Store {
     pub fn commit_layer(&self, draft: Draft, kept: &Kept, record: &[u8]) -> Result<(), StoreError> {
         let at = draft.tmp.path();
         let kept = Kept { maker: Some(self.maker.unwrap_or(Maker::SingleId)), ..kept.clone() };
-        self.make_file(&at.join(RECORD), record)?;
-        self.make_file(&at.join("notes.json"), &serde_json::to_vec(&kept).expect("strings and numbers"))?;
-        self.sync_directory(at)?;
+        let notes = serde_json::to_vec(&kept).expect("strings and numbers");
+        self.make_files(at, &[(RECORD, record), ("notes.json", &notes)])?;
         let blob = at.join("blob");
         if blob.exists() {
             // Somebody else's may be there, in use by another program.
@@ -197,7 +196,7 @@ impl Store {
                         let files = record::of(fix.as_fd(), &HashMap::new());
                         let files =
                             files.map_err(|e| StoreError::Damaged { path: path.clone(), why: e.to_string() })?;
-                        self.make_file(&path.with_extension(RECORD), &files)?;
+                        self.make_files(draft.path(), &[(&format!("{name}.{RECORD}"), &files)])?;
                         below.push(Lower::Fix(made.len()));
                         made.push(fix);
                         lowers.push(fixes.join(name));

@@ -109,9 +109,7 @@ impl Store {
             }
             let store = Store { root, maker: None, durability: Durability::default() };
             // What stands for all of them must not outlast one of them.
-            for dir in ["images/blobs", "images", "", "..", "../.."] {
-                let _ = store.sync_directory(&store.path(dir));
-            }
+            store.sync_directories(["images/blobs", "", "..", "../.."].map(|dir| store.path(dir)).to_vec())?;
             store.write(&store.path("images/oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#)?;
             return Ok(store);
         }

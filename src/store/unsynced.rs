@@ -91,8 +91,10 @@ impl Store {
             self.sync_directory_of(&dir)?;
         }
         let session = session::current(&self.path("")).unwrap_or_default();
-        let path = dir.join(format!("{session}+{}", unique_name()));
-        self.write(&path, &serde_json::to_vec(listed).expect("strings and numbers"))?;
+        let name = format!("{session}+{}", unique_name());
+        let path = dir.join(&name);
+        // Under its own name at once: one that is cut off says too little, but then nothing has been published under it.
+        self.make_files(&dir, &[(&name, &serde_json::to_vec(listed).expect("strings and numbers"))])?;
         let lock = Lock::of_directory(&path)?;
         Ok(Mark { path, _lock: lock })
     }

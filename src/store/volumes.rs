@@ -13,6 +13,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use super::containers::now;
+use super::durable::move_away;
 use super::lock::Lock;
 use super::{Maker, Store, StoreError, read_json, remove_tree};
 use crate::layer::Flavor;
@@ -61,10 +62,10 @@ impl Store {
                 let _ = rustix::fs::removexattr(&data, "system.posix_acl_default");
                 super::set_mode(&data, 0o755)
             })
-            .and_then(|()| fs::write(tmp.path().join("volume.json"), serde_json::to_vec(&volume)?))
             .map_err(|e| StoreError::file("create", &path, e))?;
+        self.make_files(tmp.path(), &[("volume.json", &serde_json::to_vec(&volume).expect("strings and numbers"))])?;
         match tmp.rename(&path) {
-            Ok(_) => Ok(true),
+            Ok(_) => self.sync_directory(&all).map(|()| true),
             // Another process was faster.
             Err(_) if path.join("volume.json").exists() => Ok(false),
             Err(e) => Err(e),
@@ -127,10 +128,9 @@ impl Store {
     pub(super) fn discard_volume(&self, name: &str) -> Result<(), StoreError> {
         let path = self.path("volumes").join(name);
         let trash = self.tmp()?;
-        let fail = |e| StoreError::file("remove", &path, e);
-        fs::rename(&path, trash.path().join("volume")).map_err(fail)?;
+        move_away(&path, &trash.path().join("volume"))?;
         let _ = fs::remove_file(self.path(format!("locks/volume-{name}")));
-        remove_tree(&trash.path().join("volume")).map_err(fail)
+        remove_tree(&trash.path().join("volume")).map_err(|e| StoreError::file("remove", &path, e))
     }
 }
 
