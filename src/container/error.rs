@@ -146,6 +146,7 @@ impl ContainerError {
             Step::DevLink => "link `/dev/fd` and its like".to_owned(),
             Step::MountSys => "mount `/sys`".to_owned(),
             Step::MountCgroup => "mount `/sys/fs/cgroup`".to_owned(),
+            Step::OomScore => "set its `oom_score_adj`".to_owned(),
             Step::DomainName => "set the domain name".to_owned(),
             Step::Setting => "change a kernel setting".to_owned(),
             Step::Ulimit => "set a resource limit".to_owned(),

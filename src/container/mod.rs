@@ -175,6 +175,7 @@ impl Prepared {
             host_pids: spec.spaces.host_pid,
             host_proc: spec.spaces.host_pid && !privilege.initial_user_namespace,
             settings: kernel_settings(spec, privilege)?,
+            oom_score_adj: spec.settings.oom_score_adj.map(|score| score.to_string().into_bytes()),
             shm: shm(spec),
             privileged,
             nodev: spec.powers.nodev(),
@@ -368,7 +369,7 @@ fn reaper(candidates: &[CString], spec: &Spec) -> Result<Reaper, ContainerError>
     Ok(Reaper { program, argv })
 }
 
-/// What is written below /proc: docker's own settings, then those asked for, and how soon the kernel may kill it.
+/// What is written below /proc: docker's own settings, then those asked for.
 fn kernel_settings(spec: &Spec, privilege: &Privilege) -> Result<Vec<Setting>, ContainerError> {
     // Ports below 1024 and ping need no privilege in a network of one's own, as with docker since 20.10.
     const OURS: [(&str, &str); 2] =
@@ -391,9 +392,6 @@ fn kernel_settings(spec: &Spec, privilege: &Privilege) -> Result<Vec<Setting>, C
     }
     for sysctl in &spec.settings.sysctls {
         add(&sysctl.path(), &sysctl.value, false)?;
-    }
-    if let Some(score) = spec.settings.oom_score_adj {
-        add("self/oom_score_adj", &score.to_string(), false)?;
     }
     Ok(all)
 }

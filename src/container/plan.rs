@@ -37,6 +37,8 @@ pub struct Plan {
     pub host_proc: bool,
     /// What is written below /proc once it is there.
     pub settings: Vec<Setting>,
+    /// How soon the kernel kills it for want of memory, as /proc writes it.
+    pub oom_score_adj: Option<Vec<u8>>,
     /// How /dev/shm comes to be.
     pub shm: Shm,
     /// Whether /sys and the cgroups can be written to.

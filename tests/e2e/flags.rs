@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 use super::running::busybox;
 use crate::common::image::{self, Entry, Image, Layer};
 use crate::common::lab::{Lab, Running, eventually};
+use crate::common::shop::Shop;
+use crate::common::user::User;
+use crate::common::{have, needs_root};
 
 fn sh(lab: &Lab, flags: &[&str], image: &str, script: &str) -> String {
     lab.quiet_run(&[flags, &[image, "sh", "-c", script]].concat()).ok().out()
@@ -184,6 +187,33 @@ fn a_mount_stays_inside_the_root() {
     let _ = lab.quiet_run(&["-v", "shared:/v", "--tmpfs", "/v/link/below", &image, "true"]);
     let _ = lab.quiet_run(&["--mount", "type=volume,src=shared,dst=/x,volume-subpath=link", &image, "touch", "/x/f"]);
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+}
+
+#[test]
+fn an_ordinary_user_has_the_flags_too() {
+    if !needs_root() || !image::needs_busybox() || !have(&["newuidmap", "setpriv"]) {
+        return;
+    }
+    let user = User::create(true);
+    let lab = user.lab();
+    let (_shop, image) = Shop::with(image::busybox());
+    let ran = |flags: &[&str], script: &str| sh(&lab, flags, &image, script);
+    assert_eq!(ran(&["-v", "./made:/d"], "echo x > /d/file; stat -c %u /d"), "0\n");
+    assert_eq!(fs::read_to_string(lab.dir().join("made/file")).unwrap(), "x\n");
+    assert_eq!(ran(&["-v", "vol:/home/ada"], "stat -c %u:%g /home/ada"), "1000:1000\n", "filled from the image");
+    assert_eq!(
+        ran(&["--tmpfs", "/t:mode=700", "-v", "vol:/v:ro"], "stat -c %a /t; touch /v/x 2>/dev/null || echo no"),
+        "700\nno\n"
+    );
+    assert_eq!(ran(&["--init", "--oom-score-adj", "200"], "cat /proc/self/oom_score_adj"), "200\n");
+    assert_eq!(ran(&["--sysctl", "net.ipv4.ip_forward=1"], "cat /proc/sys/net/ipv4/ip_forward"), "1\n");
+    assert_eq!(
+        ran(&["--pid", "host", "--ipc", "host", "--uts", "host"], "hostname"),
+        ran(&["--network", "host"], "hostname")
+    );
+    // What an ordinary user cannot limit is said, not left out.
+    let limited = lab.quiet_run(&["-m", "64m", &image, "true"]);
+    assert!(limited.code() == 0 || limited.err().contains("gives no control over memory"), "{}", limited.err());
 }
 
 #[test]

@@ -18,13 +18,14 @@ use crate::sys;
 /// Gives the first candidate that must not be executed, see `exec::leads_to_engine`.
 pub(super) fn harden(plan: &Plan) -> Result<Option<usize>, Fault> {
     mask(plan)?;
+    sys::exec::new_session_keyring();
+    let entered = enter_working_dir(plan);
+    // Only now: a missing working directory is made also where nothing can be written later.
     if plan.read_only_root {
         let nodev = if plan.nodev { MountFlags::NODEV } else { MountFlags::empty() };
         rustix::mount::mount_remount(c"/", MountFlags::BIND | MountFlags::RDONLY | nodev, c"")
             .at(Step::ReadOnlyRoot)?;
     }
-    sys::exec::new_session_keyring();
-    let entered = enter_working_dir(plan);
     // While every program can be read, which its user perhaps may only execute.
     let mut refused = first_refused(plan);
     sys::exec::connect(&plan.streams.input, &plan.streams.out, &plan.streams.err).at(Step::Stdio)?;

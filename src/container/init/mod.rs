@@ -56,6 +56,10 @@ fn namespaces(plan: &Plan) -> Result<(), Fault> {
     // A session of its own takes the user's terminal away as controlling terminal: the container cannot push input into
     // it (TIOCSTI), and Ctrl-C reaches the container only through us.
     rustix::process::setsid().at(Step::Session)?;
+    if let Some(score) = &plan.oom_score_adj {
+        // While this file of ours is ours: it is root's of the first user namespace once nobody may look into us.
+        set_oom_score(score).at(Step::OomScore)?;
+    }
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).at(Step::Dumpable)?;
     for (i, group) in plan.join_cgroups.iter().enumerate() {
         join(group).nth(Step::JoinCgroup, i)?;
@@ -75,6 +79,12 @@ fn namespaces(plan: &Plan) -> Result<(), Fault> {
         sys::net::loopback_up().at(Step::Loopback)?;
     }
     Ok(())
+}
+
+fn set_oom_score(score: &[u8]) -> Result<(), Errno> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(rustix::fs::CWD, c"/proc/self/oom_score_adj", flags, Mode::empty())?;
+    rustix::io::write(&file, score).map(drop)
 }
 
 fn join(group: &Join) -> Result<(), Errno> {

@@ -47,6 +47,7 @@ steps! {
     pub enum Step {
         None,
         Session,
+        OomScore,
         Dumpable,
         ParentDeath,
         JoinCgroup,
