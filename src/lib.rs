@@ -17,6 +17,7 @@ pub mod export;
 pub mod formats;
 pub mod hub;
 pub mod import;
+pub(crate) mod json;
 pub mod layer;
 pub mod names;
 pub mod net;

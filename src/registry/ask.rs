@@ -35,7 +35,7 @@ pub(super) struct Asker {
 /// One thing wanted, and how often it was asked for already.
 struct Want<'a> {
     url: &'a Url,
-    accept: &'static str,
+    accept: &'static [&'static str],
     authorization: Option<&'a HeaderValue>,
     /// The span that the next request could not go out before.
     after: Option<SpanId>,
@@ -54,7 +54,7 @@ impl Asker {
         parent: &Stage,
         image: &ImageRef,
         path: String,
-        accept: &'static str,
+        accept: &'static [&'static str],
     ) -> Result<Exchange, RegistryError> {
         let api = self.options.origin_of(image)?;
         let url = Url::new(&api, format!("/v2/{}/{path}", image.repository()));
@@ -138,7 +138,7 @@ impl Asker {
         let mut resent = 0;
         let want = Want {
             url: &url,
-            accept: "application/json",
+            accept: &["application/json"],
             authorization: None,
             after: None,
             reached: true,

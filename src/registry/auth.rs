@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use http_auth::ChallengeParser;
 use hyper::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
-use serde::Deserialize;
 
 use super::error::foreign;
 use super::url::{Origin, Url};
+use crate::json::{self, Roughly, object};
 
 /// The most bytes of a token's response that are read.
 pub(super) const TOKEN_MAX: u64 = 1 << 20;
@@ -52,11 +52,12 @@ pub(super) struct Token {
     until: Instant,
 }
 
-#[derive(Deserialize)]
-struct TokenDocument {
-    token: Option<String>,
-    access_token: Option<String>,
-    expires_in: Option<u64>,
+object! {
+    struct TokenDocument {
+        token: String = "token",
+        access_token: String = "access_token",
+        expires_in: Roughly = "expires_in",
+    }
 }
 
 impl Tokens {
@@ -76,15 +77,15 @@ impl Token {
     /// Reads the token server's answer. The error never contains any of it.
     pub(super) fn parse(body: &[u8]) -> Result<Self, String> {
         let document: TokenDocument =
-            serde_json::from_slice(body).map_err(|_| "what the token server sent is no token".to_owned())?;
-        let token = document.token.or(document.access_token).filter(|t| !t.is_empty());
+            json::parse(body).map_err(|_| "what the token server sent is no token".to_owned())?;
+        let token = [document.token, document.access_token].into_iter().find(|t| !t.is_empty());
         let token = token.ok_or("the token server's answer has neither `token` nor `access_token`")?;
         if token.len() > TOKEN_LENGTH_MAX || !token.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(format!("a token of {} bytes that does not fit into a header", token.len()));
         }
         let mut header = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| "the token fits no header")?;
         header.set_sensitive(true);
-        let lifetime = document.expires_in.unwrap_or(LIFETIME_DEFAULT).clamp(LIFETIME_DEFAULT, 24 * 3600);
+        let lifetime = document.expires_in.0.clamp(LIFETIME_DEFAULT, 24 * 3600);
         Ok(Token { header, until: Instant::now() + Duration::from_secs(lifetime - LIFETIME_MARGIN) })
     }
 }
@@ -168,6 +169,16 @@ mod tests {
         assert_eq!(header(r#"{"token":"a.b-c"}"#).unwrap(), "Bearer a.b-c");
         assert_eq!(header(r#"{"access_token":"x","expires_in":300,"issued_at":"?"}"#).unwrap(), "Bearer x");
         assert_eq!(header(r#"{"token":"x","access_token":"y"}"#).unwrap(), "Bearer x");
+        for good in [
+            r#"{"token":"","access_token":"x"}"#,
+            r#"{"token":null,"Access_Token":"x","expires_in":"300"}"#,
+            r#"{"TOKEN":"x","expires_in":0,"issued_at":5}"#,
+            r#"{"token":"x","expires_in":-1,"scope":[]}"#,
+            r#"{"token":"x","expires_in":1.5e3,"refresh_token":null}"#,
+            r#"{"token":"x","expires_in":[]}"#,
+        ] {
+            assert_eq!(header(good).as_deref(), Ok("Bearer x"), "{good}");
+        }
         for bad in [
             "",
             "[]",

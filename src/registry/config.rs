@@ -1,12 +1,14 @@
 //! The image configuration (`image-spec`, `config.md`): what runs, and the digests of the unpacked layers.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::Deserialize;
+use serde::de::{Deserializer, SeqAccess, Visitor, value::SeqAccessDeserializer};
 
 use super::error::foreign;
 use super::platform::Platform;
 use crate::digest::Digest;
+use crate::json::{self, Read, object};
 
 /// An image configuration that was read and checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,109 +21,102 @@ pub struct ImageConfig {
     pub diff_ids: Vec<Digest>,
 }
 
-/// The `config` object: defaults for containers of this image.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct RunConfig {
-    /// `user`, `uid`, `user:group`, `uid:gid`; empty is root.
-    #[serde(deserialize_with = "nullable")]
-    pub user: String,
-    /// `NAME=value`.
-    #[serde(deserialize_with = "nullable")]
-    pub env: Vec<String>,
-    /// Comes before the command. `None` is different from empty only to docker's inspect.
-    pub entrypoint: Option<Words>,
-    /// The command, or arguments of the entrypoint.
-    pub cmd: Option<Words>,
-    /// Working directory; empty is `/`.
-    #[serde(deserialize_with = "nullable")]
-    pub working_dir: String,
-    /// Labels.
-    #[serde(deserialize_with = "nullable")]
-    pub labels: BTreeMap<String, String>,
-    /// `SIGTERM` or a number; empty is SIGTERM.
-    #[serde(deserialize_with = "nullable")]
-    pub stop_signal: String,
-    /// Mount points that should get a volume.
-    #[serde(deserialize_with = "nullable")]
-    pub volumes: BTreeMap<String, Option<serde_json::Map<String, serde_json::Value>>>,
-    /// `80/tcp`, …
-    #[serde(deserialize_with = "nullable")]
-    pub exposed_ports: BTreeMap<String, Option<serde_json::Map<String, serde_json::Value>>>,
-}
-
-/// A command line; old images have it as one string.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(from = "OneOrMany")]
-pub struct Words(pub Vec<String>);
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrMany {
-    One(String),
-    Many(Vec<String>),
-}
-
-impl From<OneOrMany> for Words {
-    fn from(value: OneOrMany) -> Self {
-        Words(match value {
-            OneOrMany::One(word) => vec![word],
-            OneOrMany::Many(words) => words,
-        })
+object! {
+    /// The `config` object: defaults for containers of this image.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct RunConfig {
+        /// `user`, `uid`, `user:group`, `uid:gid`; empty is root.
+        pub user: String = "User",
+        /// `NAME=value`.
+        pub env: Vec<String> = "Env",
+        /// Comes before the command. `None` is different from empty only to docker's inspect.
+        pub entrypoint: Option<Words> = "Entrypoint",
+        /// The command, or arguments of the entrypoint.
+        pub cmd: Option<Words> = "Cmd",
+        /// Working directory; empty is `/`.
+        pub working_dir: String = "WorkingDir",
+        /// Labels.
+        pub labels: BTreeMap<String, String> = "Labels",
+        /// `SIGTERM` or a number; empty is SIGTERM.
+        pub stop_signal: String = "StopSignal",
+        /// Mount points that should get a volume.
+        pub volumes: BTreeMap<String, Nothing> = "Volumes",
+        /// `80/tcp`, …
+        pub exposed_ports: BTreeMap<String, Nothing> = "ExposedPorts",
     }
 }
 
-#[derive(Deserialize)]
-struct Document {
-    #[serde(default, deserialize_with = "nullable")]
-    os: String,
-    #[serde(default, deserialize_with = "nullable")]
-    architecture: String,
-    #[serde(default)]
-    variant: Option<String>,
-    #[serde(default)]
-    config: Option<RunConfig>,
-    rootfs: RootFs,
+object! {
+    /// Go's `struct{}`: what the values of a set are.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Nothing {}
 }
 
-#[derive(Deserialize)]
-struct RootFs {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default, deserialize_with = "nullable")]
-    diff_ids: Vec<String>,
+/// A command line; old images have it as one string.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Words(pub Vec<String>);
+
+impl Read for Words {
+    fn read<'de, D: Deserializer<'de>>(&mut self, from: D) -> Result<(), D::Error> {
+        struct Over<'t>(&'t mut Vec<String>);
+        impl<'de> Visitor<'de> for Over<'_> {
+            type Value = ();
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of words")
+            }
+
+            fn visit_str<E>(self, word: &str) -> Result<(), E> {
+                *self.0 = vec![word.to_owned()];
+                Ok(())
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, words: A) -> Result<(), A::Error> {
+                self.0.read(SeqAccessDeserializer::new(words))
+            }
+        }
+        from.deserialize_any(Over(&mut self.0))
+    }
 }
 
-/// Go writes `null` for what is empty.
-fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
+object! {
+    struct Document {
+        os: String = "os",
+        architecture: String = "architecture",
+        variant: String = "variant",
+        config: RunConfig = "config",
+        rootfs: Option<RootFs> = "rootfs",
+    }
+}
+
+object! {
+    struct RootFs {
+        kind: String = "type",
+        diff_ids: Vec<String> = "diff_ids",
+    }
 }
 
 impl ImageConfig {
     /// Reads a configuration of an image with `layers` layers. The error says what is wrong.
     pub fn parse(bytes: &[u8], layers: usize) -> Result<Self, String> {
-        let document: Document = serde_json::from_slice(bytes)
+        let document: Document = json::parse(bytes)
             .map_err(|e| format!("expected an image configuration: {}", foreign(&e.to_string(), 200)))?;
-        if document.rootfs.kind != "layers" {
-            return Err(format!("its rootfs is of type `{}`, expected `layers`", foreign(&document.rootfs.kind, 60)));
+        let rootfs = document.rootfs.ok_or("expected an image configuration: it has no `rootfs`")?;
+        if !matches!(rootfs.kind.as_str(), "layers" | "") {
+            return Err(format!("its rootfs is of type `{}`, expected `layers`", foreign(&rootfs.kind, 60)));
         }
-        let found = document.rootfs.diff_ids.len();
+        let found = rootfs.diff_ids.len();
         if found != layers {
             return Err(format!("it has {found} diff ids, expected {layers}, one for each layer of the manifest"));
         }
-        let diff_ids = document
-            .rootfs
+        let diff_ids = rootfs
             .diff_ids
             .iter()
             .map(|d| Digest::parse(d).map_err(|e| foreign(&format!("diff id {e}"), 250)))
             .collect::<Result<Vec<_>, _>>()?;
         let platform = (!document.os.is_empty() && !document.architecture.is_empty())
-            .then(|| Platform::from_parts(&document.os, &document.architecture, document.variant.as_deref()));
-        Ok(ImageConfig { platform, run: document.config.unwrap_or_default(), diff_ids })
+            .then(|| Platform::from_parts(&document.os, &document.architecture, Some(&document.variant)));
+        Ok(ImageConfig { platform, run: document.config, diff_ids })
     }
 }
 
@@ -157,7 +152,7 @@ mod tests {
         for (text, layers, part) in [
             ("", 0, "expected an image configuration"),
             ("[]", 0, "expected an image configuration"),
-            ("{}", 0, "missing field `rootfs`"),
+            ("{}", 0, "no `rootfs`"),
             (r#"{"rootfs":{"type":"tree"}}"#, 0, "type `tree`"),
             (r#"{"rootfs":{"type":"layers","diff_ids":[]}}"#, 1, "0 diff ids, expected 1"),
             (r#"{"rootfs":{"type":"layers","diff_ids":["sha256:../../x"]}}"#, 1, "not a digest"),

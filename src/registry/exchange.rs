@@ -24,7 +24,7 @@ const DRAIN_MAX: usize = 64 << 10;
 /// One GET, as it goes out.
 pub(super) struct Get<'a> {
     pub(super) url: &'a Url,
-    pub(super) accept: &'static str,
+    pub(super) accept: &'static [&'static str],
     pub(super) authorization: Option<&'a HeaderValue>,
     pub(super) user_agent: &'a str,
     /// How often this was asked before, for whatever reason (`http.request.resend_count`).
@@ -169,9 +169,11 @@ fn request(ask: &Get<'_>) -> Result<Request<Empty<Bytes>>, String> {
     let mut request = Request::get(ask.url.target())
         .header(HOST, ask.url.origin.authority())
         .header(USER_AGENT, ask.user_agent)
-        .header(ACCEPT, ask.accept)
         // Digests are of the bytes as stored; nobody on the way shall repack them.
         .header(ACCEPT_ENCODING, "identity");
+    for accept in ask.accept {
+        request = request.header(ACCEPT, *accept);
+    }
     if let Some(authorization) = ask.authorization {
         request = request.header(AUTHORIZATION, authorization);
     }

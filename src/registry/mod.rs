@@ -248,7 +248,8 @@ impl Client {
             }
         }
         let (media_type, parsed) = manifest::parse(&what, content_type.as_deref(), &bytes)?;
-        if let Some(entry) = entry.filter(|e| e.media_type != media_type) {
+        // Which family's name an entry has for a manifest is of no matter: digest and size fit.
+        if let Some(entry) = entry.filter(|e| manifest::disagree(&e.media_type, &media_type)) {
             let why = format!(
                 "its media type is `{media_type}`, but the index calls it `{}`",
                 error::foreign(&entry.media_type, 100)
@@ -285,12 +286,14 @@ impl Client {
             return Err(RegistryError::TooLarge { what, size: descriptor.size, limit: DOCUMENT_MAX });
         }
         let path = format!("blobs/{}", descriptor.digest);
-        let answer = self.0.authorized(parent, stage, image, path, "*/*").await?;
+        let answer = self.0.authorized(parent, stage, image, path, &["*/*"]).await?;
         let bytes = answer.read(&what, descriptor.size).await.map_err(|e| e.of_size(Some(descriptor)))?;
         let digest = Digest::of(&bytes);
         check(&what, &bytes, digest, descriptor)?;
-        let config =
-            ImageConfig::parse(&bytes, resolved.layers.len()).map_err(|why| RegistryError::Invalid { what, why })?;
+        let config = ImageConfig::parse(&bytes, resolved.layers.len()).map_err(|why| {
+            let named = format!("manifest `{}` of `{}`", resolved.manifest.digest, image.familiar());
+            manifest::artifact(&named, descriptor).unwrap_or(RegistryError::Invalid { what, why })
+        })?;
         Ok((Raw { bytes, digest, media_type: descriptor.media_type.clone() }, config))
     }
 
@@ -298,8 +301,14 @@ impl Client {
     /// caller hashes what it unpacks. A token that expired meanwhile is renewed under `parent` too.
     pub async fn blob(&self, parent: &Stage, image: &ImageRef, layer: &Descriptor) -> Result<Blob, RegistryError> {
         let path = format!("blobs/{}", layer.digest);
-        let mut exchange = self.0.authorized(parent, parent, image, path, "*/*").await?;
         let what = format!("layer `{}` of `{}`", layer.digest, image.familiar());
+        let mut exchange = match self.0.authorized(parent, parent, image, path, &["*/*"]).await {
+            Err(RegistryError::Status { status: 404, .. }) if layer.elsewhere => {
+                let why = "the registry doesn't have it and says that it is to be fetched from somewhere else".into();
+                return Err(RegistryError::Unsupported { what, why });
+            }
+            answer => answer?,
+        };
         if let Some(got) = exchange.expected.filter(|size| *size != layer.size) {
             let error = RegistryError::Size { what, got, expected: layer.size };
             exchange.fail(&error);

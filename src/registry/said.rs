@@ -1,10 +1,10 @@
 //! What a registry says when it refuses, made fit to be shown.
 
 use hyper::header::HeaderValue;
-use serde::Deserialize;
 
 use super::error::foreign;
 use super::exchange::Exchange;
+use crate::json::{self, Later, object};
 
 /// Which limit a 429 is about, as far as it says: `; limit 100 in 6 h, 0 left, …`.
 pub(super) fn limit(answer: &Exchange) -> String {
@@ -43,25 +43,30 @@ pub(super) struct Said {
     pub(super) text: String,
 }
 
-#[derive(Deserialize)]
-struct ErrorDocument {
-    errors: Vec<ErrorEntry>,
+object! {
+    struct ErrorDocument {
+        errors: Vec<Later> = "errors",
+        details: String = "details",
+        message: String = "message",
+    }
 }
 
-#[derive(Deserialize)]
-struct ErrorEntry {
-    #[serde(default)]
-    code: String,
-    #[serde(default)]
-    message: String,
+object! {
+    struct ErrorEntry {
+        code: String = "code",
+        message: String = "message",
+    }
 }
 
 /// Reads an error body; a secret that was sent is taken out, should the server repeat it.
 pub(super) fn said(body: &[u8], secret: Option<&HeaderValue>) -> Said {
-    let first = serde_json::from_slice::<ErrorDocument>(body).ok().and_then(|d| d.errors.into_iter().next());
-    let Some(ErrorEntry { code, mut message }) = first else {
+    let Ok(document) = json::parse::<ErrorDocument>(body) else {
         return Said { code: String::new(), text: String::new() };
     };
+    let first = document.errors.first().and_then(|e| e.read::<ErrorEntry>().ok());
+    // Docker Hub's gateway and token servers have only one of these.
+    let alone = if document.details.is_empty() { document.message } else { document.details };
+    let ErrorEntry { code, mut message } = first.unwrap_or_else(|| ErrorEntry { code: String::new(), message: alone });
     if let Some(secret) = secret.and_then(|s| s.to_str().ok()).and_then(|s| s.split(' ').next_back()) {
         message = message.replace(secret, "REDACTED");
     }
@@ -89,6 +94,11 @@ mod tests {
         assert_eq!(
             text(r#"{"errors":[{"code":"DENIED","message":"bad token s3cr3t\u001b[2J"}]}"#),
             "denied: bad token REDACTED [2J"
+        );
+        assert_eq!(text(r#"{"Errors":[{"CODE":"denied","message":null}]}"#), "denied");
+        assert_eq!(
+            text(r#"{"errors":[5],"details":"incorrect username or password"}"#),
+            "incorrect username or password"
         );
         for nothing in ["", "<html>", "{}", r#"{"errors":[]}"#, r#"{"errors":[{}]}"#] {
             assert_eq!(text(nothing), "", "{nothing}");

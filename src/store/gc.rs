@@ -5,12 +5,11 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
 use super::durable::move_away;
 use super::images::Stack;
 use super::{Store, StoreError, read_derived, remove_tree};
 use crate::digest::Digest;
+use crate::json::{self, Later, object};
 
 /// What [`Store::collect`] took away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,18 +22,25 @@ pub struct Collected {
     pub bytes: u64,
 }
 
-/// The parts of a manifest or index that keep blobs alive; unknown documents keep only themselves.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct References {
-    config: Option<Reference>,
-    layers: Vec<Reference>,
-    manifests: Vec<Reference>,
+object! {
+    /// The parts of a manifest or index that keep blobs alive, read as the registry's client reads them; unknown
+    /// documents keep only themselves.
+    struct References {
+        config: Later = "config",
+        layers: Vec<Later> = "layers",
+        manifests: Vec<Later> = "manifests",
+    }
 }
 
-#[derive(Deserialize)]
-struct Reference {
-    digest: String,
+object! {
+    struct Reference {
+        digest: String = "digest",
+    }
+}
+
+/// The digest that an entry names, if it is one at all.
+fn named(entry: &Later) -> Option<String> {
+    entry.read::<Reference>().ok().map(|r| r.digest)
 }
 
 impl Store {
@@ -52,9 +58,9 @@ impl Store {
             }
             let Ok(parsed) = Digest::parse(&digest) else { continue };
             let Ok(bytes) = read_document(&self.blob_path(&parsed)) else { continue };
-            let Ok(refs) = serde_json::from_slice::<References>(&bytes) else { continue };
-            todo.extend(refs.manifests.into_iter().map(|r| r.digest));
-            blobs.extend(refs.config.into_iter().chain(refs.layers).map(|r| r.digest));
+            let Ok(refs) = json::parse::<References>(&bytes) else { continue };
+            todo.extend(refs.manifests.iter().filter_map(named));
+            blobs.extend(std::iter::once(&refs.config).chain(&refs.layers).filter_map(named));
         }
         // A container needs the layers of its image, also when the image has been forgotten.
         let containers = self.containers()?;

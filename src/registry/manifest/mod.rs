@@ -4,39 +4,35 @@
 //! A document that could be read as a manifest and as an index is refused (CVE-2021-41190), digests are parsed strictly
 //! (CVE-2024-3727). The structs are our own: [`oci_distribution::manifest`] fails a whole index on an entry it doesn't know.
 
-use serde::Deserialize;
-
 use super::error::{RegistryError, foreign};
 use super::platform::Platform;
 use crate::digest::Digest;
+use crate::json::{self, Later, Present, object};
 
 pub(super) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub(super) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(super) const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 pub(super) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
-/// The `Accept` header of a request for a manifest.
-pub(super) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
-     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
+/// The `Accept` lines of a request for a manifest. One for each type, as docker sends them: Harbor 1.1 compares each line
+/// as a whole, and gives an image of schema 1 to who accepts nothing that it knows.
+pub(super) const ACCEPT: &[&str] = &[OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST];
 
 /// The most bytes of a manifest, index or configuration that are read.
 pub(super) const DOCUMENT_MAX: u64 = 4 << 20;
-/// overlayfs stacks at most 500 lower directories.
-const LAYERS_MAX: usize = 500;
+/// overlayfs stacks at most 500 lower directories, and a container needs one for itself.
+const LAYERS_MAX: usize = 499;
 /// 16 TiB: more than any disk this runs on, and far from overflowing a sum.
 const IMAGE_MAX: u64 = 1 << 44;
 
-const LAYER_TYPES: [&str; 6] = [
-    "application/vnd.oci.image.layer.v1.tar",
-    "application/vnd.oci.image.layer.v1.tar+gzip",
-    "application/vnd.oci.image.layer.v1.tar+zstd",
-    "application/vnd.docker.image.rootfs.diff.tar",
-    "application/vnd.docker.image.rootfs.diff.tar.gzip",
-    "application/vnd.docker.image.rootfs.diff.tar.zstd",
-];
+/// Registries and builders have written a lot into the type of a layer, so that its bytes decide; but what these are
+/// about is certainly no file tree.
+const NO_LAYER_TYPES: [&str; 3] = ["+json", "+wasm", "+yaml"];
+/// Types of a configuration that say what it is. Others are looked into: docker takes `application/octet-stream`,
+/// `application/json`, `text/html` and nothing at all, which registries of 2016 made of its own (moby#22378, #30083).
 const CONFIG_TYPES: [&str; 2] =
     ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
-/// What registries of 2016 made of docker's config type; docker takes these too (moby#22378).
-const CONFIG_TYPES_OLD: [&str; 2] = ["application/octet-stream", "application/json"];
+/// Looks like an image's and is none.
+const PLUGIN_TYPE: &str = "application/vnd.docker.plugin.v1+json";
 
 /// A content descriptor that was checked: strict digest, a size, no URL of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,48 +43,50 @@ pub struct Descriptor {
     pub digest: Digest,
     /// Bytes of the blob.
     pub size: u64,
+    /// Its publisher keeps it somewhere else; the registry may have it nevertheless.
+    pub elsewhere: bool,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Document {
-    schema_version: Option<i64>,
-    media_type: Option<String>,
-    config: Option<Entry>,
-    layers: Option<Vec<Entry>>,
-    manifests: Option<Vec<Entry>>,
-    fs_layers: Option<serde::de::IgnoredAny>,
+object! {
+    struct Document {
+        schema_version: Option<i64> = "schemaVersion",
+        media_type: String = "mediaType",
+        config: Option<Entry> = "config",
+        layers: Option<Vec<Entry>> = "layers",
+        manifests: Option<Vec<Later>> = "manifests",
+        fs_layers: Present = "fsLayers",
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Entry {
-    #[serde(default)]
-    media_type: String,
-    digest: String,
-    size: i64,
-    #[serde(default)]
-    urls: Option<Vec<String>>,
-    #[serde(default)]
-    platform: Option<EntryPlatform>,
-    #[serde(default)]
-    annotations: Option<Annotations>,
+object! {
+    struct Entry {
+        media_type: String = "mediaType",
+        digest: String = "digest",
+        size: i64 = "size",
+        urls: Vec<String> = "urls",
+    }
 }
 
-#[derive(Deserialize)]
-struct EntryPlatform {
-    #[serde(default)]
-    os: String,
-    #[serde(default)]
-    architecture: String,
-    #[serde(default)]
-    variant: Option<String>,
+object! {
+    /// What an index's entry says beside that, read on its own: if it can't be, the entry is for no platform that is known.
+    struct EntryRole {
+        platform: Option<EntryPlatform> = "platform",
+        annotations: Annotations = "annotations",
+    }
 }
 
-#[derive(Deserialize)]
-struct Annotations {
-    #[serde(rename = "vnd.docker.reference.type", default)]
-    reference_type: Option<String>,
+object! {
+    struct EntryPlatform {
+        os: String = "os",
+        architecture: String = "architecture",
+        variant: String = "variant",
+    }
+}
+
+object! {
+    struct Annotations {
+        reference_type: Option<String> = "vnd.docker.reference.type",
+    }
 }
 
 /// A document that was read and checked.
@@ -100,7 +98,7 @@ pub(super) enum Parsed {
 /// The images of an index, attestations left out.
 pub(super) struct Index {
     what: String,
-    entries: Vec<(Entry, Option<Platform>)>,
+    entries: Vec<(Later, Option<Platform>)>,
 }
 
 /// Reads `bytes`, served as `content_type`. `what` names it in errors. Gives the media type that holds.
@@ -115,31 +113,18 @@ pub(super) fn parse(what: &str, content_type: Option<&str>, bytes: &[u8]) -> Res
     if served.starts_with("application/vnd.docker.distribution.manifest.v1") {
         return Err(schema1());
     }
-    let document: Document = serde_json::from_slice(bytes)
+    let document: Document = json::parse(bytes)
         .map_err(|e| invalid(format!("expected a JSON manifest: {}", foreign(&e.to_string(), 200))))?;
-    if document.schema_version == Some(1) || document.fs_layers.is_some() {
+    if document.schema_version == Some(1) || document.fs_layers.0 {
         return Err(schema1());
     }
-    let known = |t: &str| [OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST].contains(&t);
-    let media_type = match (served, document.media_type.as_deref()) {
-        (served, Some(own)) if known(served) && served != own => {
-            return Err(invalid(format!("served as `{served}`, but its media type is `{}`", foreign(own, 100))));
-        }
-        (served, _) if known(served) => served,
-        // Plain file servers know nothing of media types; then the document must say itself what it is.
-        ("" | "application/json" | "text/plain" | "application/octet-stream", Some(own)) if known(own) => own,
-        (served, own) => {
-            let seen = own.filter(|_| !known(served)).unwrap_or(served);
-            return Err(unsupported(format!(
-                "its media type is `{}`, expected an image manifest or index",
-                foreign(seen, 100)
-            )));
-        }
-    };
-    if document.schema_version != Some(2) {
+    let media_type =
+        media_type(served, &document).map_err(|(why, valid)| if valid { unsupported(why) } else { invalid(why) })?;
+    // Go takes a missing version for 0 and goes by the type.
+    if !matches!(document.schema_version, Some(2 | 0) | None) {
         return Err(invalid(format!("schemaVersion is {:?}, expected 2", document.schema_version)));
     }
-    let parsed = if matches!(media_type, OCI_INDEX | DOCKER_LIST) {
+    let parsed = if is_index(media_type) {
         if document.layers.is_some() || document.config.is_some() {
             return Err(invalid("it is an index that also has layers or a config, which no image has".into()));
         }
@@ -150,17 +135,60 @@ pub(super) fn parse(what: &str, content_type: Option<&str>, bytes: &[u8]) -> Res
             return Err(invalid("it is a manifest that also has `manifests`, which no image has".into()));
         }
         let config = document.config.ok_or_else(|| invalid("it is a manifest without `config`".into()))?;
-        let old = media_type == DOCKER_MANIFEST && CONFIG_TYPES_OLD.contains(&config.media_type.as_str());
-        if !CONFIG_TYPES.contains(&config.media_type.as_str()) && !old {
-            return Err(unsupported(format!(
-                "it is not a container image but an artifact with a config of type `{}`",
-                foreign(&config.media_type, 100)
-            )));
+        if config.media_type == PLUGIN_TYPE {
+            return Err(unsupported("it is not a container image but a plugin of docker".into()));
         }
         let config = config.check().map_err(|why| invalid(format!("its config {why}")))?;
         Parsed::Manifest { config, layers: check_layers(what, document.layers.unwrap_or_default())? }
     };
     Ok((media_type.to_owned(), parsed))
+}
+
+fn is_index(media_type: &str) -> bool {
+    matches!(media_type, OCI_INDEX | DOCKER_LIST)
+}
+
+/// Whether an index's entry takes a manifest for an index, or the other way round.
+pub(super) fn disagree(entry: &str, document: &str) -> bool {
+    known(entry).is_some_and(|entry| is_index(entry) != is_index(document))
+}
+
+fn known(media_type: &str) -> Option<&'static str> {
+    ACCEPT.iter().copied().find(|known| *known == media_type)
+}
+
+/// Which of the four types holds: the document's own, else the one it was served as, else the one it looks like. That a
+/// manifest is taken for an index, or the other way round, is left to nobody (CVE-2021-41190). The error says whether
+/// the document may still be a valid one of another kind.
+fn media_type(served: &str, document: &Document) -> Result<&'static str, (String, bool)> {
+    let own = document.media_type.as_str();
+    let none = |seen: &str| {
+        Err((format!("its media type is `{}`, expected an image manifest or index", foreign(seen, 100)), true))
+    };
+    match (known(served), known(own)) {
+        (Some(said), Some(own)) if is_index(said) != is_index(own) => {
+            Err((format!("served as `{said}`, but its media type is `{own}`"), false))
+        }
+        (_, Some(own)) => Ok(own),
+        (_, None) if !own.is_empty() => none(own),
+        (Some(said), None) => Ok(said),
+        (None, None) => match (&document.manifests, &document.config) {
+            (Some(_), None) => Ok(OCI_INDEX),
+            (None, Some(_)) => Ok(OCI_MANIFEST),
+            _ => none(served),
+        },
+    }
+}
+
+/// Whether this descriptor is an image's configuration, by its type. Otherwise its content decides, and if that is no
+/// configuration this is the error.
+pub(super) fn artifact(what: &str, config: &Descriptor) -> Option<RegistryError> {
+    let why = format!(
+        "it is not a container image but an artifact with a config of type `{}`",
+        foreign(&config.media_type, 100)
+    );
+    (!CONFIG_TYPES.contains(&config.media_type.as_str()))
+        .then(|| RegistryError::Unsupported { what: what.to_owned(), why })
 }
 
 fn check_layers(what: &str, entries: Vec<Entry>) -> Result<Vec<Descriptor>, RegistryError> {
@@ -179,13 +207,7 @@ fn check_layers(what: &str, entries: Vec<Entry>) -> Result<Vec<Descriptor>, Regi
         if media_type.contains("encrypted") {
             return refused("is encrypted");
         }
-        if media_type.contains(".foreign.")
-            || media_type.contains(".nondistributable.")
-            || entry.urls.as_ref().is_some_and(|u| !u.is_empty())
-        {
-            return refused("is to be fetched from somewhere else than the registry");
-        }
-        if !LAYER_TYPES.contains(&media_type) {
+        if NO_LAYER_TYPES.iter().any(|end| media_type.ends_with(end)) {
             return refused("is no tar archive that can be unpacked");
         }
         let layer = entry.check().map_err(|why| invalid(format!("layer {} {why}", i + 1)))?;
@@ -203,25 +225,32 @@ impl Entry {
         let digest = Digest::parse(&self.digest)
             .map_err(|e| format!("has no usable digest: {}", foreign(&e.to_string(), 250)))?;
         let size = u64::try_from(self.size).map_err(|_| format!("has a size of {}", self.size))?;
-        Ok(Descriptor { media_type: self.media_type, digest, size })
+        // Foreign layers and other `urls` say where it may be had too; the registry itself is asked.
+        let elsewhere = !self.urls.is_empty()
+            || self.media_type.contains(".foreign.")
+            || self.media_type.contains(".nondistributable.");
+        Ok(Descriptor { media_type: self.media_type, digest, size, elsewhere })
     }
+}
 
+impl EntryRole {
     /// BuildKit's attestations lie beside the images, for platform `unknown/unknown`.
     fn is_attestation(&self) -> bool {
-        self.annotations.as_ref().is_some_and(|a| a.reference_type.is_some())
+        self.annotations.reference_type.is_some()
             || self.platform.as_ref().is_some_and(|p| p.os == "unknown" && p.architecture == "unknown")
     }
 }
 
 impl Index {
-    fn new(what: &str, entries: Vec<Entry>) -> Self {
+    fn new(what: &str, entries: Vec<Later>) -> Self {
         let entries = entries
             .into_iter()
-            .filter(|e| !e.is_attestation())
-            .map(|e| {
-                let platform =
-                    e.platform.as_ref().map(|p| Platform::from_parts(&p.os, &p.architecture, p.variant.as_deref()));
-                (e, platform)
+            // What is wrong inside an entry matters only if it is chosen, and this one cannot be.
+            .filter_map(|entry| {
+                let role = entry.read::<EntryRole>().ok().filter(|role| !role.is_attestation())?;
+                let platform = role.platform.filter(|p| !(p.os.is_empty() && p.architecture.is_empty()));
+                let platform = platform.map(|p| Platform::from_parts(&p.os, &p.architecture, Some(&p.variant)));
+                Some((entry, platform))
             })
             .collect();
         Index { what: what.to_owned(), entries }
@@ -253,12 +282,9 @@ impl Index {
         };
         let invalid = |why: String| RegistryError::Invalid { what: self.what.clone(), why };
         let (entry, platform) = self.entries.into_iter().nth(best).expect("an index of this list");
-        if entry.urls.as_ref().is_some_and(|u| !u.is_empty()) {
-            return Err(RegistryError::Unsupported {
-                what: self.what,
-                why: "its manifest is to be fetched from somewhere else than the registry".into(),
-            });
-        }
+        let entry: Entry = entry
+            .read()
+            .map_err(|e| invalid(format!("its entry for `{wanted}` is none: {}", foreign(&e.to_string(), 200))))?;
         let descriptor = entry.check().map_err(|why| invalid(format!("its entry for `{wanted}` {why}")))?;
         if descriptor.size > DOCUMENT_MAX {
             return Err(RegistryError::TooLarge {
