@@ -48,6 +48,12 @@ fn make(
 ) -> Result<Created, EngineError> {
     let privilege = context.privilege.expect("checked by the caller");
     let config = parse_config(image)?;
+    if let Some(found) = config.platform.as_ref().filter(|found| options.platform.suits(found).is_none()) {
+        let wanted = &options.platform;
+        context.observer.event(Event::Note(format!(
+            "the image's platform ({found}) does not match this machine's ({wanted}); its programs may not run"
+        )));
+    }
     let argv = command(options, &config.run, &image.name)?;
     let chosen = mounts::choose(context, &options.mounts, &config.run)?;
     let name = options.name.clone();
@@ -88,11 +94,9 @@ fn make(
             lowers: &lowers,
             dir: container.dir(),
             volatile: container.state.remove_on_exit,
-            root: RootLooks {
-                mode: image.stack.root.mode,
-                owner: (image.stack.root.uid, image.stack.root.gid),
-                modified: image.stack.root.modified,
-            },
+            // Whatever the image says of its root: docker shows its own, and images are only ever tried with that. One
+            // that was packed from a private directory would let nobody but root in.
+            root: RootLooks { mode: 0o755, owner: (0, 0), modified: image.stack.root.modified },
             nodev: options.powers.nodev(),
             userxattr: !privilege.initial_user_namespace,
         }

@@ -208,16 +208,18 @@ impl Fetch {
         draft: &Draft,
         progress: Arc<Progress>,
     ) -> Result<(Chunks, oneshot::Receiver<Applied>), EngineError> {
+        let dest = draft.dest()?;
+        let free = rustix::fs::fstatvfs(&dest).map_or(u64::MAX, |fs| fs.f_bavail.saturating_mul(fs.f_frsize));
         let job = Job {
             digest: layer.digest,
             size: layer.size,
             diff_id,
             compression: compression(&layer.media_type),
-            dest: draft.dest()?,
+            dest,
             blob: Some(draft.blob()?),
             flavor: self.flavor,
             unmapped: if self.squash { Unmapped::Squash } else { Unmapped::Refuse },
-            limits: Limits::default(),
+            limits: Limits::default().on_disk_with(free),
         };
         let (send, receive) = mpsc::channel(CHUNKS);
         let (done, applied) = oneshot::channel();

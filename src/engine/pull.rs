@@ -14,13 +14,14 @@ use crate::hub::{self, Hub};
 use crate::layer::Flavor;
 use crate::names::{attr, span};
 use crate::record::{Mono, Stage};
-use crate::registry::{Client, ImageConfig, Options, Origin, Resolved};
+use crate::registry::{Client, ImageConfig, Options, Origin, Platform, Resolved};
 use crate::stage;
 use crate::store::images::{Document, Image};
 use crate::store::layers::ASK_AGAIN;
 use crate::store::lock::Lock;
 use crate::store::unsynced::{Listed, ListedLayer};
 
+const LOWERS_MAX: usize = 499;
 const LOOK_FOR_SIGNALS: Duration = Duration::from_millis(50);
 
 /// A pulled image and what it took.
@@ -238,13 +239,16 @@ async fn claim_image(context: &Context<'_>, stage: &Stage, request: &ImageReques
     })
 }
 
-/// Without an index it is the configuration that says what the image was built for.
+/// Without an index it is the configuration that says what the image was built for. Some say it wrong, and some programs run
+/// through an emulator, so that only another operating system, or a platform that was asked for, stops the pull; a run
+/// tells.
 fn check_platform(request: &ImageRequest, resolved: &Resolved, config: &ImageConfig) -> Result<(), EngineError> {
     let found = match (&resolved.platform, &config.platform) {
         (None, Some(found)) => found,
         _ => return Ok(()),
     };
-    if request.platform.suits(found).is_some() {
+    let asked_for = request.platform != Platform::host();
+    if request.platform.suits(found).is_some() || (found.os == request.platform.os && !asked_for) {
         return Ok(());
     }
     Err(EngineError::Platform {
@@ -296,6 +300,12 @@ fn commit_image(
         &layers,
         flavor(context.privilege),
     )?;
+    // overlayfs takes 500 lower directories, of which a container has one of its own.
+    if stack.lowers.len() > LOWERS_MAX {
+        let why =
+            format!("its layers need {} directories on each other, at most {LOWERS_MAX} can be", stack.lowers.len());
+        return Err(EngineError::Invalid { name: request.image.familiar(), why });
+    }
     if context.store.flushes_first() {
         let sync = stage!(span::LAYER_SYNC, in commit);
         sync.end(context.store.flush())?;

@@ -1,4 +1,5 @@
-//! From the blob's bytes to the tar's: gzip, zstd or nothing.
+//! From the blob's bytes to the tar's: gzip, zstd or nothing; xz and bzip2 too, which no specification of images knows and
+//! docker has always unpacked.
 //!
 //! As in docker and containerd the first bytes decide and the media type only says what to expect. Where readers of
 //! gzip differ, this one does as follows: several members are one stream (all do); zero bytes after the last member are
@@ -133,6 +134,8 @@ impl BufRead for Inlet {
 enum Decoder<'i> {
     Gzip(Box<GzDecoder<&'i mut Inlet>>),
     Zstd(zstd::stream::read::Decoder<'static, &'i mut Inlet>),
+    Xz(Box<lzma_rust2::XzReader<&'i mut Inlet>>),
+    Bzip2(Box<bzip2::bufread::MultiBzDecoder<&'i mut Inlet>>),
     Plain(&'i mut Inlet),
 }
 
@@ -141,6 +144,8 @@ impl Decoder<'_> {
         match self {
             Decoder::Gzip(d) => d.read(buf),
             Decoder::Zstd(d) => d.read(buf),
+            Decoder::Xz(d) => d.read(buf),
+            Decoder::Bzip2(d) => d.read(buf),
             Decoder::Plain(d) => d.read(buf),
         }
     }
@@ -149,28 +154,51 @@ impl Decoder<'_> {
         match self {
             Decoder::Gzip(d) => d.get_mut(),
             Decoder::Zstd(d) => d.get_mut(),
+            Decoder::Xz(d) => d.inner_mut(),
+            Decoder::Bzip2(d) => d.get_mut(),
             Decoder::Plain(d) => d,
         }
     }
 }
 
+/// How a blob is packed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Gzip,
+    Zstd,
+    Xz,
+    Bzip2,
+    Tar,
+}
+
+impl Format {
+    fn name(self) -> &'static str {
+        match self {
+            Format::Gzip => "gzip",
+            Format::Zstd => "zstd",
+            Format::Xz => "xz",
+            Format::Bzip2 => "bzip2",
+            Format::Tar => "tar",
+        }
+    }
+}
+
 /// What the first bytes of a blob are.
-fn detect(inlet: &mut Inlet, said: Compression, digest: Digest) -> Result<Compression, LayerError> {
+fn detect(inlet: &mut Inlet, said: Compression, digest: Digest) -> Result<Format, LayerError> {
     let head = inlet.peek(6).map_err(|_| LayerError::Stopped)?;
-    let refuse = |found: String| Err(LayerError::Compression { digest, found, expected: "gzip, zstd or a plain tar" });
     match head {
-        [0x1f, 0x8b, 8, ..] => return Ok(Compression::Gzip),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => return Ok(Compression::Zstd),
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => return refuse("compressed with xz".into()),
-        [b'B', b'Z', b'h', ..] => return refuse("compressed with bzip2".into()),
-        _ if said == Compression::None || head.is_empty() => return Ok(Compression::None),
+        [0x1f, 0x8b, 8, ..] => return Ok(Format::Gzip),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => return Ok(Format::Zstd),
+        [0xfd, b'7', b'z', b'X', b'Z', 0] => return Ok(Format::Xz),
+        [b'B', b'Z', b'h', b'1'..=b'9', ..] => return Ok(Format::Bzip2),
+        _ if said == Compression::None || head.is_empty() => return Ok(Format::Tar),
         _ => {}
     }
     let shown = head.iter().map(|b| format!("{b:02x} ")).collect::<String>();
     let head = inlet.peek(512).map_err(|_| LayerError::Stopped)?;
     let looks_like_tar = head.len() == 512 && (head.iter().all(|b| *b == 0) || head[257..].starts_with(b"ustar"));
     if looks_like_tar {
-        return Ok(Compression::None);
+        return Ok(Format::Tar);
     }
     let expected = if said == Compression::Gzip { "gzip" } else { "zstd" };
     let found = format!("something that begins with `{}`", shown.trim_end());
@@ -183,18 +211,14 @@ pub(super) fn decompress(
     inlet: &mut Inlet,
     said: Compression,
     digest: Digest,
-    size: u64,
     limits: &Limits,
     mut fill: impl FnMut() -> Box<[u8]>,
     mut ship: impl FnMut(&mut Meter, Box<[u8]>, usize) -> Result<(), LayerError>,
 ) -> Result<(), LayerError> {
     let compression = detect(inlet, said, digest)?;
-    let format = match compression {
-        Compression::Gzip => "gzip",
-        Compression::Zstd => "zstd",
-        Compression::None => "tar",
-    };
-    let allowed = limits.unpacked(size);
+    let format = compression.name();
+    // This decoder cannot go on where it found nothing to read.
+    let patient = compression == Format::Xz;
     let mut unpacked = 0u64;
     let mut buf = fill();
     let mut len = 0;
@@ -207,21 +231,27 @@ pub(super) fn decompress(
             LayerError::Corrupt { digest, format, problem }
         };
         let mut decoder = match compression {
-            Compression::Gzip => Decoder::Gzip(Box::new(GzDecoder::new(&mut *inlet))),
-            Compression::Zstd => {
+            Format::Gzip => Decoder::Gzip(Box::new(GzDecoder::new(&mut *inlet))),
+            Format::Xz => {
+                let memory = limits.xz_memory / 1024;
+                Decoder::Xz(Box::new(lzma_rust2::XzReader::new_mem_limit(&mut *inlet, true, memory)))
+            }
+            Format::Bzip2 => Decoder::Bzip2(Box::new(bzip2::bufread::MultiBzDecoder::new(&mut *inlet))),
+            Format::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(&mut *inlet).map_err(corrupt)?;
                 decoder.window_log_max(limits.zstd_window_log).map_err(corrupt)?;
                 Decoder::Zstd(decoder)
             }
-            Compression::None => Decoder::Plain(&mut *inlet),
+            Format::Tar => Decoder::Plain(&mut *inlet),
         };
         loop {
             // With something to hand over, waiting for more input comes after that.
-            decoder.inlet().hasty = len > 0;
+            decoder.inlet().hasty = len > 0 && !patient;
             let ended = match decoder.read(&mut buf[len..]) {
                 Ok(n) => {
                     len += n;
                     unpacked += n as u64;
+                    let allowed = limits.unpacked(decoder.inlet().meter.bytes);
                     if unpacked > allowed {
                         let (what, entry) = ("unpacked bytes", Default::default());
                         return Err(LayerError::Limit { what, limit: allowed, entry });
@@ -245,7 +275,7 @@ pub(super) fn decompress(
         }
         drop(decoder);
         inlet.hasty = false;
-        if compression != Compression::Gzip || !another_member(inlet, digest)? {
+        if compression != Format::Gzip || !another_member(inlet, digest)? {
             return Ok(());
         }
     }

@@ -17,6 +17,8 @@ use super::{Flavor, LayerError, LayerNotes, Limits, Unmapped};
 const WHITEOUT: &[u8] = b".wh.";
 const METADATA: &[u8] = b".wh..wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
+/// Where aufs keeps a file that has several names (a "pseudo link"); the names are hard links into it.
+const AUFS_LINKS: &[u8] = b".wh..wh.plnk";
 
 /// What [`extract`] made.
 pub(super) struct Applied {
@@ -68,7 +70,15 @@ impl Applier<'_> {
         if let Some(above) = parent.split(|b| *b == b'/').find(|c| c.starts_with(WHITEOUT)) {
             if above.starts_with(METADATA) {
                 self.stamp.notes.skipped_metadata += 1;
-                return Ok(());
+                // It is there until the names are.
+                return match &entry.kind {
+                    Kind::File { size, sparse } if parent == AUFS_LINKS && !name.starts_with(WHITEOUT) => {
+                        let (size, sparse, meta) = (*size, sparse.clone(), Meta::of(&mut entry));
+                        self.tree.resolve(parent, true)?;
+                        self.file(parent, name, &meta, size, sparse.as_ref(), reader)
+                    }
+                    _ => Ok(()),
+                };
             }
             return Err(LayerError::refused(&entry.name, "it is inside something that is marked as deleted"));
         }
@@ -95,7 +105,7 @@ impl Applier<'_> {
             }
             Kind::Hardlink { target } => {
                 let target = clean(target, "link target", &entry.name, self.limits)?;
-                self.hardlink(&entry.name, &parent, name, target)
+                self.hardlink(&entry.name, &parent, name, target, &meta)
             }
             Kind::Char { major: 0, minor: 0 } => {
                 Err(LayerError::refused(&entry.name, "a character device 0:0 would delete what lies below"))
@@ -166,8 +176,15 @@ impl Applier<'_> {
         self.stamp.node(dir.as_fd(), name, meta, created, || join(parent, name))
     }
 
-    /// A link shares the target's owner, mode and times, whatever its own header repeats of them.
-    fn hardlink(&mut self, entry: &[u8], parent: &[u8], name: &[u8], target: Vec<u8>) -> Result<(), LayerError> {
+    /// What the link's own header says of owner, mode and times holds for the file from then on, as with docker and GNU tar.
+    fn hardlink(
+        &mut self,
+        entry: &[u8],
+        parent: &[u8],
+        name: &[u8],
+        target: Vec<u8>,
+        meta: &Meta,
+    ) -> Result<(), LayerError> {
         if target.is_empty() {
             return Err(LayerError::refused(entry, "it is a hard link to the root directory"));
         }
@@ -181,7 +198,9 @@ impl Applier<'_> {
         if within(&old, &new) {
             return Err(LayerError::refused(entry, "it is a hard link to something inside of what it replaces"));
         }
-        self.link(&from, &last, parent, name)
+        self.link(&from, &last, parent, name)?;
+        let dir = self.tree.open(parent)?;
+        self.stamp.linked(dir.as_fd(), name, meta, || join(parent, name))
     }
 
     fn link(&mut self, from: &[u8], last: &[u8], parent: &[u8], name: &[u8]) -> Result<(), LayerError> {
@@ -242,6 +261,9 @@ impl Applier<'_> {
 
     fn finish(&mut self) -> Result<(), LayerError> {
         self.late_links()?;
+        if self.tree.dirs.contains_key(AUFS_LINKS) {
+            self.tree.remove(b"", AUFS_LINKS)?;
+        }
         self.needless_whiteouts()?;
         let dirs = std::mem::take(&mut self.tree.dirs);
         let notes = &mut self.stamp.notes;

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use rustix::fs::{AtFlags, CWD, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::archive::{Entry, Time};
@@ -113,6 +113,12 @@ impl Stamp {
                 Ok(()) => self.notes.has_setid |= *name == *b"security.capability",
                 // No privilege, none on this kind of file, or none on this file system: docker goes on, too.
                 Err(Errno::PERM | Errno::OPNOTSUPP | Errno::ACCESS) => self.notes.skipped_xattrs += 1,
+                // It names somebody whom this user namespace does not know.
+                Err(Errno::INVAL | Errno::OVERFLOW)
+                    if name.starts_with(b"system.posix_acl_") || *name == *b"security.capability" =>
+                {
+                    self.notes.skipped_xattrs += 1;
+                }
                 Err(e) => return Err(LayerError::io("set an extended attribute of", &entry(), e)),
             }
         }
@@ -158,6 +164,43 @@ impl Stamp {
         let mode = self.owner(meta, entry, |u, g| rustix::fs::chownat(dir, name, u, g, nofollow))?;
         if created.is_some_and(|c| c != mode) {
             chmod_node(dir, name, mode).map_err(|e| LayerError::io("change the mode of", &entry(), e))?;
+        }
+        if !meta.xattrs.is_empty() {
+            let path = proc_path(dir, name).map_err(|e| LayerError::io("find /proc for", &entry(), e))?;
+            self.xattrs(meta, entry, |n, v| rustix::fs::lsetxattr(path.as_slice(), n, v, XattrFlags::empty()))?;
+        }
+        rustix::fs::utimensat(dir, name, &meta.times(), nofollow)
+            .map_err(|e| LayerError::io("set the times of", &entry(), e))
+    }
+
+    /// A file that has got another name with `meta` in its header. Most headers repeat what the file has.
+    pub(super) fn linked(
+        &mut self,
+        dir: BorrowedFd<'_>,
+        name: &[u8],
+        meta: &Meta,
+        entry: impl Fn() -> Vec<u8> + Copy,
+    ) -> Result<(), LayerError> {
+        let nofollow = AtFlags::SYMLINK_NOFOLLOW;
+        let failed = |e| LayerError::io("look at", &entry(), e);
+        let has = rustix::fs::statat(dir, name, nofollow).map_err(failed)?;
+        let is_link = FileType::from_raw_mode(has.st_mode) == FileType::Symlink;
+        let chown = |u, g| rustix::fs::chownat(dir, name, u, g, nofollow);
+        let mut mode = meta.mode;
+        if (has.st_uid, has.st_gid) != (meta.uid, meta.gid) {
+            if self.is_owner(meta) {
+                chown(Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid)))
+                    .map_err(|e| LayerError::io("change the owner of", &entry(), e))?;
+            }
+            mode = self.owner(meta, entry, chown)?;
+        }
+        // Whether or not it is the same: a change of owner has taken setuid away.
+        if !is_link {
+            let now = rustix::fs::statat(dir, name, nofollow).map_err(failed)?.st_mode & 0o7777;
+            if now != mode {
+                chmod_node(dir, name, mode).map_err(|e| LayerError::io("change the mode of", &entry(), e))?;
+            }
+            self.notes.has_setid |= mode & 0o6000 != 0 && FileType::from_raw_mode(has.st_mode) == FileType::RegularFile;
         }
         if !meta.xattrs.is_empty() {
             let path = proc_path(dir, name).map_err(|e| LayerError::io("find /proc for", &entry(), e))?;

@@ -73,7 +73,7 @@ where
             let mut inlet = Inlet::new(from_download);
             let fill = || recycled.try_recv().unwrap_or_else(|_| vec![0; BLOCK].into_boxed_slice());
             let ship = |meter: &mut Meter, bytes, len| send(&to_apply, meter, Block { bytes, len });
-            let result = decompress(&mut inlet, compression, digest, size, limits, fill, ship)
+            let result = decompress(&mut inlet, compression, digest, limits, fill, ship)
                 .and_then(|()| to_apply.send(None).map_err(|_| LayerError::Stopped));
             drop(to_apply);
             give_up(&result, shared, |until| inlet.discard(until));

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::Options;
 use super::auth::{self, Challenge, Credentials, Token, Tokens};
-use super::error::{RegistryError, foreign};
+use super::error::RegistryError;
 use super::exchange::{self, Again, Exchange, Get};
 use super::pool::{Pool, host_port};
 use super::reference::ImageRef;
@@ -21,7 +21,7 @@ use crate::stage;
 /// How often one URL is asked, counting the first time.
 const TRIES: u32 = 3;
 /// Redirects followed one after another.
-const REDIRECTS: usize = 5;
+const REDIRECTS: usize = 10;
 /// A server that wants a longer pause is not waited for.
 const PAUSE_MAX: u64 = 10;
 
@@ -70,9 +70,18 @@ impl Asker {
         };
         let mut answer = self.send(parent, want).await?;
         let mut used = cached;
-        // A redirect's host has no say in whom we ask for a token, nor in who may read the repository.
-        if answer.status == 401 && answer.origin == api {
-            let challenge = auth::challenge(&answer.headers);
+        let challenge = match answer.status {
+            // A redirect's host has no say in whom we ask for a token, nor in who may read the repository.
+            _ if answer.origin != api => None,
+            401 => Some(auth::challenge(&answer.headers)),
+            403 | 404 if used.is_none() => {
+                // Its connection is free for the next question then.
+                answer.drain().await;
+                self.ping(parent, &api).await.map(Ok)
+            }
+            _ => None,
+        };
+        if let Some(challenge) = challenge {
             let body = answer.drain().await;
             drop(answer);
             let stage = stage!(span::REGISTRY_AUTH, in auth_parent);
@@ -102,15 +111,20 @@ impl Asker {
         if answer.status != 200 {
             return Err(self.refused(answer, used.as_ref()).await);
         }
-        if let Some(coding) = answer.header("content-encoding").filter(|c| !c.eq_ignore_ascii_case("identity")) {
-            let error = RegistryError::Unsupported {
-                what: format!("what `{}` sent", answer.url),
-                why: format!("it is repacked with content coding `{}`, so that no digest fits", foreign(coding, 30)),
-            };
-            answer.fail(&error);
-            return Err(error);
-        }
         Ok(answer)
+    }
+
+    /// What the API asks for at its top, if that is a token: some registries say 404 or 403 to who has none, and tell only
+    /// there how to get one. docker and podman begin every pull there.
+    async fn ping(&self, parent: &Stage, api: &Origin) -> Option<Challenge> {
+        let url = Url::new(api, "/v2/".into());
+        let mut resent = 0;
+        let want =
+            Want { url: &url, accept: &["*/*"], authorization: None, after: None, reached: true, resent: &mut resent };
+        let mut answer = self.send(parent, want).await.ok()?;
+        let challenge = (answer.status == 401 && answer.origin == *api).then(|| auth::challenge(&answer.headers));
+        answer.drain().await;
+        challenge?.ok().filter(|challenge| matches!(challenge, Challenge::Bearer { .. }))
     }
 
     /// Gets a token as the challenge asks. `None` if the token server refuses one.
@@ -215,7 +229,7 @@ impl Asker {
             if !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
                 return Ok(answer);
             }
-            let next = next_hop(&url, answer.header("location"), &seen);
+            let next = next_hop(&url, answer.headers.get("location").map(HeaderValue::as_bytes), &seen);
             answer.drain().await;
             drop(answer);
             let next = next.map_err(|e| (e, false))?;
@@ -282,7 +296,7 @@ fn denied(image: &ImageRef, said: Said) -> RegistryError {
 }
 
 /// Where a redirect leads, if it may be followed.
-fn next_hop(from: &Url, location: Option<&str>, seen: &[Url]) -> Result<Url, RegistryError> {
+fn next_hop(from: &Url, location: Option<&[u8]>, seen: &[Url]) -> Result<Url, RegistryError> {
     let refuse = |to: String, why: &str| RegistryError::Redirect { url: from.to_string(), to, why: why.to_owned() };
     let location = location.ok_or_else(|| refuse("nowhere".into(), "there is no usable `Location` header"))?;
     let next = from.join(location).map_err(|why| refuse("something else than a web address".into(), &why))?;
@@ -297,7 +311,7 @@ fn next_hop(from: &Url, location: Option<&str>, seen: &[Url]) -> Result<Url, Reg
         return Err(refuse(to, "it was asked already, the redirects go round in a circle"));
     }
     if seen.len() > REDIRECTS {
-        return Err(refuse(to, "there were five redirects before it"));
+        return Err(refuse(to, "there were ten redirects before it"));
     }
     Ok(next)
 }
@@ -310,7 +324,7 @@ mod tests {
     fn redirects_are_followed_by_rule() {
         let hop = |from: &str, to: &str| {
             let from = Url::parse(from).unwrap();
-            next_hop(&from, Some(to), std::slice::from_ref(&from)).map_err(|e| e.to_string())
+            next_hop(&from, Some(to.as_bytes()), std::slice::from_ref(&from)).map_err(|e| e.to_string())
         };
         assert!(hop("https://r.io/a", "https://cdn.io/b?sig=s3cr3t").is_ok());
         assert!(hop("http://127.0.0.1:1/a", "http://localhost:2/b").is_ok());

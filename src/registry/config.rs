@@ -116,7 +116,10 @@ impl ImageConfig {
             .collect::<Result<Vec<_>, _>>()?;
         let platform = (!document.os.is_empty() && !document.architecture.is_empty())
             .then(|| Platform::from_parts(&document.os, &document.architecture, Some(&document.variant)));
-        Ok(ImageConfig { platform, run: document.config, diff_ids })
+        let mut run = document.config;
+        // To docker an entrypoint of one empty word is none.
+        run.entrypoint.take_if(|words| matches!(&words.0[..], [word] if word.is_empty()));
+        Ok(ImageConfig { platform, run, diff_ids })
     }
 }
 
@@ -140,6 +143,14 @@ mod tests {
         assert_eq!((config.run.cmd, config.run.entrypoint), (Some(Words(vec!["/hello".into()])), None));
         assert_eq!((config.run.user.as_str(), config.run.stop_signal.as_str()), ("1000:1000", "SIGQUIT"));
         assert!(config.run.labels.is_empty() && config.run.volumes.contains_key("/data"));
+
+        for (entrypoint, words) in
+            [(r#"[""]"#, None), (r#""""#, None), ("null", None), (r#"["","x"]"#, Some(2)), ("[]", Some(0))]
+        {
+            let text = format!(r#"{{"rootfs":{{}},"config":{{"entrypoint":{entrypoint},"USER":"7"}}}}"#);
+            let run = ImageConfig::parse(text.as_bytes(), 0).unwrap().run;
+            assert_eq!((run.entrypoint.map(|w| w.0.len()), run.user.as_str()), (words, "7"), "{entrypoint}");
+        }
 
         let bare = ImageConfig::parse(br#"{"rootfs":{"type":"layers","diff_ids":null},"config":null}"#, 0).unwrap();
         assert_eq!((bare.platform, bare.run, bare.diff_ids), (None, RunConfig::default(), vec![]));

@@ -201,6 +201,9 @@ pub enum Unreachable {
     /// The name has no address.
     #[error("its name could not be looked up ({0})")]
     Name(String),
+    /// No name server says whether it has one.
+    #[error("no name server answered within {0} ms")]
+    NoName(u64),
     /// Every address refused or had no route.
     #[error("{0}")]
     Connect(String),
@@ -255,7 +258,7 @@ impl RegistryError {
 impl Failure for RegistryError {
     fn kind(&self) -> &'static str {
         match self {
-            RegistryError::Unreachable { why: Unreachable::Name(_), .. } => "name_not_found",
+            RegistryError::Unreachable { why: Unreachable::Name(_) | Unreachable::NoName(_), .. } => "name_not_found",
             RegistryError::Unreachable { why: Unreachable::Timeout(_), .. } => "connect_timeout",
             RegistryError::Unreachable { .. } => "unreachable",
             RegistryError::Address { .. } => "invalid_address",

@@ -9,6 +9,7 @@ use hyper::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HOST, HeaderMap, Hea
 use hyper::{Request, Version};
 use tokio::time::timeout;
 
+use super::coding::Unpacker;
 use super::error::{RegistryError, foreign};
 use super::pool::{Conn, Pool};
 use super::url::{Origin, Url};
@@ -54,6 +55,9 @@ pub(super) struct Exchange {
     pub(super) url: String,
     got: u64,
     stall: Duration,
+    unpacker: Option<Unpacker>,
+    /// What [`Exchange::drain`] found.
+    drained: Option<Vec<u8>>,
 }
 
 /// Why there is no response, and whether asking again can help.
@@ -162,6 +166,8 @@ async fn exchange(pool: &Pool, stage: &Stage, ask: &Get<'_>, shown: &str) -> Res
         url: shown.to_owned(),
         got: 0,
         stall: ask.stall,
+        unpacker: None,
+        drained: None,
     })
 }
 
@@ -181,8 +187,62 @@ fn request(ask: &Get<'_>) -> Result<Request<Empty<Bytes>>, String> {
 }
 
 impl Exchange {
-    /// The next piece of the body, `None` after the last. An error ends it.
+    /// Takes content codings off the body if there are any; of content that is known to have `size` bytes. A server that
+    /// was asked for none uses one nevertheless, or takes a layer's own gzip for one.
+    pub(super) fn unpack(&mut self, what: &str, size: Option<u64>) -> Result<(), RegistryError> {
+        let Some(codings) = self.header("content-encoding") else { return Ok(()) };
+        // What has its right size as it is has nothing to be taken off.
+        if size.is_some() && size == self.expected {
+            return Ok(());
+        }
+        match Unpacker::new(codings) {
+            Ok(unpacker) => self.unpacker = unpacker,
+            Err(coding) => {
+                let why = format!(
+                    "`{}` repacked it with the content coding `{}`, which was not asked for and cannot be read",
+                    self.url,
+                    foreign(&coding, 30)
+                );
+                let error = RegistryError::Unsupported { what: what.to_owned(), why };
+                self.fail(&error);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the bytes on the way are others than those that [`Exchange::chunk`] gives.
+    pub(super) fn is_packed(&self) -> bool {
+        self.unpacker.is_some()
+    }
+
+    /// The next piece of the content, `None` after the last. An error ends it.
     pub(super) async fn chunk(&mut self) -> Option<Result<Bytes, RegistryError>> {
+        loop {
+            let chunk = self.wire_chunk().await;
+            let Some(unpacker) = &mut self.unpacker else { return chunk };
+            let unpacked = match chunk {
+                Some(Ok(bytes)) => unpacker.push(&bytes),
+                Some(Err(error)) => return Some(Err(error)),
+                None if unpacker.ended => return None,
+                None => unpacker.finish(),
+            };
+            match unpacked {
+                Ok(bytes) if bytes.is_empty() => {}
+                Ok(bytes) => return Some(Ok(bytes)),
+                Err(e) => {
+                    let why = format!("its content coding cannot be taken off ({})", foreign(&e.to_string(), 100));
+                    let error = RegistryError::Connection { url: self.url.clone(), why };
+                    unpacker.ended = true;
+                    self.fail(&error);
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+
+    /// The next piece of the body as it comes.
+    async fn wire_chunk(&mut self) -> Option<Result<Bytes, RegistryError>> {
         self.conn.as_ref()?;
         loop {
             let error = match timeout(self.stall, self.body.frame()).await {
@@ -235,7 +295,7 @@ impl Exchange {
     pub(super) async fn read(mut self, what: &str, limit: u64) -> Result<Bytes, RegistryError> {
         let too_large = |size| RegistryError::TooLarge { what: what.to_owned(), size, limit };
         let mut out = Vec::new();
-        if let Some(size) = self.expected {
+        if let Some(size) = self.expected.filter(|_| !self.is_packed()) {
             if size > limit {
                 let error = too_large(size);
                 self.fail(&error);
@@ -246,7 +306,7 @@ impl Exchange {
         while let Some(chunk) = self.chunk().await {
             out.extend_from_slice(&chunk?);
             if out.len() as u64 > limit {
-                let error = too_large(self.got);
+                let error = too_large(out.len() as u64);
                 self.fail(&error);
                 return Err(error);
             }
@@ -256,6 +316,9 @@ impl Exchange {
 
     /// What is left of a body that only explains a status, cut short if long. Errors in it don't matter.
     pub(super) async fn drain(&mut self) -> Vec<u8> {
+        if let Some(drained) = &self.drained {
+            return drained.clone();
+        }
         let mut out = Vec::new();
         while let Some(Ok(chunk)) = self.chunk().await {
             out.extend_from_slice(&chunk[..chunk.len().min(DRAIN_MAX - out.len())]);
@@ -264,6 +327,7 @@ impl Exchange {
                 self.close();
             }
         }
+        self.drained = Some(out.clone());
         out
     }
 

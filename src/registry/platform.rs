@@ -76,23 +76,50 @@ impl Platform {
     }
 
     /// How well an image for `image` suits this platform: 0 is exact, greater is an older variant of the same
-    /// architecture, which still runs; `None` does not run.
+    /// architecture, which still runs; `None` does not run. `amd64` without a variant is what this machine can do.
     pub fn suits(&self, image: &Platform) -> Option<u32> {
+        self.suits_on(image, amd64_level())
+    }
+
+    fn suits_on(&self, image: &Platform, level: u32) -> Option<u32> {
+        if self.os == image.os && self.architecture == "amd64" && image.architecture == "386" {
+            // These processors run it as it is, but nobody means it who has the choice.
+            return Some(I386);
+        }
         if self.os != image.os || self.architecture != image.architecture {
             return None;
         }
-        let rank = |p: &Platform| match (p.architecture.as_str(), p.variant.as_deref()) {
-            ("amd64", None) => Some(1),
+        let rank = |p: &Platform, level| match (p.architecture.as_str(), p.variant.as_deref()) {
+            ("amd64", None) => Some(level),
             ("arm", None) => Some(7),
             ("arm64", None) => Some(8),
             ("amd64" | "arm" | "arm64", Some(v)) => v.strip_prefix('v').and_then(|n| n.split('.').next()?.parse().ok()),
             _ => None,
         };
-        match (rank(self), rank(image)) {
+        match (rank(self, level), rank(image, 1)) {
             (Some(wanted), Some(has)) => u32::checked_sub(wanted, has),
             _ => (self.variant == image.variant).then_some(0),
         }
     }
+}
+
+/// Worse than any variant.
+const I386: u32 = 1000;
+
+/// Level of this machine's processor in the x86-64 psABI; 1 where it is no such processor.
+fn amd64_level() -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        macro_rules! all {
+            ($($feature:tt)*) => { $(std::arch::is_x86_feature_detected!($feature))&&* };
+        }
+        let v2 = all!("cmpxchg16b" "popcnt" "sse3" "ssse3" "sse4.1" "sse4.2");
+        let v3 = v2 && all!("avx" "avx2" "bmi1" "bmi2" "f16c" "fma" "lzcnt" "movbe");
+        let v4 = v3 && all!("avx512f" "avx512bw" "avx512cd" "avx512dq" "avx512vl");
+        1 + u32::from(v2) + u32::from(v3) + u32::from(v4)
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    1
 }
 
 const ARCHITECTURES: [&str; 10] =
@@ -166,7 +193,16 @@ mod tests {
 
     #[test]
     fn older_variants_run_newer_ones_do_not() {
-        let suits = |want: &str, image: &str| Platform::parse(want).unwrap().suits(&Platform::parse(image).unwrap());
+        let on = |level, want: &str, image: &str| {
+            Platform::parse(want).unwrap().suits_on(&Platform::parse(image).unwrap(), level)
+        };
+        assert_eq!(on(3, "linux/amd64", "linux/amd64/v3"), Some(0), "the best that this machine can do");
+        assert_eq!(on(3, "linux/amd64", "linux/amd64"), Some(2));
+        assert_eq!(on(3, "linux/amd64", "linux/amd64/v4"), None);
+        assert_eq!(on(1, "linux/amd64", "linux/amd64/v2"), None);
+        assert_eq!(on(1, "linux/amd64", "linux/386"), Some(I386), "it runs natively");
+        assert_eq!(on(1, "linux/386", "linux/amd64"), None);
+        let suits = |want: &str, image: &str| on(1, want, image);
         assert_eq!(suits("linux/amd64", "linux/amd64"), Some(0));
         assert_eq!(suits("linux/amd64", "linux/amd64/v3"), None);
         assert_eq!(suits("linux/amd64/v3", "linux/amd64"), Some(2));

@@ -16,11 +16,12 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{HandshakeKind, ProtocolVersion};
 
+use super::Options;
 use super::error::{RegistryError, Unreachable};
 use super::tls::{self, Tls};
 use super::url::{Origin, Url};
@@ -39,6 +40,7 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 pub(super) struct Pool {
     slots: Mutex<HashMap<Origin, Arc<Slot>>>,
     tls: Tls,
+    lookup_timeout: Duration,
     connect_timeout: Duration,
     per_origin: usize,
 }
@@ -84,8 +86,14 @@ impl Conn {
 }
 
 impl Pool {
-    pub(super) fn new(connect_timeout: Duration, per_origin: usize) -> Self {
-        Pool { slots: Mutex::default(), tls: Tls::default(), connect_timeout, per_origin: per_origin.max(1) }
+    pub(super) fn new(options: &Options) -> Self {
+        Pool {
+            slots: Mutex::default(),
+            tls: Tls::default(),
+            lookup_timeout: options.lookup_timeout,
+            connect_timeout: options.connect_timeout,
+            per_origin: options.connections_per_origin.max(1),
+        }
     }
 
     /// Whether this origin has answered a request before.
@@ -132,7 +140,6 @@ impl Pool {
         let origin = &url.origin;
         let unreachable = |why| RegistryError::Unreachable { host: host_port(origin), url: url.to_string(), why };
         let late = || unreachable(Unreachable::Timeout(self.connect_timeout.as_millis() as u64));
-        let deadline = Instant::now() + self.connect_timeout;
         if origin.tls {
             // Read the authorities while the name is looked up and the connection made.
             let tls = self.tls.clone();
@@ -146,10 +153,10 @@ impl Pool {
             (None, None) => {
                 let stage = stage!(span::DNS_LOOKUP, in get);
                 stage.set(attr::DNS_QUESTION_NAME, origin.host.as_str());
-                let found = match timeout_at(deadline, look_up(origin)).await {
+                let found = match timeout(self.lookup_timeout, look_up(origin)).await {
                     Ok(Ok(addresses)) => Ok(addresses),
                     Ok(Err(why)) => Err(unreachable(Unreachable::Name(why))),
-                    Err(_) => Err(late()),
+                    Err(_) => Err(unreachable(Unreachable::NoName(self.lookup_timeout.as_millis() as u64))),
                 };
                 let found = stage.end(found)?;
                 *lock(&slot.addresses) = Some(found.clone());
@@ -158,7 +165,7 @@ impl Pool {
         };
 
         let stage = stage!(span::TCP_CONNECT, in get);
-        let connected = match timeout_at(deadline, race(&addresses)).await {
+        let connected = match timeout(self.connect_timeout, race(&addresses)).await {
             Ok(Ok(connected)) => Ok(connected),
             Ok(Err(why)) => Err(unreachable(Unreachable::Connect(why))),
             Err(_) => Err(late()),
@@ -289,6 +296,8 @@ where
 {
     let (sender, connection) = http1::Builder::new()
         .max_header_size(HEAD_MAX)
+        // A header line may go on in the next one, as it might until RFC 7230.
+        .allow_obsolete_multiline_headers_in_responses(true)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|e| RegistryError::Connection { url: url.to_string(), why: e.to_string() })?;

@@ -59,6 +59,19 @@ pub fn authority(dir: &Path, name: &str) -> PathBuf {
     pem.into()
 }
 
+/// `<name>.pem` and `<name>.key` of a server, as `openssl req -x509` makes it: signed by itself, and an authority.
+pub fn self_signed(dir: &Path, name: &str, host: &str, days: &str) -> PathBuf {
+    let path = |ending: &str| dir.join(format!("{name}.{ending}")).to_str().unwrap().to_owned();
+    let (pem, key, request, extensions) = (path("pem"), path("key"), path("csr"), path("ext"));
+    std::fs::write(&extensions, format!("subjectAltName=DNS:{host}\nbasicConstraints=critical,CA:TRUE\n")).unwrap();
+    let new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+    run("openssl", &[&["req"], &new[..], &["-subj", "/CN=test", "-keyout", &key, "-out", &request]].concat());
+    let sign =
+        ["x509", "-req", "-in", &request, "-signkey", &key, "-days", days, "-extfile", &extensions, "-out", &pem];
+    run("openssl", &sign);
+    pem.into()
+}
+
 /// A server's side with a certificate made here.
 pub fn acceptor(dir: &Path, name: &str) -> TlsAcceptor {
     let file = |ending: &str| dir.join(format!("{name}.{ending}"));

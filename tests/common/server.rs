@@ -139,8 +139,12 @@ where
         let first = lines.next().unwrap();
         let [method, target, "HTTP/1.1"] = first.split(' ').collect::<Vec<_>>()[..] else { panic!("{first}") };
         let (method, target) = (method.to_owned(), target.to_owned());
-        let headers: HashMap<String, String> =
-            lines.filter_map(|l| l.split_once(": ")).map(|(n, v)| (n.to_ascii_lowercase(), v.to_owned())).collect();
+        let mut headers: HashMap<String, String> = HashMap::new();
+        for (name, value) in lines.filter_map(|l| l.split_once(": ")) {
+            let all = headers.entry(name.to_ascii_lowercase()).or_default();
+            // Lines of one name stay lines.
+            *all = if all.is_empty() { value.to_owned() } else { format!("{all}\n{value}") };
+        }
         let length = headers.get("content-length").map_or(0, |l| l.parse::<usize>().unwrap());
         while buffer.len() < length {
             let mut chunk = [0; 4096];

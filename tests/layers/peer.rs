@@ -69,7 +69,7 @@ fn base() -> Tar {
         .dir("usr/")
         .dir("usr/bin/")
         .with(b'0', "usr/bin/su", |r| (r.mode, r.size, r.data) = (0o4755, 2, b"su".to_vec()))
-        .link("usr/bin/sudo", "usr/bin/su")
+        .with(b'1', "usr/bin/sudo", |r| (r.link, r.mode) = (b"usr/bin/su".to_vec(), 0o4755))
         .symlink("bin", "usr/bin")
         .with(b'5', "tmp/", |r| r.mode = 0o1777)
         .pax(b'x', &[("mtime", b"1234567890.123456789"), ("SCHILY.xattr.user.mime", b"text/plain")])

@@ -71,13 +71,42 @@ fn the_first_bytes_decide() {
     works(&zstd(&tar), &tar, Compression::Gzip);
     works(&tar, &tar, Compression::Gzip);
     for (blob, word) in [
-        (&b"\xfd7zXZ\0rest"[..], "xz"),
-        (b"BZh91AY&SY", "bzip2"),
-        (b"<html>not found</html>", "begins with `3c 68 74 6d 6c 3e`, expected gzip"),
+        (&b"<html>not found</html>"[..], "begins with `3c 68 74 6d 6c 3e`, expected gzip"),
+        (b"BZip2", "begins with `42 5a 69 70 32`, expected gzip"),
     ] {
         let error = fails(blob, b"", Compression::Gzip);
         assert_eq!(error.kind(), "layer_compression");
         assert!(error.to_string().contains(word), "{error}");
+    }
+}
+
+#[test]
+fn xz_and_bzip2_as_docker_reads_them() {
+    if !needs(has_program("xz") && has_program("bzip2"), "xz and bzip2") {
+        return;
+    }
+    let tar = sample();
+    for tool in ["xz", "bzip2"] {
+        let pack = |bytes: &[u8]| {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::write(dir.path().join("f"), bytes).unwrap();
+            let out = std::process::Command::new(tool).arg("-c").arg(dir.path().join("f")).output().unwrap();
+            assert!(out.status.success());
+            out.stdout
+        };
+        let blob = pack(&tar);
+        works(&blob, &tar, Compression::Gzip);
+        works(&blob, &tar, Compression::None);
+        let (a, b) = tar.split_at(tar.len() / 3);
+        works(&[pack(a), pack(b)].concat(), &tar, Compression::Gzip);
+        let mut damaged = blob.clone();
+        let middle = blob.len() / 2;
+        damaged[middle] ^= 0x55;
+        for bad in [&blob[..blob.len() / 2], &blob[..blob.len() - 1], &damaged[..]] {
+            let error = fails(bad, &tar, Compression::Gzip);
+            assert_eq!(error.kind(), "layer_corrupt", "{tool}: {error}");
+            assert!(error.to_string().contains(&format!("not valid {tool}")), "{error}");
+        }
     }
 }
 
@@ -242,6 +271,16 @@ fn bombs_stop_early() {
         let error = feed(job, &blob, 4096).expect_err("must fail");
         assert!(error.to_string().contains("limit on unpacked bytes (1048576)"), "{error}");
     }
+    // What a manifest promises raises no limit; what has really come does.
+    let blob = gzip(&tar);
+    let cage = Cage::new();
+    let mut promised = job(&cage.dest(), &blob, Digest::of(&tar));
+    promised.size = 10 << 30;
+    promised.limits = Limits { unpacked_floor: 1 << 20, unpacked_ratio: 10, ..Limits::default() };
+    let error = feed(promised, &blob, 4096).expect_err("must fail");
+    assert!(error.to_string().contains("limit on unpacked bytes (1048576)"), "{error}");
+    let free = |free| Limits::default().on_disk_with(free).unpacked(1000);
+    assert_eq!((free(u64::MAX), free(1 << 30), Limits::default().unpacked(1 << 50)), (2 << 30, 256 << 20, 1 << 40));
     // The window of a frame is memory.
     let mut encoder = zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
     encoder.window_log(22).unwrap();

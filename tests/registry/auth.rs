@@ -229,8 +229,8 @@ async fn redirects_end() {
     }
     let server = Server::start(|seen| Reply::Http(302, vec![("Location", format!("{}x", seen.target))], vec![])).await;
     let error = Pull::new().manifest(&server.image("team/app")).await.unwrap_err();
-    assert!(error.to_string().contains("five redirects"), "{error}");
-    assert_eq!(server.seen().len(), 6);
+    assert!(error.to_string().contains("ten redirects"), "{error}");
+    assert_eq!(server.seen().len(), 11);
 }
 
 #[tokio::test]

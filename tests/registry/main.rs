@@ -9,6 +9,7 @@ mod common;
 mod answers;
 mod auth;
 mod faults;
+mod lenient;
 mod real;
 mod server;
 mod spans;

@@ -29,7 +29,6 @@ async fn a_pull_is_a_tree_of_network_steps() {
     assert_eq!(pull.layer(&reference, &resolved).await.unwrap(), image.layer);
 
     assert_eq!(server.connections(), 1, "one connection does for one after another");
-    assert!(server.seen()[0].headers["accept"].split(", ").count() == 4);
     assert!(server.seen()[0].headers["user-agent"].starts_with("trace/"));
     assert_eq!(server.seen()[0].headers["host"], server.address.to_string());
 

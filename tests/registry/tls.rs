@@ -52,6 +52,14 @@ fn over_https() {
     certificate(dir.path(), "ca", "elsewhere", "DNS:example.com", "2");
     certificate(dir.path(), "ca", "old", "DNS:localhost", "-1");
     certificate(dir.path(), "other-ca", "stranger", "DNS:localhost", "2");
+    let mut all = std::fs::read(&trusted).unwrap();
+    for (name, subject, days) in
+        [("own", "localhost", "2"), ("own-old", "localhost", "-1"), ("own-elsewhere", "example.com", "2")]
+    {
+        all.extend(std::fs::read(certificates::self_signed(dir.path(), name, subject, days)).unwrap());
+    }
+    certificates::self_signed(dir.path(), "own-stranger", "localhost", "2");
+    std::fs::write(&trusted, all).unwrap();
     in_process("good_certificates", dir.path(), &trusted);
     in_process("bad_certificates", dir.path(), &trusted);
     in_process("no_authorities", dir.path(), &dir.path().join("missing.pem"));
@@ -94,6 +102,10 @@ async fn good_certificates() {
     let pull = Pull::with(to("127.0.0.1", &server));
     pull.manifest(&reference).await.unwrap();
     assert!(named(&pull.finish(), "dns.lookup").is_empty());
+
+    // What `openssl req -x509` makes calls itself an authority.
+    let server = Server::start_with(Some(acceptor("own")), |seen| Image::new().serve(seen)).await;
+    Pull::with(to("localhost", &server)).manifest(&reference).await.unwrap();
 }
 
 #[tokio::test]
@@ -106,6 +118,9 @@ async fn bad_certificates() {
         ("stranger", "its certificate is signed by an authority that this machine does not know", true),
         ("elsewhere", "its certificate is for another name than `localhost`", false),
         ("old", "its certificate has expired", false),
+        ("own-stranger", "its certificate is an authority's own, and not one of those", true),
+        ("own-old", "its certificate has expired", false),
+        ("own-elsewhere", "its certificate is for another name than `localhost`", false),
     ] {
         let server = Server::start_with(Some(acceptor(name)), |_| panic!("nothing is asked")).await;
         let pull = Pull::with(to("localhost", &server));

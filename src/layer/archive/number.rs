@@ -53,6 +53,14 @@ pub(super) fn decimal(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
+/// Decimal digits, perhaps after a minus.
+pub(super) fn integer(text: &[u8]) -> Option<i64> {
+    match text {
+        [b'-', digits @ ..] => decimal(digits).and_then(|n| 0i64.checked_sub_unsigned(n)),
+        digits => decimal(digits).and_then(|n| i64::try_from(n).ok()),
+    }
+}
+
 /// A pax time: decimal seconds, possibly negative, possibly with a fraction, which is cut to nanoseconds.
 pub(super) fn time(text: &[u8]) -> Option<Time> {
     let (negative, text) = match text {

@@ -4,14 +4,14 @@ use std::borrow::Cow;
 
 use super::{Time, number, sparse};
 
-/// Records of one local header, or of all global headers so far.
+/// Records of one local header.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pax {
     pub(super) path: Option<Vec<u8>>,
     pub(super) linkpath: Option<Vec<u8>>,
     pub(super) size: Option<u64>,
-    pub(super) uid: Option<u64>,
-    pub(super) gid: Option<u64>,
+    pub(super) uid: Option<i64>,
+    pub(super) gid: Option<i64>,
     pub(super) mtime: Option<Time>,
     pub(super) atime: Option<Time>,
     pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
@@ -24,30 +24,19 @@ type Record<'d> = (&'d [u8], &'d [u8], &'d [u8]);
 type Problem = Cow<'static, str>;
 
 impl Pax {
-    /// Reads the records of `data` on top of those here. In a global header nothing may stand that cannot be true of
-    /// every entry after it; Go ignores global records altogether, so a name or size in one would mean another image.
-    pub(super) fn read(&mut self, data: &[u8], global: bool) -> Result<(), Problem> {
-        let mut rest = data;
-        while !rest.is_empty() {
-            // Some writers pad the records with NULs.
-            if rest.iter().all(|b| *b == 0) {
-                return Ok(());
-            }
-            let (key, value, tail) = record(rest)?;
-            self.set(key, value, global)?;
-            rest = tail;
-        }
-        Ok(())
+    /// Reads the records of `data` on top of those here.
+    pub(super) fn read(&mut self, data: &[u8]) -> Result<(), Problem> {
+        records(data, |key, value| self.set(key, value))
     }
 
-    fn set(&mut self, key: &[u8], value: &[u8], global: bool) -> Result<(), Problem> {
+    /// Whether the records of `data` are well formed; what they say is nothing to us.
+    pub(super) fn check(data: &[u8]) -> Result<(), Problem> {
+        records(data, |_, _| Ok(()))
+    }
+
+    fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), Problem> {
         let show = |b: &[u8]| String::from_utf8_lossy(&b[..b.len().min(64)]).escape_default().to_string();
         let bad = || Cow::from(format!("pax record `{}` has the bad value `{}`", show(key), show(value)));
-        let per_file = matches!(key, b"path" | b"linkpath" | b"size")
-            || [&b"GNU.sparse."[..], b"SCHILY.xattr.", b"LIBARCHIVE.xattr."].iter().any(|p| key.starts_with(p));
-        if global && per_file {
-            return Err(format!("a global pax header sets `{}` for all entries", show(key)).into());
-        }
         // An empty value takes an earlier record back.
         let given = !value.is_empty();
         match key {
@@ -59,8 +48,8 @@ impl Pax {
                 *slot = given.then(|| value.to_vec());
             }
             b"size" => self.size = optional(given, || number::decimal(value)).ok_or_else(bad)?,
-            b"uid" => self.uid = optional(given, || number::decimal(value)).ok_or_else(bad)?,
-            b"gid" => self.gid = optional(given, || number::decimal(value)).ok_or_else(bad)?,
+            b"uid" => self.uid = optional(given, || number::integer(value)).ok_or_else(bad)?,
+            b"gid" => self.gid = optional(given, || number::integer(value)).ok_or_else(bad)?,
             b"mtime" => self.mtime = optional(given, || number::time(value)).ok_or_else(bad)?,
             b"atime" => self.atime = optional(given, || number::time(value)).ok_or_else(bad)?,
             _ => {
@@ -90,20 +79,25 @@ impl Pax {
         }
         Some(())
     }
-
-    /// What holds for one entry: its own records, then the global ones.
-    pub(super) fn over(mut self, global: &Pax) -> Pax {
-        self.uid = self.uid.or(global.uid);
-        self.gid = self.gid.or(global.gid);
-        self.mtime = self.mtime.or(global.mtime);
-        self.atime = self.atime.or(global.atime);
-        self
-    }
 }
 
 /// `Some(None)` for a record taken back, `None` for one that cannot be parsed.
 fn optional<T>(given: bool, parse: impl FnOnce() -> Option<T>) -> Option<Option<T>> {
     if given { parse().map(Some) } else { Some(None) }
+}
+
+fn records(data: &[u8], mut each: impl FnMut(&[u8], &[u8]) -> Result<(), Problem>) -> Result<(), Problem> {
+    let mut rest = data;
+    while !rest.is_empty() {
+        // Some writers pad the records with NULs.
+        if rest.iter().all(|b| *b == 0) {
+            return Ok(());
+        }
+        let (key, value, tail) = record(rest)?;
+        each(key, value)?;
+        rest = tail;
+    }
+    Ok(())
 }
 
 /// One `"%d %s=%s\n"` off the front: key, value, the rest. The number counts the whole record, itself included.
@@ -169,7 +163,7 @@ mod tests {
 
     fn read(data: &[u8]) -> Result<Pax, Problem> {
         let mut pax = Pax::default();
-        pax.read(data, false).map(|()| pax)
+        pax.read(data).map(|()| pax)
     }
 
     #[test]
@@ -189,7 +183,8 @@ mod tests {
             b"3 \n",
             b"5 =b\n\n",
             b"7 uid=x\n",
-            b"9 uid=-1\n",
+            b"10 uid=--1\n",
+            b"8 uid=-\n",
             b"10 path=\0a\n",
         ] {
             assert!(read(bad).is_err(), "{}", bad.escape_ascii());
@@ -205,11 +200,9 @@ mod tests {
     }
 
     #[test]
-    fn a_global_header_cannot_name_a_file() {
-        let mut pax = Pax::default();
-        assert!(pax.read(b"9 path=x\n", true).is_err());
-        assert!(pax.read(b"9 size=1\n", true).is_err());
-        pax.read(b"12 mtime=70\n20 comment=whatever\n", true).unwrap();
-        assert_eq!(Pax::default().over(&pax).mtime, Some(Time { sec: 70, nsec: 0 }));
+    fn what_a_global_header_says_must_only_be_well_formed() {
+        assert!(Pax::check(b"9 path=x\n8 uid=x\n\0\0").is_ok());
+        assert!(Pax::check(b"8 path=x\n").is_err());
+        assert_eq!(read(b"10 uid=-2\n").unwrap().uid, Some(-2));
     }
 }

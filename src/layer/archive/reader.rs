@@ -13,7 +13,6 @@ use crate::layer::{LayerError, Limits, RawPath};
 pub(in crate::layer) struct Reader<'l, R> {
     tape: Tape<R>,
     limits: &'l Limits,
-    global: Pax,
     /// Data of the current entry that nobody has read, and the padding after it.
     left: u64,
     padding: u64,
@@ -30,7 +29,7 @@ struct Pending {
 
 impl<'l, R: BufRead> Reader<'l, R> {
     pub(in crate::layer) fn new(source: R, limits: &'l Limits) -> Self {
-        Reader { tape: Tape::new(source), limits, global: Pax::default(), left: 0, padding: 0, entries: 0 }
+        Reader { tape: Tape::new(source), limits, left: 0, padding: 0, entries: 0 }
     }
 
     /// Entries so far.
@@ -42,9 +41,12 @@ impl<'l, R: BufRead> Reader<'l, R> {
     pub(in crate::layer) fn next(&mut self) -> Result<Option<Entry>, LayerError> {
         let mut pending = Pending::default();
         loop {
-            let skip = self.left + self.padding;
-            (self.left, self.padding) = (0, 0);
-            self.tape.pass(skip, |_| Ok(()))?;
+            let (left, padding) = (std::mem::take(&mut self.left), std::mem::take(&mut self.padding));
+            self.tape.pass(left, |_| Ok(()))?;
+            // Some writers leave out the last padding, and the end mark with it.
+            if !self.tape.skip(padding)? {
+                return Ok(None);
+            }
 
             let offset = self.tape.offset;
             let Some(header) = self.header()? else { return Ok(None) };
@@ -55,11 +57,12 @@ impl<'l, R: BufRead> Reader<'l, R> {
                 b'x' | b'X' => {
                     let data = self.extension(size)?;
                     pending.pax = Pax::default();
-                    pending.pax.read(&data, false).map_err(|p| self.tape.malformed(p))?;
+                    pending.pax.read(&data).map_err(|p| self.tape.malformed(p))?;
                 }
+                // Go reads global records and does nothing with them, so that no image means anything by one.
                 b'g' => {
                     let data = self.extension(size)?;
-                    self.global.read(&data, true).map_err(|p| self.tape.malformed(p))?;
+                    Pax::check(&data).map_err(|p| self.tape.malformed(p))?;
                 }
                 b'L' => pending.long_name = Some(until_nul(&self.extension(size)?).to_vec()),
                 b'K' => pending.long_link = Some(until_nul(&self.extension(size)?).to_vec()),
@@ -133,7 +136,6 @@ impl<'l, R: BufRead> Reader<'l, R> {
         pending: Pending,
     ) -> Result<Entry, LayerError> {
         let Pending { pax, long_name, long_link } = pending;
-        let pax = pax.over(&self.global);
         let field = header.as_old();
         let name = long_name
             .or_else(|| pax.sparse.name.clone().filter(|_| matches!(pax.sparse.form(), Ok(Some(_)))))
@@ -153,16 +155,14 @@ impl<'l, R: BufRead> Reader<'l, R> {
 
         let refuse = |why: Cow<'static, str>| LayerError::Refused { entry: name.as_slice().into(), why };
         let bad = |field: &str| refuse(format!("its {field} field is not a number").into());
-        let id = |what: &str, pax: Option<u64>, bytes: &[u8]| -> Result<u32, LayerError> {
-            let value = match pax {
-                Some(n) => i64::try_from(n).ok(),
-                None => number::field(bytes),
-            };
-            // 4294967295 is how system calls say "leave it".
-            u32::try_from(value.ok_or_else(|| bad(what))?)
-                .ok()
-                .filter(|id| *id != u32::MAX)
-                .ok_or_else(|| refuse(format!("its {what} is not between 0 and 4294967294").into()))
+        let id = |what: &str, pax: Option<i64>, bytes: &[u8]| -> Result<u32, LayerError> {
+            let value = pax.or_else(|| number::field(bytes)).ok_or_else(|| bad(what))?;
+            // Go hands a negative id to the kernel, which takes its lower 32 bits, and -1 for "leave it": with root.
+            match i32::try_from(value).map(|n| n as u32).or(u32::try_from(value)) {
+                Ok(u32::MAX) => Ok(0),
+                Ok(id) => Ok(id),
+                Err(_) => Err(refuse(format!("its {what} is not between -2147483648 and 4294967295").into())),
+            }
         };
         let uid = id("uid", pax.uid, &field.uid)?;
         let gid = id("gid", pax.gid, &field.gid)?;

@@ -74,6 +74,19 @@ impl<R: BufRead> Tape<R> {
         Ok(())
     }
 
+    /// Passes over `n` bytes; whether there were so many.
+    pub(super) fn skip(&mut self, mut n: u64) -> Result<bool, LayerError> {
+        while n > 0 {
+            let len = self.some(n)?.len();
+            if len == 0 {
+                return Ok(false);
+            }
+            self.consume(len);
+            n -= len as u64;
+        }
+        Ok(true)
+    }
+
     /// Reads and forgets the rest of the stream.
     pub(super) fn drain(&mut self) -> Result<(), LayerError> {
         loop {
