@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::time::{Duration, Instant};
 
 use super::args;
-use super::output::{To, fail, print, say, style};
+use super::output::{To, fail, print, say, style, written};
 use super::{CliError, Done};
 use crate::container::cgroup;
 use crate::container::privilege::Privilege;
@@ -134,12 +134,15 @@ pub fn logs(args: &args::Logs) -> Done {
     while log.read_exact(&mut header).is_ok() {
         let length = u32::from_be_bytes(header[4..].try_into().expect("4 bytes"));
         let mut piece = (&mut log).take(length.into());
-        let to: &mut dyn Write = if header[0] == 2 { &mut err } else { &mut out };
-        if io::copy(&mut piece, to).is_err() {
+        if header[0] == 2 {
+            if io::copy(&mut piece, &mut err).is_err() {
+                break;
+            }
+        } else if !written(io::copy(&mut piece, &mut out).map(drop)) {
             break;
         }
     }
-    let _ = out.flush();
+    written(out.flush());
     Ok(0)
 }
 

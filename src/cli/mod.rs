@@ -65,11 +65,12 @@ pub fn main(started: Mono) -> u8 {
         Command::Volume(command) => volumes::volume(&command, verbose),
         Command::Hub(Hub::Serve { listen, quiet }) => hub::serve(listen, quiet),
     };
-    done.unwrap_or_else(|error| {
+    let code = done.unwrap_or_else(|error| {
         output::fail(error.as_ref(), verbose);
         // As docker's: the container's own codes begin below.
         if is_run && error.exit_code() == 2 { RUN_FAILED } else { error.exit_code() }
-    })
+    });
+    output::unwritten().filter(|_| code == 0).unwrap_or(code)
 }
 
 /// Exit code of a `run` that did not come to a container.
@@ -82,7 +83,11 @@ fn usage(error: &clap::Error) -> u8 {
         output::say(&output::clean(&format!("trace: {sentence}")));
         return if is_run { RUN_FAILED } else { 2 };
     }
-    let _ = error.print();
+    // Help that was asked for goes to standard output.
+    let printed = error.print();
+    if !error.use_stderr() && !output::written(printed) {
+        return output::unwritten().unwrap_or(125);
+    }
     u8::try_from(error.exit_code()).unwrap_or(2)
 }
 

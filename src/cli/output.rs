@@ -2,6 +2,9 @@
 
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+
+use rustix::io::Errno;
 
 use crate::error::Failure;
 use crate::report::Style;
@@ -16,10 +19,44 @@ pub fn say_text(text: impl AsRef<[u8]>) {
     let _ = io::stderr().lock().write_all(text.as_ref());
 }
 
-/// What a command was asked for. A reader that has gone away (`| head`) is no error.
+/// The first error of writing to standard output; 0 is none so far.
+static UNWRITTEN: AtomicI32 = AtomicI32::new(0);
+/// A file that was asked for lacks.
+static FILE_UNWRITTEN: AtomicBool = AtomicBool::new(false);
+
+/// What a command was asked for. That it could not be written is told at the end, by [`unwritten`].
 pub fn print(text: impl AsRef<[u8]>) {
-    let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_ref()).and_then(|()| out.flush());
+    if UNWRITTEN.load(Ordering::Relaxed) == 0 {
+        let mut out = io::stdout().lock();
+        written(out.write_all(text.as_ref()).and_then(|()| out.flush()));
+    }
+}
+
+/// Remembers how writing to standard output went; whether it went well.
+pub fn written(result: io::Result<()>) -> bool {
+    if let Err(e) = &result {
+        UNWRITTEN.store(e.raw_os_error().unwrap_or(Errno::IO.raw_os_error()), Ordering::Relaxed);
+    }
+    result.is_ok()
+}
+
+/// Tells of a file that was asked for and could not be written; what else there is to do is still done.
+pub fn say_file_unwritten(error: &dyn Error) {
+    say(&format!("trace: {}", clean(&error.to_string())));
+    FILE_UNWRITTEN.store(true, Ordering::Relaxed);
+}
+
+/// What became of standard output and files, if not everything could be written: a sentence, or nothing where nobody reads
+/// it any more (`| head`), and the exit code that tools have then.
+pub fn unwritten() -> Option<u8> {
+    match UNWRITTEN.load(Ordering::Relaxed) {
+        0 => FILE_UNWRITTEN.load(Ordering::Relaxed).then_some(125),
+        e if e == Errno::PIPE.raw_os_error() => Some(128 + 13),
+        e => {
+            say(&format!("trace: cannot write to standard output: {}", io::Error::from_raw_os_error(e)));
+            Some(125)
+        }
+    }
 }
 
 /// An error: one sentence, a hint on a line of its own, and with `verbose` the causes.

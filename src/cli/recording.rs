@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::CliError;
 use super::export::after_run;
-use super::output::{To, clean, say, say_text, style};
+use super::output::{To, clean, say, say_file_unwritten, say_text, style};
 use crate::analyze::{self, Analysis};
 use crate::backend::settings::{self, Target};
 use crate::container::signals::Signals;
@@ -138,12 +138,12 @@ pub fn end(
     if let Some(path) = files.trace
         && let Err(e) = file::write(&trace, path)
     {
-        say(&format!("trace: {e}"));
+        say_file_unwritten(&e);
     }
     if let Some(path) = files.report
         && let Err(e) = write_report(&trace, Format::of_run_file(path), path)
     {
-        say(&format!("trace: {e}"));
+        say_file_unwritten(&e);
     }
     print(&trace, report, kept);
     if let (Some(store), true, Some(compared)) = (store, kept, compared) {

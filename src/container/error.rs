@@ -88,6 +88,8 @@ pub enum ContainerError {
     SeccompTooLong { instructions: usize },
     #[error("cannot wait for the container: {0}")]
     Wait(io::Error),
+    #[error("cannot pass the container's output on: {0}")]
+    Output(io::Error),
     #[error("cannot create namespaces here: {source}")]
     NoNamespaces { source: io::Error, hint: String },
 }
@@ -205,6 +207,7 @@ impl Failure for ContainerError {
             Self::NotFound { .. } | Self::NoSuchFile { .. } => "command_not_found",
             Self::Exec { .. } | Self::MagicLink { .. } | Self::TooLarge { .. } => "command_not_executable",
             Self::Wait(_) => "wait",
+            Self::Output(_) => "output",
             Self::NoNamespaces { .. } => "no_namespaces",
         }
     }
@@ -241,6 +244,8 @@ impl Failure for ContainerError {
                 127
             }
             Self::Exec { .. } | Self::MagicLink { .. } | Self::TooLarge { .. } => 126,
+            // As docker's client has it.
+            Self::Output(_) => 1,
             _ => 125,
         }
     }

@@ -61,6 +61,8 @@ pub struct Passed {
     pub first: Option<Mono>,
     /// Last byte of output.
     pub last: Option<Mono>,
+    /// Why some of the output could not be passed on. That nobody reads it any more is the container's to know.
+    pub lost: Option<Errno>,
 }
 
 /// One stream on its way to the user.
@@ -74,13 +76,14 @@ struct Stream<'a> {
     fills_up: bool,
     /// Bytes taken since the process exited.
     drained: usize,
+    lost: Option<Errno>,
 }
 
 impl<'a> Stream<'a> {
     fn new(from: OwnedFd, to: BorrowedFd<'a>, number: u8) -> Self {
         let kind = rustix::fs::fstat(to).map(|s| FileType::from_raw_mode(s.st_mode));
         let fills_up = matches!(kind, Ok(FileType::Fifo | FileType::Socket));
-        Stream { from: Some(from), to, number, fills_up, drained: 0 }
+        Stream { from: Some(from), to, number, fills_up, drained: 0, lost: None }
     }
 }
 
@@ -153,7 +156,10 @@ pub fn pass(
         }
         match exited {
             None if ready[0] => exited = Some(Mono::now()),
-            Some(at) if !moved => return Ok(Passed { exited: at, first, last }),
+            Some(at) if !moved => {
+                let lost = streams.iter().find_map(|s| s.lost);
+                return Ok(Passed { exited: at, first, last, lost });
+            }
             _ => {}
         }
     }
@@ -210,9 +216,11 @@ impl Stream<'_> {
         if exited {
             self.drained += n;
         }
-        if self.write_all(data, stuck).is_err() || self.drained > MOST_AFTER_EXIT {
+        let written = self.write_all(data, stuck);
+        if written.is_err() || self.drained > MOST_AFTER_EXIT {
             self.from = None;
         }
+        self.lost = written.err().filter(|e| !matches!(*e, Errno::PIPE | Errno::AGAIN));
         Ok(true)
     }
 

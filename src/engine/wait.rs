@@ -98,7 +98,7 @@ fn pass_and_reap(
     cgroup: Option<&Cgroup>,
 ) -> Result<Exit, ContainerError> {
     let passed = io::pass(child, streams, signals, log);
-    let Passed { exited, first, last } = stage.clone().end(passed)?;
+    let Passed { exited, first, last, lost } = stage.clone().end(passed)?;
     for (name, at) in [(event::OUTPUT_FIRST, first), (event::OUTPUT_LAST, last)] {
         if let Some(at) = at {
             // Output that was drained after the exit was written before it.
@@ -129,5 +129,8 @@ fn pass_and_reap(
     stage.set(attr::FAULTS_MAJOR, exit.major_faults);
     stage.set(attr::BLOCK_IN, exit.blocks_in);
     stage.set(attr::BLOCK_OUT, exit.blocks_out);
-    Ok(exit)
+    match lost {
+        Some(e) => Err(ContainerError::Output(e.into())),
+        None => Ok(exit),
+    }
 }

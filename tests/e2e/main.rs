@@ -18,3 +18,4 @@ mod power_cut;
 mod printed;
 mod running;
 mod statistics;
+mod written;
