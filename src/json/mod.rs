@@ -438,5 +438,4 @@ fn end(out: &mut String, close: char) {
 }
 
 #[cfg(test)]
-#[path = "json_tests.rs"]
 mod tests;
