@@ -14,6 +14,7 @@ pub mod digest;
 pub mod engine;
 pub mod error;
 pub mod export;
+pub mod files;
 pub mod formats;
 pub mod hub;
 pub mod import;

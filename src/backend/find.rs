@@ -15,10 +15,10 @@ use crate::record::model::{Attributes, Span, Trace, TraceId, Value};
 /// So many traces are asked for at once.
 const PAGE: usize = 64;
 
-/// So many at max_page, where a moment has more than [`PAGE`].
+/// So many at most, where a moment has more than [`PAGE`].
 const MAX_PAGE: usize = 4096;
 
-/// So many are found at max_page: their ids are kept in memory.
+/// So many are found at most: their ids are kept in memory.
 const MAX_FOUND: usize = 1_000_000;
 
 /// How far a trace's time may lie outside of the range asked for, ns: back ends keep microseconds or milliseconds.

@@ -2,7 +2,6 @@
 
 use std::error::Error as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -10,9 +9,11 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::{Client, Response, Url, redirect};
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
+use tokio_rustls::rustls::{self, ClientConfig};
 
 use crate::error::Failure;
+use crate::net::text::printable_prefix;
+use crate::net::{percent, tls as net_tls};
 
 /// Whom to trust, and who we are. The default: the authorities of `SSL_CERT_FILE` or of the system, and nobody.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,9 +57,8 @@ pub enum HttpError {
 
 /// The begin of what a server said, in quotes.
 fn quote(body: &str) -> String {
-    let words: String = body.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(200).collect();
-    let words: String = words.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
-    if words.is_empty() { String::new() } else { format!(": `{words}`") }
+    let text = printable_prefix(&body.split_whitespace().collect::<Vec<_>>().join(" "), 200);
+    if text.is_empty() { String::new() } else { format!(": `{text}`") }
 }
 
 impl Failure for HttpError {
@@ -97,7 +97,7 @@ pub(super) fn describe_error(error: &(dyn std::error::Error + 'static)) -> (Stri
     let mut innermost = error.to_string();
     while let Some(e) = at {
         if let Some(tls) = e.downcast_ref::<rustls::Error>() {
-            return (describe_tls_error(tls), true);
+            return (net_tls::describe(tls, None), true);
         }
         if e.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
             return ("what answers there does not speak HTTP/1; for gRPC write `grpc://HOST:PORT`".into(), true);
@@ -125,24 +125,6 @@ pub(super) fn seconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 10.0).round() / 10.0
 }
 
-/// What failed in a handshake.
-fn describe_tls_error(error: &rustls::Error) -> String {
-    use rustls::{CertificateError as C, Error as E};
-    match error {
-        E::InvalidCertificate(C::UnknownIssuer) => {
-            "its certificate is signed by an authority that this machine does not know".into()
-        }
-        E::InvalidCertificate(C::NotValidForName | C::NotValidForNameContext { .. }) => {
-            "its certificate is for another name".into()
-        }
-        E::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => "its certificate has expired".into(),
-        E::InvalidCertificate(other) => format!("its certificate is not accepted ({other})"),
-        E::InvalidMessage(_) => "what answers there does not speak TLS".into(),
-        E::AlertReceived(alert) => format!("it ended the TLS handshake ({alert:?})"),
-        other => format!("the TLS handshake failed ({other})"),
-    }
-}
-
 /// Without the number that the standard library adds.
 fn describe_io_error(text: &str) -> String {
     let text = text.split(" (os error").next().unwrap_or(text);
@@ -166,7 +148,7 @@ pub fn address(text: &str) -> Result<(Url, Option<HeaderValue>), HttpError> {
         return Err(fail("expected `http://HOST:PORT` or `https://HOST:PORT`"));
     }
     let secret = (!url.username().is_empty() || url.password().is_some()).then(|| {
-        let decode = |part: &str| percent_decode(part);
+        let decode = |part: &str| percent::decode(part);
         let pair = [decode(url.username()), decode(url.password().unwrap_or_default())].join(&b':');
         let mut value = HeaderValue::from_str(&format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(pair)))
             .expect("base64 is fit for a header");
@@ -176,27 +158,6 @@ pub fn address(text: &str) -> Result<(Url, Option<HeaderValue>), HttpError> {
     let _ = url.set_username("");
     let _ = url.set_password(None);
     Ok((url, secret))
-}
-
-/// `%41` is `A`; anything that is no such sequence stays as it is.
-pub(super) fn percent_decode(text: &str) -> Vec<u8> {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut i = 0;
-    while i < bytes.len() {
-        let digit = |at: usize| bytes.get(at).and_then(|b| (*b as char).to_digit(16));
-        match (bytes[i], digit(i + 1), digit(i + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push(u8::try_from(high * 16 + low).unwrap_or_default());
-                i += 3;
-            }
-            (byte, ..) => {
-                out.push(byte);
-                i += 1;
-            }
-        }
-    }
-    out
 }
 
 /// A client for requests to `url`, each within `timeout` from name resolution to the last byte of the answer. Proxies come from the
@@ -302,43 +263,24 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// For plain HTTP: nothing to read, nobody trusted.
 fn without_authorities() -> Result<ClientConfig, HttpError> {
-    Ok(builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+    net_tls::config_without_authorities().map_err(|e| HttpError::Tls(e.to_string()))
 }
 
 /// The TLS settings: reads the authorities, and our own certificate if there is one.
 pub(super) fn tls_config(tls: &Tls) -> Result<ClientConfig, HttpError> {
-    let mut roots = RootCertStore::empty();
-    match &tls.authorities {
+    let builder = match &tls.authorities {
         Some(path) => {
             let what = "certificate authorities";
-            let certificates = certificates(path, what)?;
-            if roots.add_parsable_certificates(certificates).0 == 0 {
-                return Err(pem(what, path, "none of its certificates can be used"));
-            }
+            net_tls::client_config(certificates(path, what)?).map_err(|why| pem(what, path, &why))?
         }
-        None => {
-            let found = rustls_native_certs::load_native_certs();
-            if roots.add_parsable_certificates(found.certs).0 == 0 {
-                let why = found.errors.first().map_or(String::new(), |e| format!(" ({e})"));
-                return Err(HttpError::Tls(format!(
-                    "this machine has no certificate authorities{why}; install `ca-certificates` or set `SSL_CERT_FILE`"
-                )));
-            }
-        }
-    }
-    let builder = builder()?.with_root_certificates(roots);
+        None => net_tls::system_certificates().and_then(net_tls::client_config).map_err(HttpError::Tls)?,
+    };
     let Some((chain, key)) = &tls.identity else { return Ok(builder.with_no_client_auth()) };
     let certificates = certificates(chain, "client certificate")?;
     let secret = PrivateKeyDer::from_pem_file(key).map_err(|e| pem("client key", key, &describe_pem_error(&e)))?;
     builder
         .with_client_auth_cert(certificates, secret)
         .map_err(|e| pem("client key", key, &format!("it does not fit the certificate ({e})")))
-}
-
-fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, HttpError> {
-    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|e| HttpError::Tls(e.to_string()))
 }
 
 fn certificates(path: &Path, what: &'static str) -> Result<Vec<CertificateDer<'static>>, HttpError> {

@@ -36,7 +36,7 @@ impl Jaeger {
         self.old
     }
 
-    /// At max_page `limit` traces that have a matching span in this time.
+    /// At most `limit` traces that have a matching span in this time.
     pub async fn page(&mut self, query: &Query, time: TimeRange, limit: usize) -> Result<Page, QueryError> {
         let traces = match self.find(query, time, limit).await? {
             Some(traces) => traces,

@@ -7,10 +7,14 @@ use reqwest::{Client, Url};
 
 use super::http::{self, HttpError, Tls};
 use super::query_error::QueryError;
+use crate::net::retry::{self, Backoff};
 use crate::record::file::lenient;
 
 /// The largest answer that is read, bytes after decompression: as large as a trace file may be.
 pub const MAX_RESPONSE_BYTES: usize = 64 << 20;
+
+/// The pauses between tries.
+const BACKOFF: Backoff = Backoff { initial: Duration::from_millis(250), factor: 2, max: Duration::from_secs(10) };
 
 /// Where a back end is and how to be let in.
 #[derive(Clone)]
@@ -95,8 +99,8 @@ impl QueryClient {
             };
             tries += 1;
             let Some(again) = after.filter(|_| tries <= most_tries(&error)) else { return Err(error.into()) };
-            // From a quarter of a second on, doubled; what the server asks for, within reason.
-            let pause = Duration::from_millis(125 << tries).max(again).min(Duration::from_secs(10));
+            // What the server asks for, within reason.
+            let pause = BACKOFF.after(tries).max(again).min(BACKOFF.max);
             tokio::time::sleep(pause).await;
         }
     }
@@ -117,7 +121,7 @@ impl QueryClient {
         let text = |name| answer.headers().get(name).and_then(|v: &HeaderValue| v.to_str().ok());
         let content_type = text(CONTENT_TYPE).unwrap_or_default().split(';').next().unwrap_or_default();
         let content_type = content_type.trim().to_ascii_lowercase();
-        let after = text(RETRY_AFTER).and_then(|v| v.trim().parse().ok()).map_or(Duration::ZERO, Duration::from_secs);
+        let after = text(RETRY_AFTER).and_then(retry::retry_after).unwrap_or_default();
         let refused = !(200..300).contains(&status);
         let limit = if refused { 64 << 10 } else { MAX_RESPONSE_BYTES };
         let body = http::body(answer, limit, self.timeout).await.map_err(failed)?;

@@ -17,6 +17,8 @@ use super::grpc::{self, RpcStatus};
 use super::http::{self, Completion, HttpError};
 use super::settings::{Protocol, Target};
 use crate::error::Failure;
+use crate::net::retry::{self, Backoff};
+use crate::net::text::one_line;
 use crate::record::Mono;
 
 /// How long a run waits for all of its export, unless `OTEL_EXPORTER_OTLP_TIMEOUT` says otherwise.
@@ -28,8 +30,8 @@ pub const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 /// No answer of a receiver is larger, bytes.
 const MAX_RESPONSE_BYTES: usize = 1 << 20;
 
-/// The first backoff before another try; each one is twice as long, plus up to half of it by chance.
-const INITIAL_BACKOFF: Duration = Duration::from_millis(50);
+/// The pauses between tries.
+const BACKOFF: Backoff = Backoff { initial: Duration::from_millis(50), factor: 2, max: Duration::from_secs(5) };
 
 /// A try that has less time than this is not begun.
 const MIN_ATTEMPT_TIME: Duration = Duration::from_millis(100);
@@ -108,7 +110,7 @@ pub(super) struct PartialSuccess {
 
 impl PartialSuccess {
     pub(super) fn new(rejected: i64, message: &str) -> Self {
-        let message = message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect();
+        let message = one_line(message, 200);
         PartialSuccess { rejected: u64::try_from(rejected).unwrap_or(0), message }
     }
 }
@@ -170,7 +172,6 @@ impl Sender {
     }
 
     async fn one(&self, body: &Body, until: Instant) -> Result<PartialSuccess, SendError> {
-        let mut backoff = INITIAL_BACKOFF;
         // Once it may have been stored, a later refusal doesn't undo that.
         let mut perhaps = false;
         for tries in 1u32.. {
@@ -184,14 +185,12 @@ impl Sender {
                 ..error
             };
             let refused = matches!(error.why, HttpError::Connect { .. }) && tries >= MAX_REFUSED_CONNECTIONS;
-            let jitter = Duration::from_nanos(Mono::now().0 % (backoff.as_nanos() as u64 / 2));
-            let next = Instant::now() + error.wait.unwrap_or(backoff + jitter);
+            let next = Instant::now() + error.wait.unwrap_or_else(|| BACKOFF.after_with_jitter(tries, Mono::now().0));
             // What has hardly any time left can only fail in another way.
             if !error.again || refused || next + MIN_ATTEMPT_TIME >= until {
                 return Err(given_up(error));
             }
             sleep_until(next).await;
-            backoff = (backoff * 2).min(Duration::from_secs(5));
         }
         unreachable!("the loop ends by returning")
     }
@@ -278,18 +277,13 @@ impl Sender {
             502 | 504 => Delivery::Indeterminate,
             _ => Delivery::Rejected,
         };
-        Err(SendError::new(error, delivery).retry_after(wait.and_then(|w| retry_after(&w))))
+        Err(SendError::new(error, delivery).retry_after(wait.and_then(|w| retry::retry_after(&w))))
     }
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut out = GzEncoder::new(Vec::new(), Compression::fast());
     std::io::Write::write_all(&mut out, bytes).and_then(|()| out.finish()).expect("memory takes it")
-}
-
-/// Seconds. A date is not read: receivers of telemetry send seconds, and the usual backoff is no worse.
-fn retry_after(value: &str) -> Option<Duration> {
-    value.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// The answer of a receiver that took a request, without the parameters of its media type.
@@ -381,7 +375,5 @@ mod tests {
         assert_eq!(error_message(b"\x12\x03why", Some("application/x-protobuf")), "why");
         assert_eq!(error_message(br#"{"message":"why"}"#, Some("application/json")), "why");
         assert_eq!(error_message(b"<html>", Some("text/html")), "");
-        assert_eq!(retry_after(" 3 "), Some(Duration::from_secs(3)));
-        assert_eq!(retry_after("Wed, 21 Oct 2015 07:28:00 GMT"), None);
     }
 }

@@ -59,7 +59,7 @@ impl Tempo {
         &self.client.host
     }
 
-    /// At max_page `limit` ids of traces that match in this time, which the API knows to the second.
+    /// At most `limit` ids of traces that match in this time, which the API knows to the second.
     pub async fn page(&mut self, query: &Query, time: TimeRange, limit: usize) -> Result<Page, QueryError> {
         let ask = [
             ("q", trace_ql(&query.of)),
@@ -87,16 +87,15 @@ impl Tempo {
         let mut page = Page::default();
         for Summary { id, start } in found.traces {
             // Without leading zeros.
-            let number = u128::from_str_radix(&id, 16).ok().filter(|n| *n != 0 && id.len() <= 32);
-            let number = number.ok_or_else(|| {
+            let trace = TraceId::from_short_hex(&id).ok_or_else(|| {
                 let id: String = id.chars().take(64).flat_map(char::escape_debug).collect();
-                self.client.unusable(&answer, format!("it has the trace id `{id}`: expected at max_page 32 hex digits"))
+                self.client.unusable(&answer, format!("it has the trace id `{id}`: expected at most 32 hex digits"))
             })?;
             let start = start
                 .parse()
                 .ok()
                 .filter(|s| (time.from.saturating_sub(SECOND)..=time.to.saturating_add(SECOND)).contains(s));
-            page.found.push((TraceId(number), start));
+            page.found.push((trace, start));
         }
         Ok(page)
     }

@@ -3,7 +3,7 @@
 use std::io::IsTerminal as _;
 use std::path::Path;
 
-use super::output::{To, print, say, style};
+use super::output::{To, print, say, style, write};
 use super::remote::Groups;
 use super::select::Recorded;
 use super::{CliError, Done, args};
@@ -61,14 +61,5 @@ fn by_ending(path: &Path) -> Result<Format, CliError> {
             "the ending of `{}` names no format: expected `.txt`, `.md`, `.json`, `.svg`, `.png` or `.html`, or `--format`",
             path.display()
         ))
-    })
-}
-
-/// Writes a result whole.
-pub fn write(path: &Path, text: impl AsRef<[u8]>) -> Result<(), CliError> {
-    std::fs::write(path, text).map_err(|source| CliError::File {
-        action: "write",
-        path: path.display().to_string(),
-        source,
     })
 }

@@ -9,9 +9,10 @@ use super::{CliError, Done};
 use crate::container::cgroup;
 use crate::container::privilege::Privilege;
 use crate::engine::startup::clean_up;
+use crate::record::clock::unix_now;
 use crate::report::terminal::table;
 use crate::report::units;
-use crate::store::containers::{Listed, now};
+use crate::store::containers::Listed;
 use crate::store::{Store, StoreError};
 
 /// Opens the store with the rights to change everything in it.
@@ -57,7 +58,7 @@ pub fn list(args: &args::Ps) -> Done {
             c.state.id.chars().take(12).collect(),
             c.state.image.clone(),
             format!("\"{command}\""),
-            units::ago(c.state.created, now()),
+            units::ago(c.state.created, unix_now()),
             status(c),
             c.state.name.clone(),
         ]);
@@ -69,7 +70,7 @@ pub fn list(args: &args::Ps) -> Done {
 fn status(c: &Listed) -> String {
     match (c.running, c.state.exited) {
         (true, _) => "Up".into(),
-        (false, Some((code, at))) => format!("Exited ({code}) {}", units::ago(at, now())),
+        (false, Some((code, at))) => format!("Exited ({code}) {}", units::ago(at, unix_now())),
         (false, None) => "Created".into(),
     }
 }

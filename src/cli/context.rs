@@ -6,6 +6,7 @@ use crate::backend::settings::{self, Propagators, Protocol, Signal, Target};
 use crate::container::Network;
 use crate::engine::Propagated;
 use crate::names::attr;
+use crate::net::percent;
 use crate::record::context::{self, Remote};
 use crate::record::{Recorder, Stage};
 
@@ -88,16 +89,10 @@ fn endpoint(target: &Target, with_headers: bool) -> Vec<String> {
     out.push(format!("OTEL_EXPORTER_OTLP_PROTOCOL={protocol}"));
     if with_headers && !target.headers.is_empty() {
         let pairs: Vec<String> =
-            target.headers.iter().map(|(k, v)| format!("{k}={}", percent_encode(v.as_bytes()))).collect();
+            target.headers.iter().map(|(k, v)| format!("{k}={}", percent::encode(v.as_bytes()))).collect();
         out.push(format!("OTEL_EXPORTER_OTLP_HEADERS={}", pairs.join(",")));
     }
     out
-}
-
-/// As values of W3C baggage are written.
-fn percent_encode(bytes: &[u8]) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    bytes.iter().map(|b| if plain(*b) { char::from(*b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
 /// A recorder for this run, under the caller's span if there is one.

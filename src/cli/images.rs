@@ -5,10 +5,10 @@ use super::output::{To, print, style};
 use super::{Done, containers};
 use crate::container::privilege::Privilege;
 use crate::engine::resolve::BUILTIN;
+use crate::record::clock::unix_now;
 use crate::registry::ImageRef;
 use crate::report::terminal::table;
 use crate::report::units;
-use crate::store::containers::now;
 use crate::store::images::Image;
 use crate::store::{Store, StoreError};
 
@@ -33,7 +33,7 @@ pub fn list(args: &args::Images) -> Done {
             hub,
             image.stack.platform.clone(),
             id(image),
-            units::ago(image.pulled, now()),
+            units::ago(image.pulled, unix_now()),
             units::bytes(size(image)),
         ]);
     }

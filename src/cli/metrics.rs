@@ -3,17 +3,17 @@
 use std::time::Instant;
 
 use super::export::summary::remarks;
-use super::output::{clean, print, say};
+use super::output::{clean, print, say, write};
 use super::{CliError, Done, args, recording, select};
 use crate::backend::batch::{Batch, Body};
 use crate::backend::send;
 use crate::backend::settings::{self, Protocol, Signal};
 use crate::formats::metrics::{Measured, Metrics, to_json};
+use crate::record::clock::unix_now;
 use crate::record::file;
 use crate::registry::ImageRef;
 use crate::report::units;
 use crate::store::Store;
-use crate::store::containers::now;
 
 /// `trace metrics`.
 pub fn metrics(args: &args::Metrics) -> Done {
@@ -29,7 +29,7 @@ pub fn metrics(args: &args::Metrics) -> Done {
         None => None,
     };
     let metrics = read(args)?;
-    let now = now();
+    let now = unix_now();
     let request = || metrics.to_otlp(&recording::host(), now);
     let Some(target) = target else {
         // node_exporter's textfile collector reads files of this ending, and refuses exemplars.
@@ -42,7 +42,7 @@ pub fn metrics(args: &args::Metrics) -> Done {
         };
         match &args.output {
             // Whoever collects the file must not find half of it.
-            Some(path) => write_whole(path, bytes.as_bytes())?,
+            Some(path) => write(path, bytes)?,
             None => print(bytes),
         }
         return Ok(0);
@@ -68,7 +68,7 @@ pub fn metrics(args: &args::Metrics) -> Done {
 fn read(args: &args::Metrics) -> Result<Metrics, Box<dyn crate::error::Failure>> {
     let store = Store::open(&Store::default_root()?)?;
     let image = args.image.as_deref().map(ImageRef::parse).transpose()?.map(|i| i.name());
-    let since = args.since.map_or(0, |d| now().saturating_sub(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)));
+    let since = args.since.map_or(0, |d| unix_now().saturating_sub(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)));
     let read = select::in_parallel(&store.traces()?, |path| {
         let all = file::read(path).ok()?;
         Some(all.iter().filter_map(Measured::of).collect::<Vec<_>>())
@@ -80,12 +80,4 @@ fn read(args: &args::Metrics) -> Result<Metrics, Box<dyn crate::error::Failure>>
     let mut runs: Vec<Measured> = read.into_iter().flatten().flatten().collect();
     runs.retain(|r| r.start() >= since && image.as_ref().is_none_or(|i| r.image() == Some(i)));
     Ok(Metrics::of(&runs))
-}
-
-fn write_whole(path: &std::path::Path, bytes: &[u8]) -> Result<(), CliError> {
-    file::replace(path, bytes).map_err(|source| CliError::File {
-        action: "write",
-        path: path.display().to_string(),
-        source,
-    })
 }

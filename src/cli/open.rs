@@ -28,8 +28,8 @@ pub fn open(args: &args::Open) -> Done {
     // A trace may be in Jaeger alone.
     let (id, trace) = match show::find(&args.trace) {
         Ok(trace) => (trace.id, Ok(trace)),
-        Err(e) => match u128::from_str_radix(&args.trace, 16).ok().filter(|_| args.trace.len() == 32) {
-            Some(id) => (TraceId(id), Err(e)),
+        Err(e) => match TraceId::from_hex(&args.trace) {
+            Some(id) => (id, Err(e)),
             None => return Err(e),
         },
     };

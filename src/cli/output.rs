@@ -2,11 +2,14 @@
 
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use rustix::io::Errno;
 
+use super::CliError;
 use crate::error::Failure;
+use crate::files::write_file;
 use crate::report::Style;
 
 /// A line to the user. If nobody listens any more there is nothing to do about it.
@@ -57,6 +60,15 @@ pub fn unwritten() -> Option<u8> {
             Some(125)
         }
     }
+}
+
+/// A result into a file that the user asked for, see [`write_file`].
+pub fn write(path: &Path, bytes: impl AsRef<[u8]>) -> Result<(), CliError> {
+    write_file(path, bytes.as_ref()).map_err(|source| CliError::File {
+        action: "write",
+        path: path.display().to_string(),
+        source,
+    })
 }
 
 /// An error: one sentence, a hint on a line of its own, and with `verbose` the causes.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::CliError;
 use super::export::after_run;
-use super::output::{To, clean, say, say_file_unwritten, say_text, style};
+use super::output::{To, clean, say, say_file_unwritten, say_text, style, write};
 use crate::analyze::{self, Analysis};
 use crate::backend::settings::{self, Target};
 use crate::container::signals::Signals;
@@ -178,11 +178,7 @@ fn hold_against_others(trace: &Trace, store: &Store, report: Report, compared: &
 /// Writes a report to a file: text as wide as the terminal, without colours.
 pub fn write_report(trace: &Trace, format: Format, path: &Path) -> Result<(), CliError> {
     let plain = report::Style { color: false, ..style(To::Stdout) };
-    std::fs::write(path, report::render(trace, format, &plain)).map_err(|source| CliError::File {
-        action: "write",
-        path: path.display().to_string(),
-        source,
-    })
+    write(path, report::render(trace, format, &plain))
 }
 
 /// By `TRACE_KEEP_TRACES`, else the default.

@@ -332,7 +332,7 @@ impl Recorded {
         // What the user said, not where the hub of a `--vs` happened to listen.
         let image = found.first().map(|b| b.plan.image.clone()).ok_or_else(|| CliError::NoTrace(word.to_owned()))?;
         let runs: Vec<_> = found.into_iter().flat_map(|b| b.runs).filter(|r| r.kind == kind).collect();
-        let ids = runs.iter().filter_map(|r| Some(TraceId(u128::from_str_radix(r.trace_id.as_deref()?, 16).ok()?)));
+        let ids = runs.iter().filter_map(|r| TraceId::from_hex(r.trace_id.as_deref()?));
         let paths: Vec<PathBuf> = ids.map(|id| self.store.trace_path(id)).collect();
         let (runs, unreadable) = read(&paths);
         self.unreadable += unreadable;

@@ -9,19 +9,19 @@ use super::recording::write_report;
 use super::{CliError, Done, select};
 use crate::formats;
 use crate::names::attr;
+use crate::record::clock::unix_now;
 use crate::record::file::Header;
 use crate::record::model::Trace;
 use crate::registry::ImageRef;
 use crate::report::{self, Format};
 use crate::store::Store;
-use crate::store::containers::now;
 
 /// `trace ls`.
 pub fn ls(args: &args::Ls) -> Done {
     let store = Store::open(&Store::default_root()?)?;
     let (mut headers, unreadable) = select::headers(&store)?;
     let image = args.image.as_deref().map(ImageRef::parse).transpose()?.map(|i| i.name());
-    let since = args.since.map(|d| now().saturating_sub(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)));
+    let since = args.since.map(|d| unix_now().saturating_sub(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)));
     headers.retain(|h| {
         image.as_ref().is_none_or(|i| h.image.as_deref() == Some(i))
             && args.kind.as_ref().is_none_or(|k| h.kind.as_deref() == Some(k))
@@ -33,7 +33,7 @@ pub fn ls(args: &args::Ls) -> Done {
         shown.iter().for_each(|h| print(format!("{}\n", json(h))));
     } else {
         let style = style(To::Stdout);
-        print(report::terminal::list(shown, now(), &style));
+        print(report::terminal::list(shown, unix_now(), &style));
         print(report::terminal::list::totals(&headers, shown.len(), store.traces_size()?, &style));
     }
     if unreadable > 0 {

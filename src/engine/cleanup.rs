@@ -6,9 +6,10 @@ use super::{EngineError, RunOptions};
 use crate::container::cgroup::Cgroup;
 use crate::names::span;
 use crate::record::Stage;
+use crate::record::clock::unix_now;
 use crate::stage;
 use crate::store::StoreError;
-use crate::store::containers::{Container, now};
+use crate::store::containers::Container;
 use crate::sys::wait::Exit;
 
 /// Gives the run's own result, and beside it what could not be taken away.
@@ -55,7 +56,7 @@ fn remove_container(
     // One that never ran is not worth keeping.
     let done = match result {
         Ok(exit) if options.keep => {
-            container.state.exited = Some((exit.code(), now()));
+            container.state.exited = Some((exit.code(), unix_now()));
             container.save()
         }
         _ => container.remove(),

@@ -11,11 +11,12 @@ use crate::container::{self, ContainerError, Prepared, Spec};
 use crate::engine::events::Event;
 use crate::names::{attr, span};
 use crate::record::Stage;
+use crate::record::clock::unix_now;
 use crate::record::model::SpanId;
 use crate::registry::RunConfig;
 use crate::stage;
 use crate::store::StoreError;
-use crate::store::containers::{Container, State, now};
+use crate::store::containers::{Container, State};
 use crate::store::images::Image;
 
 /// A container that is ready to start, with what must be taken away after it.
@@ -63,7 +64,7 @@ fn make(
         image: options.image_as_typed.clone(),
         manifest: image.manifest.to_string(),
         command: argv.iter().map(|a| a.to_string_lossy().into_owned()).collect(),
-        created: now(),
+        created: unix_now(),
         remove_on_exit: !options.keep,
         pid: None,
         exited: None,

@@ -5,10 +5,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::resolve::HubChoice;
-use crate::container::{Network, Security};
 use crate::container::options::limits::Limits;
 use crate::container::options::volume::MountRequest;
 use crate::container::settings::{Names, Powers, Settings, Spaces};
+use crate::container::{Network, Security};
 use crate::registry::{ImageRef, Platform};
 
 /// What to run and how.

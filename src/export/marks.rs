@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use crate::backend::settings::Target;
 use crate::net::text::printable;
+use crate::record::clock::unix_now;
 use crate::record::model::TraceId;
 use crate::store::Store;
-use crate::store::containers::now;
 use crate::store::pending::{PendingExport, PendingGuard, PendingLock};
 
 /// The mark of a run that is to go to `target`, before the first try.
 pub fn new(target: &Target) -> PendingExport {
-    PendingExport { url: target.shown(), at: now(), ..PendingExport::default() }
+    PendingExport { url: target.shown(), at: unix_now(), ..PendingExport::default() }
 }
 
 /// The mark of a run that cannot be sent anywhere yet.
 pub fn unsendable(reason: &str) -> PendingExport {
-    PendingExport { reason: printable(reason), at: now(), ..PendingExport::default() }
+    PendingExport { reason: printable(reason), at: unix_now(), ..PendingExport::default() }
 }
 
 /// What a mark says after a failure. Where the run should have gone first stays: another address was only a try.
@@ -25,7 +25,7 @@ pub fn after_failure(held: &PendingGuard, target: &Target, reason: &str, perhaps
     PendingExport {
         url: if held.is_new() || before.is_empty() { target.shown() } else { before.clone() },
         reason: printable(reason),
-        at: now(),
+        at: unix_now(),
         tries: held.mark().tries + 1,
         perhaps_delivered: held.mark().perhaps_delivered || perhaps_delivered,
     }
@@ -35,7 +35,7 @@ pub fn after_failure(held: &PendingGuard, target: &Target, reason: &str, perhaps
 /// done soon.
 pub fn mark_late(store: &Store, id: TraceId) -> Option<PendingGuard> {
     for _ in 0..20 {
-        match store.mark_pending(id, PendingExport { at: now(), ..PendingExport::default() }) {
+        match store.mark_pending(id, PendingExport { at: unix_now(), ..PendingExport::default() }) {
             Ok(PendingLock::Acquired(held)) => return Some(held),
             Ok(PendingLock::Busy) => std::thread::sleep(Duration::from_millis(25)),
             Ok(PendingLock::NotPending) | Err(_) => return None,

@@ -11,15 +11,15 @@ use crate::record::file::lenient::{Enum, Number, nullable};
 use crate::record::file::mend::mend;
 use crate::record::file::sane_times;
 use crate::record::model::{
-    Attributes, Event, Key, Kind, Link, LinkExtra, Origin, Scope, Span, SpanExtra, Status, Value,
+    Attributes, Event, Key, Kind, Link, LinkExtra, Origin, Scope, Span, SpanExtra, SpanId, Status, TraceId, Value,
 };
 
 /// Adds all spans; those that cannot be used are left out. An error says what was got and expected.
 pub fn take(text: &[u8], collect: &mut Collect) -> Result<(), String> {
     let mut skipped = Skipped::default();
     ids::each(&mend(text), &mut skipped, |raw| {
-        let read =
-            serde_json::from_str::<SpanIn>(raw.get()).map_err(|e| format!("a span cannot be read: {}", ids::said(&e)));
+        let read = serde_json::from_str::<SpanIn>(raw.get())
+            .map_err(|e| format!("a span cannot be read: {}", ids::json_error(&e)));
         if let Err(why) = read.and_then(|span| span.take(collect)) {
             collect.skip_one(why);
         }
@@ -161,9 +161,11 @@ struct ScopeIn {
 impl SpanIn {
     fn take(self, collect: &mut Collect) -> Result<(), String> {
         let (trace_text, id_text) = (plain_hex(&self.context.trace_id), plain_hex(&self.context.span_id));
-        let trace = ids::trace_id(trace_text).ok_or_else(|| ids::wrong(&self.name, "trace id", trace_text, 32))?;
-        let id = ids::span_id(id_text).ok_or_else(|| ids::wrong(&self.name, "id", id_text, 16))?;
-        let parent = [&self.parent_id, &self.parent.span_id].into_iter().find_map(|p| ids::span_id(plain_hex(p)));
+        let trace =
+            TraceId::from_short_hex(trace_text).ok_or_else(|| ids::wrong(&self.name, "trace id", trace_text, 32))?;
+        let id = SpanId::from_short_hex(id_text).ok_or_else(|| ids::wrong(&self.name, "id", id_text, 16))?;
+        let parent =
+            [&self.parent_id, &self.parent.span_id].into_iter().find_map(|p| SpanId::from_short_hex(plain_hex(p)));
         let written = (self.start_time.0, self.end_time.0);
         let (start, end) = sane_times(written.0, written.1);
         let (status, status_message) = self.status.read();
@@ -179,7 +181,7 @@ impl SpanIn {
         let links = self.links.into_iter().filter_map(|l| {
             let (trace, span) = (&l.context.trace_id, &l.context.span_id);
             // A link to nowhere says nothing.
-            let (trace, span) = (ids::trace_id(plain_hex(trace))?, ids::span_id(plain_hex(span))?);
+            let (trace, span) = (TraceId::from_short_hex(plain_hex(trace))?, SpanId::from_short_hex(plain_hex(span))?);
             Some(Link { trace, span, attributes: l.attributes.attributes, extra: l.context.of_link(l.dropped) })
         });
         let events = self.events.into_iter().map(|e| Event {

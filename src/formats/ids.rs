@@ -1,4 +1,4 @@
-//! What the readers of foreign JSON share: ids without leading zeros, microseconds, the words of errors.
+//! What the readers of foreign JSON share: microseconds, the sentences of errors.
 
 use std::fmt;
 
@@ -6,23 +6,6 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde_json::value::RawValue;
 
 use crate::record::collect::Skipped;
-use crate::record::model::{SpanId, TraceId};
-
-/// 1 to 32 hex digits, not all zero; some writers leave out leading zeros.
-pub(super) fn trace_id(text: &str) -> Option<TraceId> {
-    hex(text, 32).map(TraceId)
-}
-
-/// 1 to 16 hex digits, not all zero.
-pub(super) fn span_id(text: &str) -> Option<SpanId> {
-    hex(text, 16).and_then(|id| u64::try_from(id).ok()).map(SpanId)
-}
-
-fn hex(text: &str, most: usize) -> Option<u128> {
-    // `from_str_radix` would take a sign.
-    let digits = text.len() <= most && text.bytes().all(|b| b.is_ascii_hexdigit());
-    u128::from_str_radix(text, 16).ok().filter(|id| digits && *id != 0)
-}
 
 /// That an id is none: `what` of the span `name`.
 pub(super) fn wrong(name: &str, what: &str, got: &str, digits: usize) -> String {
@@ -31,7 +14,7 @@ pub(super) fn wrong(name: &str, what: &str, got: &str, digits: usize) -> String 
 }
 
 /// An error of serde_json, cut: it quotes what it found, however long that is.
-pub(super) fn said(error: &serde_json::Error) -> String {
+pub(super) fn json_error(error: &serde_json::Error) -> String {
     error.to_string().chars().take(200).collect()
 }
 
@@ -60,7 +43,7 @@ pub(super) fn each(text: &[u8], skipped: &mut Skipped, mut take: impl FnMut(&Raw
         };
         let Some((at, error)) = failed else { return Ok(()) };
         if taken == 0 {
-            return Err(said(&error));
+            return Err(json_error(&error));
         }
         let at = at + text[at..].iter().take_while(|b| b.is_ascii_whitespace()).count();
         let line = 1 + text[..at].iter().filter(|b| **b == b'\n').count();

@@ -4,8 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A path as the bytes that it is. Shown and stored as text: a backslash is doubled, and a control character or a byte
-/// that is not UTF-8 becomes `\xNN`, so that nothing is lost and no terminal is fooled.
+use crate::net::text::is_unprintable;
+
+/// A path as the bytes that it is. Shown and stored as text: a backslash is doubled, and a character that must not
+/// be printed or a byte that is not UTF-8 becomes `\xNN`, so that nothing is lost and no terminal is fooled.
 #[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct RawPath(pub Vec<u8>);
@@ -17,7 +19,7 @@ impl fmt::Display for RawPath {
                 match c {
                     '\\' => f.write_str("\\\\")?,
                     c if c.is_ascii_control() => write!(f, "\\x{:02x}", c as u32)?,
-                    c if c.is_control() => {
+                    c if is_unprintable(c) => {
                         let mut utf8 = [0; 4];
                         c.encode_utf8(&mut utf8).bytes().try_for_each(|b| write!(f, "\\x{b:02x}"))?;
                     }

@@ -3,16 +3,14 @@
 
 /// Whether a character must not reach a terminal: control characters steer it; bidirectional embeddings, overrides and
 /// isolates reorder what stands around them (CVE-2021-42574); line and paragraph separators break one line into several;
-/// zero-width characters hide.
+/// zero-width and other invisible characters hide.
 pub fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c,
-            '\u{00ad}' | '\u{061c}' | '\u{180e}' // soft hyphen, Arabic letter mark, Mongolian vowel separator
-            | '\u{200b}'..='\u{200f}'            // zero-width space and joiners, direction marks
-            | '\u{2028}'..='\u{202e}'            // line and paragraph separator, embeddings and overrides
-            | '\u{2060}'..='\u{206f}'            // word joiner, invisible operators, isolates, deprecated controls
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' // byte order mark, interlinear annotations
-            | '\u{e0000}'..='\u{e007f}') // tags
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{fe00}'..='\u{fe0f}'
+            | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{34f}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// The text on one line, with a replacement character for each one that must not be printed.
@@ -23,6 +21,22 @@ pub fn printable(text: &str) -> String {
 /// The same, at most `max` characters of it.
 pub fn printable_prefix(text: &str, max: usize) -> String {
     text.chars().take(max).map(|c| if is_unprintable(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// At most `max` characters of a server's words for a sentence of ours: on one line, with a space for each character that
+/// must not be printed.
+pub fn one_line(text: &str, max: usize) -> String {
+    let text: String = text.chars().map(|c| if is_unprintable(c) { ' ' } else { c }).take(max).collect();
+    text.trim().to_owned()
+}
+
+/// The same, ending in `…` if something is missing.
+pub fn excerpt(text: &str, max: usize) -> String {
+    let mut out = one_line(text, max);
+    if text.chars().nth(max).is_some() {
+        out.push('…');
+    }
+    out
 }
 
 #[cfg(test)]
@@ -40,5 +54,7 @@ mod tests {
         let text = "plain, übel, 日本語, עברית, العربية, 🦀, `x`";
         assert_eq!(printable(text), text);
         assert_eq!(printable_prefix("é\u{202e}xyz", 3), "é\u{fffd}x");
+        assert_eq!(one_line(" a\nb\u{200b}c ", 9), "a b c");
+        assert_eq!((excerpt("abc", 3), excerpt("abcd", 3)), ("abc".into(), "abc…".into()));
     }
 }

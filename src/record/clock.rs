@@ -17,6 +17,13 @@ impl Mono {
     }
 }
 
+/// The wall clock: nanoseconds since the Unix epoch.
+pub fn unix_now() -> u64 {
+    let t = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    // A clock that is set to before 1970 counts as 1970.
+    u64::try_from(t.tv_sec).map_or(0, |seconds| seconds * 1_000_000_000 + t.tv_nsec as u64)
+}
+
 /// A pair of readings of both clocks, taken together at the begin of a trace.
 #[derive(Clone, Copy, Debug)]
 pub struct Anchor {
@@ -28,8 +35,7 @@ impl Anchor {
     /// Reads both clocks.
     pub fn now() -> Self {
         let mono = Mono::now();
-        let t = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-        Anchor { wall: t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64, mono }
+        Anchor { wall: unix_now(), mono }
     }
 
     /// Nanoseconds since the Unix epoch at `at`, unaffected by steps of the wall clock after the anchor.

@@ -3,6 +3,7 @@
 //! OpenTelemetry specification has it.
 
 use super::model::{SpanId, TraceId};
+use crate::net::percent;
 
 /// The caller's span that this trace hangs under.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,20 +30,16 @@ impl Remote {
     pub fn parse(traceparent: &str, tracestate: Option<&str>) -> Option<Self> {
         let mut parts = traceparent.trim().split('-');
         let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        let hex = |s: &str, len| s.len() == len && s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        if !hex(version, 2) || version == "ff" || !hex(trace, 32) || !hex(parent, 16) || !hex(flags, 2) {
+        let lower = |s: &str| s.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let byte = |s: &str| Some(s).filter(|s| s.len() == 2 && lower(s)).and_then(|s| u8::from_str_radix(s, 16).ok());
+        if byte(version)? == 0xff || !lower(trace) || !lower(parent) || (version == "00" && parts.next().is_some()) {
             return None;
         }
-        if version == "00" && parts.next().is_some() {
-            return None;
-        }
-        let trace = u128::from_str_radix(trace, 16).ok().filter(|t| *t != 0)?;
-        let parent = u64::from_str_radix(parent, 16).ok().filter(|p| *p != 0)?;
         Some(Remote {
-            trace: TraceId(trace),
-            parent: SpanId(parent),
+            trace: TraceId::from_hex(trace)?,
+            parent: SpanId::from_hex(parent)?,
             state: tracestate.and_then(state),
-            flags: u8::from_str_radix(flags, 16).ok()? & KNOWN,
+            flags: byte(flags)? & KNOWN,
         })
     }
 
@@ -118,33 +115,13 @@ pub fn baggage(text: &str) -> Result<Vec<Entry>, String> {
         if !member.bytes().all(|b| matches!(b, 0x20..=0x7e | b'\t')) || value.contains(['"', '\\', ' ']) {
             return Err(wrong("has characters that must be percent-encoded"));
         }
-        let value = percent_decode(value);
+        let value = percent::decode_lossy(value);
         match all.iter_mut().find(|e: &&mut Entry| e.key == key) {
             Some(entry) => entry.value = value,
             None => all.push(Entry { key: key.to_owned(), value }),
         }
     }
     Ok(all)
-}
-
-/// What is no such sequence stays as it is.
-fn percent_decode(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let digit = |at: usize| tail.get(at).and_then(|b| (*b as char).to_digit(16));
-        match (*first, digit(0), digit(1)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push((high * 16 + low) as u8);
-                rest = &tail[2..];
-            }
-            (byte, ..) => {
-                out.push(byte);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 #[cfg(test)]

@@ -11,7 +11,35 @@ pub struct TraceId(pub u128);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SpanId(pub u64);
 
+/// Hex digits alone, at most `most`: the standard library would take a sign, too.
+fn hex(text: &str, most: usize) -> Option<u128> {
+    let digits = (1..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
+    if digits { u128::from_str_radix(text, 16).ok() } else { None }
+}
+
+impl SpanId {
+    /// Parses 16 hex digits, not all zero.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        Self::from_short_hex(text).filter(|_| text.len() == 16)
+    }
+
+    /// The same of 1 to 16 digits: some writers leave out leading zeros.
+    pub fn from_short_hex(text: &str) -> Option<Self> {
+        hex(text, 16).and_then(|id| u64::try_from(id).ok()).filter(|id| *id != 0).map(SpanId)
+    }
+}
+
 impl TraceId {
+    /// Parses 32 hex digits, not all zero.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        Self::from_short_hex(text).filter(|_| text.len() == 32)
+    }
+
+    /// The same of 1 to 32 digits: some writers leave out leading zeros.
+    pub fn from_short_hex(text: &str) -> Option<Self> {
+        hex(text, 32).filter(|id| *id != 0).map(TraceId)
+    }
+
     /// The first 8 digits that say something: of an id of 64 bits, which begins with 16 zeros, the first 8 after these, and of one that begins
     /// with more zeros, as small numbers do, the last 8.
     pub fn short(self) -> String {
@@ -469,5 +497,29 @@ impl Trace {
     /// The span with this id.
     pub fn span(&self, id: SpanId) -> Option<&Span> {
         self.spans.iter().find(|s| s.id == id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_hex_digits_alone_and_not_zero() {
+        let full = "4bf92f3577b34da6a3ce929d0e0e4736";
+        assert_eq!(TraceId::from_hex(full).unwrap().to_string(), full);
+        assert_eq!(TraceId::from_hex(&full.to_uppercase()), TraceId::from_hex(full));
+        assert_eq!(TraceId::from_short_hex("1f"), Some(TraceId(31)));
+        assert_eq!(SpanId::from_hex("00f067aa0ba902b7").unwrap().to_string(), "00f067aa0ba902b7");
+        assert_eq!(SpanId::from_short_hex("f"), Some(SpanId(15)));
+        for bad in ["", "0", "+1", "-1", " 1", "g", "é", "0x1f", &"1".repeat(33)] {
+            assert_eq!((TraceId::from_short_hex(bad), SpanId::from_short_hex(bad)), (None, None), "{bad:?}");
+        }
+        for bad in [&full[1..], &"0".repeat(32), &format!("+{}", &full[1..])] {
+            assert_eq!(TraceId::from_hex(bad), None, "{bad:?}");
+        }
+        for bad in ["1", &"0".repeat(16), "+0f067aa0ba902b7", &full[..17]] {
+            assert_eq!(SpanId::from_hex(bad), None, "{bad:?}");
+        }
     }
 }

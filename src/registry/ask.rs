@@ -14,6 +14,7 @@ use super::reference::ImageRef;
 use super::said::{Said, limit, said};
 use super::url::{Origin, Url};
 use crate::names::{attr, span};
+use crate::net::retry::{self, Backoff};
 use crate::record::Stage;
 use crate::record::model::SpanId;
 use crate::stage;
@@ -23,7 +24,7 @@ const TRIES: u32 = 3;
 /// Redirects followed one after another.
 const REDIRECTS: usize = 10;
 /// A server that wants a longer pause is not waited for.
-const PAUSE_MAX: u64 = 10;
+const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// Everything needed to ask.
 pub(super) struct Asker {
@@ -188,7 +189,7 @@ impl Asker {
                     continue;
                 }
             };
-            let after = answer.header("retry-after").and_then(|v| v.trim().parse::<u64>().ok());
+            let after = answer.header("retry-after").and_then(retry::retry_after);
             match answer.status {
                 408 | 500..=599 if failed + 1 < TRIES && after.is_none_or(|s| s <= PAUSE_MAX) => {
                     failed += 1;
@@ -210,9 +211,10 @@ impl Asker {
         answer.drain().await;
     }
 
-    fn pause(&self, failed: u32, asked: Option<u64>) -> Duration {
-        let own = self.options.retry_pause * 3u32.pow(failed - 1);
-        asked.map_or(own, |seconds| own.max(Duration::from_secs(seconds)))
+    /// The pause after so many failures, or what the server asks for if that is longer.
+    fn pause(&self, failures: u32, asked: Option<Duration>) -> Duration {
+        let backoff = Backoff { initial: self.options.retry_pause, factor: 3, max: Duration::MAX };
+        backoff.after(failures).max(asked.unwrap_or_default())
     }
 
     /// One answer, after redirects. With an error: whether to try again.

@@ -7,6 +7,8 @@ use super::platform::Platform;
 use super::reference::ImageRef;
 use crate::digest::Digest;
 use crate::error::Failure;
+/// Text from a server, for a message.
+pub(super) use crate::net::text::excerpt as foreign;
 
 /// Why a request to a registry did not give what was asked for. URLs are shown without user names and query values.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -339,19 +341,4 @@ impl fmt::Display for List<'_> {
         }
         Ok(())
     }
-}
-
-/// Text from a server, for a message: bounded, one line, no terminal control.
-pub(super) fn foreign(text: &str, max: usize) -> String {
-    let mut out: String =
-        text.chars().map(|c| if c.is_control() || is_bidi(c) { ' ' } else { c }).take(max + 1).collect();
-    if out.chars().count() > max {
-        out.pop();
-        out.push('…');
-    }
-    out.trim().to_owned()
-}
-
-fn is_bidi(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

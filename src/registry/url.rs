@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 use hyper::Uri;
 
+use crate::net::percent;
+
 /// The longest URL a server may send us to.
 const URL_MAX: usize = 8192;
 
@@ -146,14 +148,7 @@ impl Url {
         self.target.push(if self.target.contains('?') { '&' } else { '?' });
         self.target.push_str(name);
         self.target.push('=');
-        for byte in value.bytes() {
-            match byte {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' | b'/' => {
-                    self.target.push(char::from(byte));
-                }
-                _ => self.target.push_str(&format!("%{byte:02X}")),
-            }
-        }
+        self.target.push_str(&percent::encode_query_value(value));
     }
 
     /// `/path?query` for the request line.

@@ -172,7 +172,7 @@ fn value(v: &Value) -> Json {
 pub(super) fn escaped(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
-        if c != '\n' && super::text::is_unsafe(c) {
+        if c != '\n' && super::text::is_unprintable(c) {
             out.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
         } else {
             out.push(c);

@@ -100,7 +100,7 @@ fn without_color(text: &str) -> String {
 #[track_caller]
 fn assert_harmless(text: &str, width: Option<usize>) {
     for line in text.lines() {
-        assert!(!line.contains(text::is_unsafe), "{line:?}");
+        assert!(!line.contains(text::is_unprintable), "{line:?}");
         if let Some(width) = width {
             assert!(text::width(line) <= width, "{} > {width}: {line}", text::width(line));
             assert_eq!(line.trim_end_matches(' '), line, "trailing spaces");

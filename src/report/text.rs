@@ -4,20 +4,11 @@ use std::borrow::Cow;
 
 use unicode_width::UnicodeWidthChar;
 
-/// Whether a character could steer a terminal or hide or reorder text: controls (C0, DEL, C1), line and paragraph
-/// separators, and all invisible format characters (bidirectional overrides, zero-width, tags).
-pub(super) fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{fe00}'..='\u{fe0f}'
-            | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{34f}'
-            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
-}
+pub(super) use crate::net::text::is_unprintable;
 
 /// `text` with everything unsafe written out as an escape, e.g. `\u{1b}`. Without `unicode` everything that is not ASCII becomes `?`.
 pub fn clean(text: &str, unicode: bool) -> Cow<'_, str> {
-    let fine = |c: char| if unicode { !is_unsafe(c) } else { c.is_ascii() && !c.is_ascii_control() };
+    let fine = |c: char| if unicode { !is_unprintable(c) } else { c.is_ascii() && !c.is_ascii_control() };
     if text.chars().all(fine) {
         return Cow::Borrowed(text);
     }
@@ -26,7 +17,7 @@ pub fn clean(text: &str, unicode: bool) -> Cow<'_, str> {
         match c {
             '\n' | '\t' => out.push(' '),
             c if fine(c) => out.push(c),
-            c if is_unsafe(c) => out.extend(c.escape_unicode()),
+            c if is_unprintable(c) => out.extend(c.escape_unicode()),
             _ => out.push('?'),
         }
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::lock::Lock;
 use super::{Store, StoreError, new_id, read_json, remove_tree};
 use crate::layer::RawPath;
+use crate::record::clock::unix_now;
 
 /// `state.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -209,7 +210,7 @@ impl Store {
                         let _ = remove_tree(&dir);
                         self.discard_own_volumes(&state);
                     } else {
-                        state.exited = Some((137, now()));
+                        state.exited = Some((137, unix_now()));
                         let _ = self.write(&dir.join("state.json"), &to_json(&state));
                     }
                 }
@@ -314,11 +315,6 @@ fn check_name(name: &str) -> Result<(), StoreError> {
 
 fn to_json(state: &State) -> Vec<u8> {
     serde_json::to_vec(state).expect("strings and numbers")
-}
-
-/// Nanoseconds since the Unix epoch.
-pub fn now() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos() as u64)
 }
 
 #[cfg(test)]

@@ -299,7 +299,7 @@ impl Store {
         platform.insert("os".into(), os.into());
         platform.insert("architecture".into(), architecture.into());
         platform.extend(variant.map(|v| ("variant".to_owned(), v.into())));
-        let pulled = super::containers::now();
+        let pulled = crate::record::clock::unix_now();
         let annotations = [(REF_NAME, name), (TAG_DIGEST, tag_digest), (PULLED, &pulled.to_string())];
         let entry = Entry {
             media_type: media_type.to_owned(),

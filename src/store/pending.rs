@@ -149,8 +149,7 @@ impl Store {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             other => other.map_err(|e| StoreError::file("read", &dir, e))?,
         };
-        let id = |name: String| Some(name).filter(|n| n.len() == 32).and_then(|n| u128::from_str_radix(&n, 16).ok());
-        Ok(entries.flatten().filter_map(|e| id(e.file_name().into_string().ok()?)).map(TraceId).collect())
+        Ok(entries.flatten().filter_map(|e| TraceId::from_hex(e.file_name().to_str()?)).collect())
     }
 }
 

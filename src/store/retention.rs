@@ -89,7 +89,7 @@ impl Store {
             .flatten()
             .flatten()
             .filter_map(|newest| fs::read_to_string(newest.path()).ok())
-            .filter_map(|id| Some(self.trace_path(TraceId(u128::from_str_radix(&id, 16).ok()?))))
+            .filter_map(|id| Some(self.trace_path(TraceId::from_hex(&id)?)))
             .collect();
         let mut pruned = Pruned::default();
         for (path, size) in prune(&self.path("traces"), SUFFIX, keep, &pinned)? {

@@ -118,10 +118,9 @@ impl SentLog {
         // A line that is being written is read the next time.
         let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
         for line in String::from_utf8_lossy(&text[..whole]).lines() {
-            let id = |text| u128::from_str_radix(text, 16).ok().map(TraceId);
-            match line.strip_prefix('-').map(id) {
+            match line.strip_prefix('-').map(TraceId::from_hex) {
                 Some(grown) => drop(grown.map(|id| self.ids.remove(&id))),
-                None => self.ids.extend(id(line)),
+                None => self.ids.extend(TraceId::from_hex(line)),
             }
         }
         self.read += whole as u64;

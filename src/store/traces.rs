@@ -13,7 +13,7 @@ pub const SUFFIX: &str = ".otlp.jsonl";
 /// The id that a file of a recorded run has in its name.
 pub fn id_of(path: &Path) -> Option<TraceId> {
     let digits = path.file_name()?.to_str()?.strip_suffix(SUFFIX)?;
-    Some(digits).filter(|d| d.len() == 32).and_then(|d| u128::from_str_radix(d, 16).ok()).map(TraceId)
+    TraceId::from_hex(digits)
 }
 
 impl Store {
@@ -61,7 +61,6 @@ impl Store {
     /// The newest run of `image` of this kind, if it is still there.
     pub fn latest(&self, image: &str, kind: &str) -> Option<PathBuf> {
         let id = fs::read_to_string(self.latest_path(image, kind)).ok()?;
-        let id = u128::from_str_radix(&id, 16).ok()?;
-        Some(self.trace_path(TraceId(id))).filter(|p| p.exists())
+        Some(self.trace_path(TraceId::from_hex(&id)?)).filter(|p| p.exists())
     }
 }

@@ -12,12 +12,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
-use super::containers::now;
 use super::durable::move_away;
 use super::lock::Lock;
 use super::{Maker, Store, StoreError, read_json, remove_tree};
 use crate::layer::Flavor;
 use crate::layer::stack::copy_tree;
+use crate::record::clock::unix_now;
 
 /// A volume.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,7 +54,7 @@ impl Store {
         let mut private = fs::DirBuilder::new();
         private.recursive(true).mode(0o700).create(&all).map_err(|e| StoreError::file("create", &all, e))?;
         let tmp = self.tmp()?;
-        let volume = Volume { name: name.to_owned(), created: now(), anonymous, labels };
+        let volume = Volume { name: name.to_owned(), created: unix_now(), anonymous, labels };
         let data = tmp.path().join("_data");
         fs::create_dir(&data)
             .and_then(|()| {

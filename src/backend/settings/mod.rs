@@ -10,6 +10,8 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::http::{self, Tls};
 use crate::error::Failure;
+use crate::net::percent;
+use crate::net::text::printable_prefix;
 
 /// The variable with this name, if there is one.
 pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -125,7 +127,7 @@ impl Failure for SettingsError {
 }
 
 fn shown(value: &str) -> String {
-    value.chars().take(100).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    printable_prefix(value, 100)
 }
 
 /// A variable that is set; an empty one counts as not set, as the specification has it.
@@ -313,7 +315,7 @@ pub fn parse_headers(variable: &str, list: &str) -> Result<HeaderMap, SettingsEr
         if OURS.contains(&name.as_str()) || name.as_str().starts_with("grpc-") {
             return Err(wrong("no header of the transport itself"));
         }
-        let value = http::percent_decode(value.trim());
+        let value = percent::decode(value.trim());
         let mut value = HeaderValue::from_bytes(&value).map_err(|_| wrong("a value without control characters"))?;
         value.set_sensitive(true);
         headers.insert(name, value);
@@ -348,7 +350,7 @@ pub fn resource_attributes(env: Variables) -> (Vec<(String, String)>, Option<Set
     let mut wrong = None;
     for (at, entry) in get(env, NAME).unwrap_or_default().split(',').enumerate().filter(|(_, e)| !e.trim().is_empty()) {
         let pair = entry.split_once('=').and_then(|(key, value)| {
-            let decode = |text: &str| String::from_utf8(http::percent_decode(text.trim())).ok();
+            let decode = |text: &str| String::from_utf8(percent::decode(text.trim())).ok();
             Some((decode(key).filter(|k| !k.is_empty())?, decode(value)?))
         });
         match pair {

@@ -286,7 +286,7 @@ impl Engine {
             return watch.run(command, &self.env);
         }
         // The run joins a trace of ours (W3C trace context), so its id is known and nothing has to be written or searched for that.
-        let id = TraceId(u128::from_str_radix(&crate::store::new_id()[..32], 16).unwrap_or(1).max(1));
+        let id = TraceId::from_hex(&crate::store::new_id()[..32]).unwrap_or(TraceId(1));
         let mut env = self.env.clone();
         env.push(("TRACEPARENT", format!("00-{id}-{}-01", &crate::store::new_id()[..16])));
         let ended = watch.run(command, &env)?;

@@ -13,14 +13,14 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use self::engines::Ready;
 use self::process::{Ended, Watch};
-use super::output::{To, print, say, say_text, style};
-use super::{CliError, Done, args, compare, export};
+use super::output::{To, print, say, say_text, style, write};
+use super::{CliError, Done, args, export};
 use crate::analyze::bench::{Bench, BenchRun, Engine as Named, OURS, Plan, Skipped, succeeded};
 use crate::container::signals::Signals;
+use crate::record::clock::unix_now;
 use crate::record::model::TraceId;
 use crate::report::{self, Format};
 use crate::store::Store;
-use crate::store::containers::now;
 
 /// So many failures of our own engine in a row end the bench.
 const GIVE_UP: usize = 3;
@@ -66,7 +66,7 @@ pub fn bench(args: &args::Bench) -> Done {
     bench.finished = result.is_ok() && complete && bench.runs.len() >= asked_for(&bench);
     state::save(&store, &bench)?;
     tell(args, &bench)?;
-    let id = |r: &BenchRun| Some(TraceId(u128::from_str_radix(r.trace_id.as_deref()?, 16).ok()?));
+    let id = |r: &BenchRun| TraceId::from_hex(r.trace_id.as_deref()?);
     let ids: Vec<TraceId> = bench.runs[before..].iter().filter_map(id).collect();
     export::after_run::after_bench(&store, &ids, args.otlp.as_deref(), args.jaeger_url.as_deref());
     result?;
@@ -181,7 +181,7 @@ fn measure(
         if watch.asked() {
             break;
         }
-        let start_unix_ns = now();
+        let start_unix_ns = unix_now();
         let Ended { wall, code, said, trace, cut_short } = engine.run(kind, watch)?;
         if cut_short {
             break;
@@ -242,7 +242,7 @@ fn tell(args: &args::Bench, bench: &Bench) -> Result<(), CliError> {
             Some(Format::Json) => report::bench::json(bench),
             _ => report::bench::markdown(bench),
         };
-        compare::write(path, &text)?;
+        write(path, &text)?;
     }
     if args.json {
         print(report::bench::json(bench));

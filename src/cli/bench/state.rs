@@ -3,7 +3,7 @@
 use crate::analyze::bench::{Bench, Machine, Plan, SCHEMA};
 use crate::cli::CliError;
 use crate::error::Failure;
-use crate::store::containers::now;
+use crate::record::clock::unix_now;
 use crate::store::lock::Lock;
 use crate::store::{Store, StoreError};
 
@@ -14,7 +14,7 @@ pub fn new(plan: Plan) -> Bench {
     Bench {
         schema: SCHEMA.to_owned(),
         id: crate::store::new_id()[..32].to_owned(),
-        started_unix_ns: now(),
+        started_unix_ns: unix_now(),
         finished: false,
         plan,
         machine: Machine {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::Path;
 
-use super::output::{clean, print, say};
+use super::output::{clean, print, say, write as write_file};
 use super::{CliError, Done, args, link, select, show};
 use crate::backend::settings::{self, Signal, Target};
 use crate::error::Failure;
@@ -56,11 +56,7 @@ fn write(args: &args::Export) -> Done {
     let format = args.format.as_deref().and_then(WireFormat::named).or_else(by_ending).unwrap_or(WireFormat::Otlp);
     let bytes = format.render(&traces);
     match &args.output {
-        Some(path) => std::fs::write(path, bytes).map_err(|source| CliError::File {
-            action: "write",
-            path: path.display().to_string(),
-            source,
-        })?,
+        Some(path) => write_file(path, bytes)?,
         None if format.is_binary() && std::io::stdout().is_terminal() => {
             return Err(CliError::Usage(format!(
                 "`{}` is no text for a terminal: expected `-o FILE` or a pipe",

@@ -16,10 +16,10 @@ use crate::backend::{http, settings, time};
 use crate::container::signals::Signals;
 use crate::error::Failure;
 use crate::import::{self, Checkpoint, ImportSummary};
+use crate::record::clock::unix_now;
 use crate::record::model::TraceId;
 use crate::report::units::count;
 use crate::store::Store;
-use crate::store::containers::now;
 
 pub use groups::Groups;
 
@@ -110,7 +110,7 @@ impl Remote {
 
     /// What is asked for.
     pub fn query(&self) -> Result<Query, CliError> {
-        let to = self.to.unwrap_or_else(now);
+        let to = self.to.unwrap_or_else(unix_now);
         let since = u64::try_from(self.since.unwrap_or(Duration::from_secs(3600)).as_nanos()).unwrap_or(u64::MAX);
         let from = self.from.unwrap_or(if self.to.is_some() { 0 } else { to.saturating_sub(since) });
         if from > to {
@@ -286,8 +286,8 @@ fn json(summary: &ImportSummary, host: &str, range: TimeRange, took: Duration, e
 
 fn id(word: &str) -> Result<TraceId, CliError> {
     let fits = word.len() <= 32 && word.len() >= 16;
-    let id = u128::from_str_radix(word, 16).ok().filter(|id| fits && *id != 0);
-    id.map(TraceId).ok_or_else(|| CliError::Usage(format!("`{word}` is no trace id: expected 32 hex digits")))
+    let id = TraceId::from_short_hex(word).filter(|_| fits);
+    id.ok_or_else(|| CliError::Usage(format!("`{word}` is no trace id: expected 32 hex digits")))
 }
 
 /// Shows how far it is, on a terminal.

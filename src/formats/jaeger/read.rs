@@ -41,7 +41,7 @@ pub fn parse(text: &[u8]) -> Result<Vec<Trace>, String> {
 
 /// Adds the traces of an answer, of a list of traces, or a single one. An error says what was got and expected.
 pub fn take(text: &[u8], collect: &mut Collect) -> Result<(), String> {
-    let said = |e: serde_json::Error| ids::said(&e);
+    let said = |e: serde_json::Error| ids::json_error(&e);
     let text = mend(ids::without_mark(text));
     let text = text.as_ref();
     if text.trim_ascii_start().first() == Some(&b'[') {
@@ -187,7 +187,7 @@ impl ProcessIn {
 
 impl Sound for SpanIn {
     fn sound(&self) -> Result<(), String> {
-        let ids = ids::span_id(&self.span_id).is_some();
+        let ids = SpanId::from_short_hex(&self.span_id).is_some();
         if ids { Ok(()) } else { Err(ids::wrong(&self.operation_name, "id", &self.span_id, 16)) }
     }
 }
@@ -201,9 +201,10 @@ impl SpanIn {
         collect: &mut Collect,
     ) -> Result<(), String> {
         let written = if self.trace_id.is_empty() { whole } else { &self.trace_id };
-        let trace = ids::trace_id(written).ok_or_else(|| ids::wrong(&self.operation_name, "trace id", written, 32))?;
-        let id =
-            ids::span_id(&self.span_id).ok_or_else(|| ids::wrong(&self.operation_name, "id", &self.span_id, 16))?;
+        let trace = TraceId::from_short_hex(written)
+            .ok_or_else(|| ids::wrong(&self.operation_name, "trace id", written, 32))?;
+        let id = SpanId::from_short_hex(&self.span_id)
+            .ok_or_else(|| ids::wrong(&self.operation_name, "id", &self.span_id, 16))?;
         let mut noted = Noted::default();
         let attributes: Attributes = self.tags.into_iter().filter_map(|t| noted.sift(t)).collect();
         let (start, end) = nanoseconds(
@@ -211,7 +212,7 @@ impl SpanIn {
             (self.start_time.plus(self.duration), self.end_time_unix_nano),
         );
         let ours = noted.library.name == "trace";
-        let (parent, links) = related(trace, ids::span_id(&self.parent_id), self.references, ours);
+        let (parent, links) = related(trace, SpanId::from_short_hex(&self.parent_id), self.references, ours);
         let span = Span {
             id,
             parent,
@@ -333,8 +334,8 @@ fn related(
     for reference in references {
         // A reference to nowhere says nothing.
         let (Some(to), Some(span)) = (
-            if reference.trace_id.is_empty() { Some(trace) } else { ids::trace_id(&reference.trace_id) },
-            ids::span_id(&reference.span_id),
+            if reference.trace_id.is_empty() { Some(trace) } else { TraceId::from_short_hex(&reference.trace_id) },
+            SpanId::from_short_hex(&reference.span_id),
         ) else {
             continue;
         };

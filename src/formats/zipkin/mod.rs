@@ -76,7 +76,7 @@ struct Report {
 impl Report {
     /// Of version 1 a span may be two: one object can hold both sides.
     fn read(raw: &RawValue) -> Result<Vec<Report>, String> {
-        let said = |e: serde_json::Error| format!("a span cannot be read: {}", ids::said(&e));
+        let said = |e: serde_json::Error| format!("a span cannot be read: {}", ids::json_error(&e));
         if v1::is_v1(raw) {
             return v1::read(raw).map_err(said)?;
         }
@@ -94,7 +94,7 @@ impl Report {
         Ok(vec![Report {
             trace,
             id,
-            parent: ids::span_id(&span.parent_id).filter(|parent| *parent != id || !span.shared),
+            parent: SpanId::from_short_hex(&span.parent_id).filter(|parent| *parent != id || !span.shared),
             name: span.name,
             kind,
             timestamp: span.timestamp,
@@ -195,8 +195,8 @@ impl Report {
 }
 
 fn ids_of(name: &str, trace: &str, id: &str) -> Result<(TraceId, SpanId), String> {
-    let trace = ids::trace_id(trace).ok_or_else(|| ids::wrong(name, "trace id", trace, 32))?;
-    let id = ids::span_id(id).ok_or_else(|| ids::wrong(name, "id", id, 16))?;
+    let trace = TraceId::from_short_hex(trace).ok_or_else(|| ids::wrong(name, "trace id", trace, 32))?;
+    let id = SpanId::from_short_hex(id).ok_or_else(|| ids::wrong(name, "id", id, 16))?;
     Ok((trace, id))
 }
 

@@ -6,10 +6,10 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::{Annotation, Endpoint, Report, ids_of};
-use crate::formats::ids::{self, Micros};
+use crate::formats::ids::Micros;
 use crate::formats::plain::Plain;
 use crate::record::file::lenient::nullable;
-use crate::record::model::{Kind, Value};
+use crate::record::model::{Kind, SpanId, TraceId, Value};
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -77,7 +77,7 @@ pub(super) fn read(raw: &RawValue) -> Result<Result<Vec<Report>, String>, serde_
 
 fn sides(span: SpanIn) -> Result<Vec<Report>, String> {
     let (trace, id) = ids_of(&span.name, &span.trace_id, &span.id)?;
-    let parent = ids::span_id(&span.parent_id);
+    let parent = SpanId::from_short_hex(&span.parent_id);
     let mut out: Vec<Report> = Vec::new();
     for kind in [Kind::Client, Kind::Server, Kind::Producer, Kind::Consumer] {
         let (begin, end) = marks(kind);
@@ -144,12 +144,7 @@ fn marks(kind: Kind) -> (&'static str, &'static str) {
     }
 }
 
-fn report(
-    span: &SpanIn,
-    trace: crate::record::model::TraceId,
-    id: crate::record::model::SpanId,
-    parent: Option<crate::record::model::SpanId>,
-) -> Report {
+fn report(span: &SpanIn, trace: TraceId, id: SpanId, parent: Option<SpanId>) -> Report {
     Report {
         trace,
         id,

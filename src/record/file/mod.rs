@@ -22,7 +22,7 @@ pub use header::{Header, read_headers};
 pub(crate) use read::VALUE_DEPTH;
 pub use read::{bytes, collect, no_spans, parse, read, sane_times};
 pub use salvage::{Cut, collect_cut, salvage, salvage_text};
-pub use write::{replace, to_line, write};
+pub use write::{to_line, write};
 
 /// Largest file that is read, in bytes. A run of 200 layers is about 1 MB.
 pub const MAX_FILE: u64 = 64 << 20;

@@ -283,16 +283,3 @@ fn a_circle_of_parents_has_a_header_too() {
     assert_eq!(read_headers(&path).unwrap()[0].name, "run");
     assert_eq!(read(&path).unwrap()[0].spans[0].parent, Some(SpanId(first.0)));
 }
-
-#[test]
-fn what_is_no_file_is_written_to_and_stays_what_it_is() {
-    let dir = tempfile::tempdir().unwrap();
-    let (target, link) = (dir.path().join("target"), dir.path().join("link"));
-    std::fs::write(&target, "old").unwrap();
-    std::os::unix::fs::symlink(&target, &link).unwrap();
-    replace(&link, b"new").unwrap();
-    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
-    assert_eq!(std::fs::read(&target).unwrap(), b"new");
-    replace(&target, b"newer").unwrap();
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is left beside it");
-}

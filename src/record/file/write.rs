@@ -1,13 +1,13 @@
 //! The model as OTLP JSON. On the warm path of every run: straight from the borrowed model to text.
 
 use std::fmt::Display;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use base64::Engine as _;
 use serde::ser::{Serialize, SerializeMap as _, SerializeStruct as _, Serializer};
 
 use super::FileError;
+use crate::files::write_file;
 use crate::record::model::{Attributes, Entity, Event, Link, Origin, Scope, Span, Status, Trace, Value};
 
 /// The trace as one line, without the line break.
@@ -19,46 +19,11 @@ pub fn to_line(trace: &Trace) -> String {
     String::from_utf8(out).expect("serde_json writes UTF-8")
 }
 
-/// Writes the trace as the only line of `path`, as [`replace`] does.
+/// Writes the trace as the only line of `path`, as [`write_file`] does.
 pub fn write(trace: &Trace, path: &Path) -> Result<(), FileError> {
     let mut line = to_line(trace);
     line.push('\n');
-    replace(path, line.as_bytes()).map_err(|source| FileError::Write { path: path.to_owned(), source })
-}
-
-/// Writes a file so that a reader sees the old one or the whole new one: the text goes to a temporary file in the same
-/// directory, which is then renamed. Not synced: what is lost in a power cut is no harm. A device, a pipe or a link is written to, never
-/// replaced.
-pub fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    if std::fs::symlink_metadata(path).is_ok_and(|m| !m.is_file()) {
-        return std::fs::write(path, bytes);
-    }
-    let (temporary, mut file) = temporary_beside(path)?;
-    let done = file.write_all(bytes).and_then(|()| std::fs::rename(&temporary, path));
-    if done.is_err() {
-        // The first error is the one to tell.
-        let _ = std::fs::remove_file(&temporary);
-    }
-    done
-}
-
-fn temporary_beside(path: &Path) -> std::io::Result<(PathBuf, std::fs::File)> {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let name = path.file_name().ok_or(std::io::ErrorKind::InvalidFilename)?;
-    for _ in 0..100 {
-        let mut temporary = std::ffi::OsString::from(".");
-        temporary.push(name);
-        temporary.push(format!(".{}-{}.tmp", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
-        let temporary = path.with_file_name(temporary);
-        // `create_new`: never through a link that someone put there.
-        match std::fs::OpenOptions::new().write(true).create_new(true).open(&temporary) {
-            Ok(file) => return Ok((temporary, file)),
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {} // left by a killed process with our pid
-            Err(e) => return Err(e),
-        }
-    }
-    Err(std::io::ErrorKind::AlreadyExists.into())
+    write_file(path, line.as_bytes()).map_err(|source| FileError::Write { path: path.to_owned(), source })
 }
 
 /// 64-bit numbers and ids are strings in OTLP JSON.

@@ -20,6 +20,7 @@ use std::str::FromStr;
 
 use crate::digest::Digest;
 use crate::error::Failure;
+use crate::net::text::is_unprintable;
 
 /// The registry of names without a host.
 pub const DOCKER_HUB: &str = "docker.io";
@@ -282,7 +283,7 @@ fn parse_digest(text: &str) -> Result<Digest, ReferenceError> {
 }
 
 fn clip(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(300).collect()
+    text.chars().filter(|c| !is_unprintable(*c)).take(300).collect()
 }
 
 #[cfg(test)]

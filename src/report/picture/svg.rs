@@ -197,7 +197,7 @@ pub(crate) fn escape(text: &str) -> String {
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
             '\n' => out.push('\n'),
-            c if crate::report::text::is_unsafe(c) || matches!(c, '\u{fffe}' | '\u{ffff}') => {
+            c if crate::report::text::is_unprintable(c) || matches!(c, '\u{fffe}' | '\u{ffff}') => {
                 out.extend(c.escape_unicode())
             }
             c => out.push(c),
