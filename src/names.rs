@@ -350,7 +350,46 @@ pub fn only_watches(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::only_watches;
+    use opentelemetry_semantic_conventions::attribute as semconv;
+
+    use super::{attr, only_watches};
+
+    #[test]
+    fn keys_are_those_of_the_semantic_conventions() {
+        for (ours, theirs) in [
+            (attr::SERVICE_NAME, semconv::SERVICE_NAME),
+            (attr::SERVICE_VERSION, semconv::SERVICE_VERSION),
+            (attr::HOST_NAME, semconv::HOST_NAME),
+            (attr::HOST_ARCH, semconv::HOST_ARCH),
+            (attr::OS_TYPE, semconv::OS_TYPE),
+            (attr::OS_VERSION, semconv::OS_VERSION),
+            (attr::PROCESS_PID, semconv::PROCESS_PID),
+            (attr::PROCESS_EXECUTABLE_NAME, semconv::PROCESS_EXECUTABLE_NAME),
+            (attr::PROCESS_EXIT_CODE, semconv::PROCESS_EXIT_CODE),
+            (attr::PROCESS_VPID, semconv::PROCESS_VPID),
+            (attr::PROCESS_COMMAND_ARGS, semconv::PROCESS_COMMAND_ARGS),
+            (attr::CONTAINER_ID, semconv::CONTAINER_ID),
+            (attr::CONTAINER_NAME, semconv::CONTAINER_NAME),
+            (attr::CONTAINER_IMAGE_NAME, semconv::CONTAINER_IMAGE_NAME),
+            (attr::CONTAINER_IMAGE_TAGS, semconv::CONTAINER_IMAGE_TAGS),
+            (attr::OCI_MANIFEST_DIGEST, semconv::OCI_MANIFEST_DIGEST),
+            (attr::HTTP_REQUEST_METHOD, semconv::HTTP_REQUEST_METHOD),
+            (attr::HTTP_RESPONSE_STATUS_CODE, semconv::HTTP_RESPONSE_STATUS_CODE),
+            (attr::HTTP_REQUEST_RESEND_COUNT, semconv::HTTP_REQUEST_RESEND_COUNT),
+            (attr::HTTP_RESPONSE_BODY_SIZE, semconv::HTTP_RESPONSE_BODY_SIZE),
+            (attr::SERVER_ADDRESS, semconv::SERVER_ADDRESS),
+            (attr::SERVER_PORT, semconv::SERVER_PORT),
+            (attr::URL_FULL, semconv::URL_FULL),
+            (attr::NETWORK_PROTOCOL_VERSION, semconv::NETWORK_PROTOCOL_VERSION),
+            (attr::NETWORK_PEER_ADDRESS, semconv::NETWORK_PEER_ADDRESS),
+            (attr::DNS_QUESTION_NAME, semconv::DNS_QUESTION_NAME),
+            (attr::TLS_PROTOCOL_VERSION, semconv::TLS_PROTOCOL_VERSION),
+            (attr::TLS_RESUMED, semconv::TLS_RESUMED),
+            (attr::ERROR_TYPE, semconv::ERROR_TYPE),
+        ] {
+            assert_eq!(ours, theirs);
+        }
+    }
 
     #[test]
     fn watchers_are_told_by_their_names() {

@@ -6,11 +6,11 @@ use super::find::{Page, Query, TimeRange, start_within};
 use super::http::HttpError;
 use super::query_client::{Access, QueryClient, QueryResponse};
 use super::query_error::QueryError;
-use super::time::rfc3339;
 use crate::formats::jaeger;
 use crate::record::collect::Collect;
 use crate::record::file::{self, FileError};
 use crate::record::model::{Trace, TraceId};
+use crate::record::time::rfc3339;
 
 /// A query service.
 #[derive(Debug)]

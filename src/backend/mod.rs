@@ -15,4 +15,3 @@ pub mod query_error;
 pub mod send;
 pub mod settings;
 pub mod tempo;
-pub mod time;

@@ -10,6 +10,7 @@ pub mod file;
 pub mod model;
 pub mod recorder;
 pub mod stage;
+pub mod time;
 
 pub use clock::Mono;
 pub use recorder::Recorder;

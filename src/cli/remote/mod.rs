@@ -12,12 +12,13 @@ use super::output::{clean, print, say};
 use super::{CliError, Done, args};
 use crate::backend::find::{Backend, Query, Search, Selector, Step, TimeRange};
 use crate::backend::query_client::Access;
-use crate::backend::{http, settings, time};
+use crate::backend::{http, settings};
 use crate::container::signals::Signals;
 use crate::error::Failure;
 use crate::import::{self, Checkpoint, ImportSummary};
 use crate::record::clock::unix_now;
 use crate::record::model::TraceId;
+use crate::record::time;
 use crate::report::units::count;
 use crate::store::Store;
 
