@@ -1,7 +1,7 @@
 //! `trace compare` of 10,000 recorded runs: the whole process, from its start to its exit. The target is under 2 s.
 //!
-//! `cargo bench --bench compare`. The runs are made outside the timed region: as many and as large as real ones (43 spans cold, 22 warm), with
-//! durations that vary.
+//! `cargo bench --bench compare`. The runs are made outside the timed region: as many and as large as real ones (43
+//! spans cold, 22 warm), with durations that vary.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

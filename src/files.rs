@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 /// Writes a file so that a reader sees the old one or the whole new one, whatever happens meanwhile: the bytes go to a
 /// temporary file in the same directory, which is then renamed. Not synced: what is lost in a power cut is no harm.
 ///
-/// A file that is there keeps its permissions, a symbolic link stays and its target is replaced, and a device or a pipe is
-/// written to. Where a file cannot be replaced but can be written, as in a directory of somebody else or where a file is a
-/// mount point, it is overwritten.
+/// A file that is there keeps its permissions, a symbolic link stays and its target is replaced, and a device or a pipe
+/// is written to. Where a file cannot be replaced but can be written, as in a directory of somebody else or where a
+/// file is a mount point, it is overwritten.
 pub fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let target = match fs::symlink_metadata(path) {
         Ok(meta) if meta.is_symlink() => match fs::canonicalize(path) {

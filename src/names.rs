@@ -153,7 +153,8 @@ pub mod attr {
     pub const OBSERVED_BY: &str = "trace.observed_by";
     /// What the program that recorded a span called it, where an import gave it a name of ours.
     pub const ORIGINAL_NAME: &str = "trace.name.original";
-    /// On a root that an import put in place of a span which is not in the trace: its times are those of what lies below it.
+    /// On a root that an import put in place of a span which is not in the trace: its times are those of what lies
+    /// below it.
     pub const INFERRED: &str = "trace.inferred";
     /// Resource: the `trace bench` that a run belongs to.
     pub const BENCH_ID: &str = "trace.bench.id";
@@ -320,8 +321,8 @@ pub mod metric {
     pub const STAGE_DURATION: (&str, &str) = ("trace.stage.duration", "Length of one stage of a run.");
 }
 
-/// Whether a span of this name only watches or carries what others do: it lasts as long as they do, and nobody waits for it to do anything.
-/// `docs/MAPPING.md` lists them.
+/// Whether a span of this name only watches or carries what others do: it lasts as long as they do, and nobody waits
+/// for it to do anything. `docs/MAPPING.md` lists them.
 pub fn only_watches(name: &str) -> bool {
     let name = name.trim_start_matches('/');
     // gRPC: `package.Service/Method`.

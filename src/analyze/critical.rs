@@ -4,16 +4,18 @@
 //! further; the answer gets the time up to where the next answer begins. So the segments tile the root's wall time:
 //! they don't overlap, leave nothing out, and add up to it in nanoseconds. At a span at time `t`:
 //!
-//! 1. **Recorded wait.** The span waited for another one (a link with `trace.wait_for`) that ended at or before `t`: from that
-//!    end on the time is its own, before it the other's, wherever in the tree that is. What lies between the end of one and the begin
-//!    of the other belongs to the span above both: handing over is its work. Of several the last to end counts.
-//! 2. **Streaming stages.** Neighbours that work on the same bytes overlap, and of their waits only the sums are known. While both
-//!    ran, time is split by who waited for whom: `I` is what the later stage waited for input, `O` what the earlier one
-//!    waited for output. The earlier stage gets `I / (I + O)` of the overlap, laid first; the later one the rest and all
-//!    that follows the earlier one's end. If neither waited it is the later one's. Then the same between the earlier
-//!    stage and the one before it. A link says who the neighbour is; without one the names do ([`upstream_names`]).
-//! 3. **Inferred.** The child that ended at `t` (the one that started first); else one that was running at `t` (the one that started
-//!    last), but only back to the latest end of another child, which then is case "ended at `t`"; else, if
+//! 1. **Recorded wait.** The span waited for another one (a link with `trace.wait_for`) that ended at or before `t`:
+//!    from that end on the time is its own, before it the other's, wherever in the tree that is. What lies between the
+//!    end of one and the begin of the other belongs to the span above both: handing over is its work. Of several the
+//!    last to end counts.
+//! 2. **Streaming stages.** Neighbours that work on the same bytes overlap, and of their waits only the sums are known.
+//!    While both ran, time is split by who waited for whom: `I` is what the later stage waited for input, `O` what the
+//!    earlier one waited for output. The earlier stage gets `I / (I + O)` of the overlap, laid first; the later one the
+//!    rest and all that follows the earlier one's end. If neither waited it is the later one's. Then the same between
+//!    the earlier stage and the one before it. A link says who the neighbour is; without one the names do
+//!    ([`upstream_names`]).
+//! 3. **Inferred.** The child that ended at `t` (the one that started first); else one that was running at `t` (the one
+//!    that started last), but only back to the latest end of another child, which then is case "ended at `t`"; else, if
 //!    nothing ran, the span itself back to the latest end of a child.
 //! 4. At a span's begin, with nothing recorded that it waited for, the walk goes on in the span above.
 //!
@@ -35,7 +37,8 @@ pub struct Segment {
     pub start: u64,
     /// End, ns since the Unix epoch; after `start`.
     pub end: u64,
-    /// The recorded wait that ended where this segment begins: this span, or one above it, could not go on before that one.
+    /// The recorded wait that ended where this segment begins: this span, or one above it, could not go on before that
+    /// one.
     pub waited_for: Option<Node>,
 }
 

@@ -3,7 +3,8 @@
 //! - Nodes are numbered in order of start (then longer first, then id), so nothing depends on the order in the file.
 //! - Two spans with one id: both are kept, children go to the first.
 //! - A circle of parents is cut at its first span.
-//! - Of several spans without a parent in the trace the longest is the root; the others hang under it, marked as what they are ([`Stray`]).
+//! - Of several spans without a parent in the trace the longest is the root; the others hang under it, marked as what
+//!   they are ([`Stray`]).
 //! - What is deeper than [`MAX_DEPTH`] moves up to that depth.
 //! - A child that sticks out of its parent is counted only as far as it lies inside ([`Tree::window`]).
 

@@ -55,8 +55,8 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// The batch of some traces. They share a request as far as they fit; a large one is split by spans. JSON has one trace a
-    /// request.
+    /// The batch of some traces. They share a request as far as they fit; a large one is split by spans. JSON has one
+    /// trace a request.
     pub fn of(traces: &[&Trace], protocol: Protocol) -> Batch {
         Self::limited(traces, protocol, MAX_BODY_BYTES)
     }

@@ -1,5 +1,6 @@
-//! From a question over a range of time to all traces that answer it. Query APIs give the newest so many and have no cursor: while an
-//! answer is full its range is cut in two. The newest come first, and what was handed over before is known by its id.
+//! From a question over a range of time to all traces that answer it. Query APIs give the newest so many and have no
+//! cursor: while an answer is full its range is cut in two. The newest come first, and what was handed over before is
+//! known by its id.
 
 use std::cmp::Reverse;
 use std::collections::{HashSet, VecDeque};
@@ -357,8 +358,8 @@ fn aligned(t: u64, grain: u64) -> u64 {
     t / grain * grain
 }
 
-/// Where to cut a range: so that three quarters of what was found lie in the later part, whatever the back end's order; that part then is
-/// not full if these were the newest. `None` if it is too short to be cut.
+/// Where to cut a range: so that three quarters of what was found lie in the later part, whatever the back end's order;
+/// that part then is not full if these were the newest. `None` if it is too short to be cut.
 fn cut(time: TimeRange, starts: &mut [u64], grain: u64) -> Option<u64> {
     starts.sort_unstable();
     let inside = |t: &u64| *t > time.from && *t <= time.to;

@@ -160,10 +160,10 @@ pub fn address(text: &str) -> Result<(Url, Option<HeaderValue>), HttpError> {
     Ok((url, secret))
 }
 
-/// A client for requests to `url`, each within `timeout` from name resolution to the last byte of the answer. Proxies come from the
-/// environment (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`), but are not asked for this machine itself. A redirect is
-/// followed only on the same host and port: headers can hold secrets. `headers` go with every request. To be called where
-/// time may be spent: for `https` it reads the certificate authorities.
+/// A client for requests to `url`, each within `timeout` from name resolution to the last byte of the answer. Proxies
+/// come from the environment (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`), but are not asked for this machine
+/// itself. A redirect is followed only on the same host and port: headers can hold secrets. `headers` go with every
+/// request. To be called where time may be spent: for `https` it reads the certificate authorities.
 pub fn client(url: &Url, tls: &Tls, headers: HeaderMap, timeout: Duration) -> Result<Client, HttpError> {
     let config = if url.scheme() == "https" { tls_config(tls)? } else { without_authorities()? };
     let origin = url.origin();
@@ -222,8 +222,8 @@ pub enum Completion<T> {
     Cancelled,
 }
 
-/// Runs `work` on a runtime of its own until it is done, `timeout` is over, or `stop`, which is asked now and then, says so. Does
-/// not wait for what it leaves behind, e.g. a name server that doesn't answer.
+/// Runs `work` on a runtime of its own until it is done, `timeout` is over, or `stop`, which is asked now and then,
+/// says so. Does not wait for what it leaves behind, e.g. a name server that doesn't answer.
 pub fn run_with_deadline<T>(
     timeout: Duration,
     stop: &mut dyn FnMut() -> bool,

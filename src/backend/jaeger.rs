@@ -1,4 +1,5 @@
-//! Jaeger's query service: API v3, which speaks OTLP JSON, and where that is missing the older one of its user interface.
+//! Jaeger's query service: API v3, which speaks OTLP JSON, and where that is missing the older one of its user
+//! interface.
 
 use std::path::Path;
 

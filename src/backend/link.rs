@@ -14,8 +14,8 @@ const PORT: u16 = 16686;
 /// So long a Jaeger may take to show that it is there.
 const TIMEOUT: Duration = Duration::from_millis(300);
 
-/// The page of a trace, `BASE/trace/<id>`, without credentials. `given` is where the user says that Jaeger is. Without it, it is looked for
-/// on the host that traces are sent to, and `None` if no Jaeger answers there within 0.3 s.
+/// The page of a trace, `BASE/trace/<id>`, without credentials. `given` is where the user says that Jaeger is. Without
+/// it, it is looked for on the host that traces are sent to, and `None` if no Jaeger answers there within 0.3 s.
 pub fn of(given: Option<&str>, otlp: Option<&Url>, id: TraceId) -> Result<Option<String>, HttpError> {
     Ok(base(given, otlp)?.map(|url| page(&url, id)))
 }

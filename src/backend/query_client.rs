@@ -76,8 +76,8 @@ impl QueryClient {
         Ok(QueryClient { client, host: http::host(&base), base, timeout: access.timeout })
     }
 
-    /// Asks for `path` below the base. What may go better next time is tried again, at most three times. Any status of HTTP is an
-    /// answer, except those that stand for a server that cannot answer now.
+    /// Asks for `path` below the base. What may go better next time is tried again, at most three times. Any status of
+    /// HTTP is an answer, except those that stand for a server that cannot answer now.
     pub async fn get(
         &self,
         path: &[&str],

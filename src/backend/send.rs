@@ -1,5 +1,5 @@
-//! Delivers batches: retries what the protocol says may be retried, within a timeout, and knows afterwards what became of it.
-//! Source: "OTLP/gRPC" and "OTLP/HTTP" of the OpenTelemetry protocol specification, 1.x.
+//! Delivers batches: retries what the protocol says may be retried, within a timeout, and knows afterwards what became
+//! of it. Source: "OTLP/gRPC" and "OTLP/HTTP" of the OpenTelemetry protocol specification, 1.x.
 
 use std::time::Duration;
 
@@ -146,7 +146,8 @@ impl Sender {
         Sender { target, transport: Mutex::new(None) }
     }
 
-    /// Delivers all requests of a batch, one after the other: each with all its retries within `each`, all of them until `until`.
+    /// Delivers all requests of a batch, one after the other: each with all its retries within `each`, all of them
+    /// until `until`.
     pub async fn deliver(
         &self,
         batch: &Batch,
@@ -329,8 +330,8 @@ fn error_message(content: &[u8], media_type: Option<&str>) -> String {
     }
 }
 
-/// Delivers one batch from code that is not asynchronous, with everything that belongs to it within `timeout`, unless `stop` says
-/// that the user does not want to wait.
+/// Delivers one batch from code that is not asynchronous, with everything that belongs to it within `timeout`, unless
+/// `stop` says that the user does not want to wait.
 pub fn deliver(
     target: &Target,
     batch: &Batch,

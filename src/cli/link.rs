@@ -9,8 +9,8 @@ use crate::record::model::TraceId;
 /// More than these are not named one by one.
 const FEW: usize = 3;
 
-/// The pages in Jaeger of runs that a receiver at `otlp` has taken; `given` is the value of `--jaeger-url`. Nothing is said where no Jaeger
-/// is known.
+/// The pages in Jaeger of runs that a receiver at `otlp` has taken; `given` is the value of `--jaeger-url`. Nothing is
+/// said where no Jaeger is known.
 pub fn tell(given: Option<&str>, otlp: &Url, ids: &[TraceId]) {
     let base = match link::base(given, Some(otlp)) {
         Ok(Some(base)) if !ids.is_empty() => base,

@@ -49,8 +49,8 @@ pub fn say_file_unwritten(error: &dyn Error) {
     FILE_UNWRITTEN.store(true, Ordering::Relaxed);
 }
 
-/// What became of standard output and files, if not everything could be written: a sentence, or nothing where nobody reads
-/// it any more (`| head`), and the exit code that tools have then.
+/// What became of standard output and files, if not everything could be written: a sentence, or nothing where nobody
+/// reads it any more (`| head`), and the exit code that tools have then.
 pub fn unwritten() -> Option<u8> {
     match UNWRITTEN.load(Ordering::Relaxed) {
         0 => FILE_UNWRITTEN.load(Ordering::Relaxed).then_some(125),

@@ -193,8 +193,8 @@ pub fn limits() -> Keep {
     }
 }
 
-/// Keeps the directory of recorded runs from growing without bound. Comes after everything else and, where nobody has set limits, only now
-/// and then: a warm run should not pay for looking at ten thousand files.
+/// Keeps the directory of recorded runs from growing without bound. Comes after everything else and, where nobody has
+/// set limits, only now and then: a warm run should not pay for looking at ten thousand files.
 pub fn retain(store: &Store, keep: Option<&Keep>) {
     if keep.is_none() && !Mono::now().0.is_multiple_of(Keep::SELDOM) {
         return;

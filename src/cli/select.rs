@@ -45,8 +45,8 @@ pub(super) fn in_parallel<T: Sync, R: Send>(items: &[T], each: impl Fn(&T) -> R 
     all.into_iter().map(|(_, result)| result).collect()
 }
 
-/// The headers of all recorded runs, newest first, and how many files could not be read. One unreadable file must not hide the
-/// others; `trace show FILE` says what is wrong with it.
+/// The headers of all recorded runs, newest first, and how many files could not be read. One unreadable file must not
+/// hide the others; `trace show FILE` says what is wrong with it.
 pub fn headers(store: &Store) -> Found<(Vec<Header>, usize)> {
     let read = in_parallel(&store.traces()?, |path| file::read_headers(path).ok());
     let unreadable = read.iter().filter(|r| r.is_none()).count();
@@ -95,8 +95,8 @@ pub fn by_id(store: &Store, what: &str) -> Found<PathBuf> {
     }
 }
 
-/// `service=a,trace.run.kind=cold`: runs by attributes, all of which a span must have; `service` and `operation` are the names of the service
-/// and of the span. `None` for words of another sort.
+/// `service=a,trace.run.kind=cold`: runs by attributes, all of which a span must have; `service` and `operation` are
+/// the names of the service and of the span. `None` for words of another sort.
 pub fn selector(words: &str) -> Found<Option<Selector>> {
     let all = || words.split(',').map(str::trim).filter(|w| !w.is_empty());
     let pair = |w: &str| w.split_once('=').filter(|(k, _)| !k.is_empty() && !k.contains('/')).is_some();
@@ -159,7 +159,8 @@ impl Recorded {
         Ok(self.runs.as_deref().unwrap_or_default())
     }
 
-    /// The two groups of a comparison. Without `b` it is the other kind of the same image; without both, cold against warm of the image that ran last.
+    /// The two groups of a comparison. Without `b` it is the other kind of the same image; without both, cold against
+    /// warm of the image that ran last.
     pub fn pair(&mut self, a: Option<&str>, b: Option<&str>) -> Found<(Picked, Picked)> {
         let (a, b) = match (a, b) {
             (Some(a), Some(b)) => (a.to_owned(), b.to_owned()),

@@ -1,8 +1,8 @@
 //! What our user types or pipes in, on its way to the container (`-i`).
 //!
-//! The container gets a pipe and never our own descriptor: with that of a directory it would reach the host's files, with
-//! that of a file or terminal change them. The bytes are copied and not spliced, so that no page of a host's file is ever
-//! part of something that the container can write to.
+//! The container gets a pipe and never our own descriptor: with that of a directory it would reach the host's files,
+//! with that of a file or terminal change them. The bytes are copied and not spliced, so that no page of a host's file
+//! is ever part of something that the container can write to.
 
 use std::io::IoSliceMut;
 use std::os::fd::{BorrowedFd, OwnedFd};

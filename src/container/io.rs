@@ -87,8 +87,8 @@ impl<'a> Stream<'a> {
     }
 }
 
-/// What a pipe can hold at the exit (pipe(7), for ordinary users). More comes from somebody who is not in the container:
-/// without namespaces, a process that it left behind.
+/// What a pipe can hold at the exit (pipe(7), for ordinary users). More comes from somebody who is not in the
+/// container: without namespaces, a process that it left behind.
 const MOST_AFTER_EXIT: usize = 1 << 20;
 
 /// Passes output on, input and signals in until the process has exited and its output is drained.

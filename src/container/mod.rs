@@ -264,8 +264,8 @@ impl Prepared {
             let _ = child.reap();
             return (times, Err(self.word(fault)));
         }
-        // Our copies of the container's ends of the pipes go with the plan, so that the end of output is seen. The root's
-        // mount stays with the caller's copy.
+        // Our copies of the container's ends of the pipes go with the plan, so that the end of output is seen. The
+        // root's mount stays with the caller's copy.
         (times, Ok(Running { child, streams: self.streams, rootfs: self.plan.rootfs }))
     }
 }
@@ -337,8 +337,8 @@ fn environment(spec: &Spec, identity: &Identity) -> Vec<OsString> {
     env.into_iter().map(OsStr::to_owned).collect()
 }
 
-/// The paths that `program` can mean: itself if it has a slash, else one per entry of PATH. Entries that are no absolute
-/// path mean nothing, as to docker.
+/// The paths that `program` can mean: itself if it has a slash, else one per entry of PATH. Entries that are no
+/// absolute path mean nothing, as to docker.
 fn candidates(program: &OsStr, env: &[OsString]) -> Result<Vec<CString>, ContainerError> {
     if program.as_bytes().contains(&b'/') {
         return Ok(vec![c_string("the command", program)?]);

@@ -1,5 +1,5 @@
-//! Mounts that the user or the image asked for, made ready by this process: each is a detached mount with its options set,
-//! which the new process only has to attach. No path of the host is looked up again later.
+//! Mounts that the user or the image asked for, made ready by this process: each is a detached mount with its options
+//! set, which the new process only has to attach. No path of the host is looked up again later.
 
 use std::ffi::{CString, OsStr};
 use std::io;
@@ -92,7 +92,8 @@ fn harmless_device(tree: &OwnedFd) -> bool {
     })
 }
 
-/// A volume's directory in the store, or what is at `below` in it. Its content is the containers': nothing in it leads out.
+/// A volume's directory in the store, or what is at `below` in it. Its content is the containers': nothing in it leads
+/// out.
 pub fn volume(
     data: &Path,
     below: Option<&Path>,

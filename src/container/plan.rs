@@ -99,8 +99,8 @@ pub struct Plan {
 
 /// A cgroup that the new process joins by itself.
 pub struct Join {
-    /// Its `tasks`. A process with one thread joins by it without the lock that stops every fork and exit of the machine
-    /// and that comes with a grace period (3 to 9 ms): 15 µs.
+    /// Its `tasks`. A process with one thread joins by it without the lock that stops every fork and exit of the
+    /// machine and that comes with a grace period (3 to 9 ms): 15 µs.
     pub tasks: OwnedFd,
     /// Root of its hierarchy.
     pub root: Arc<OwnedFd>,

@@ -116,8 +116,8 @@ impl Overlay<'_> {
         }
     }
 
-    /// Before that all lower directories stand in one string of at most 255 bytes, read when the overlay is created. Links
-    /// with short names, relative to the working directory, make room for about a hundred layers.
+    /// Before that all lower directories stand in one string of at most 255 bytes, read when the overlay is created.
+    /// Links with short names, relative to the working directory, make room for about a hundred layers.
     fn with_names_in_one(&self, dir: BorrowedFd<'_>, volatile: bool) -> Result<OwnedFd, Errno> {
         let names: Vec<String> = (0..self.lowers.len()).map(short_name).collect();
         let here = open_dir(CWD, c".")?;

@@ -35,8 +35,8 @@ impl Powers {
         !self.privileged && self.device_rules.is_empty()
     }
 
-    /// Rules for the cgroup hierarchy `devices`, where it takes more than the choice of nodes to keep the container to what it
-    /// was given.
+    /// Rules for the cgroup hierarchy `devices`, where it takes more than the choice of nodes to keep the container to
+    /// what it was given.
     pub fn rules(&self) -> std::io::Result<Option<Vec<String>>> {
         let restricted = self.devices.iter().any(|d| d.access != Access::ALL);
         if self.privileged || (!restricted && self.device_rules.is_empty()) {

@@ -27,7 +27,8 @@ const MAX_FILE: u64 = 1 << 20;
 /// Highest usable id: 2³²−1 means "unchanged" to the kernel.
 const MAX_ID: u32 = u32::MAX - 1;
 
-/// Resolves `spec` (`user`, `uid`, `user:group`, …; empty for root) and `more` groups as docker does, in the tree under `root`.
+/// Resolves `spec` (`user`, `uid`, `user:group`, …; empty for root) and `more` groups as docker does, in the tree under
+/// `root`.
 pub fn resolve(root: impl AsFd, spec: &str, more: &[String]) -> Result<Identity, ContainerError> {
     let passwd = read(&root, "etc/passwd");
     let group = read(&root, "etc/group");

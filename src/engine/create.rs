@@ -211,8 +211,8 @@ fn spec(options: &RunOptions, config: &RunConfig, argv: Vec<OsString>, container
     }
 }
 
-/// The image's variables, then those that hand the context on, then the user's; of two with one name the later holds. Also the id that the
-/// program's own spans will name as their parent.
+/// The image's variables, then those that hand the context on, then the user's; of two with one name the later holds.
+/// Also the id that the program's own spans will name as their parent.
 pub(super) fn environment(options: &RunOptions, config: &RunConfig, run: &Stage) -> (Option<SpanId>, Vec<OsString>) {
     let (run_id, context) = match &options.propagated {
         None => (None, Vec::new()),

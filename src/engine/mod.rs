@@ -233,8 +233,8 @@ pub fn forget(context: &Context<'_>, request: &ImageRequest, signals: &mut Signa
     }
 }
 
-/// Makes sure of what was pulled a while ago (`layer.sync`). The container has gone by now, and what is left to write is
-/// little.
+/// Makes sure of what was pulled a while ago (`layer.sync`). The container has gone by now, and what is left to write
+/// is little.
 fn settle(context: &Context<'_>, parent: &Stage) {
     if let Some(ripe) = context.store.ripe_marks() {
         let stage = stage!(span::LAYER_SYNC, in parent);

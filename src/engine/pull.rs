@@ -239,9 +239,9 @@ async fn claim_image(context: &Context<'_>, stage: &Stage, request: &ImageReques
     })
 }
 
-/// Without an index it is the configuration that says what the image was built for. Some say it wrong, and some programs run
-/// through an emulator, so that only another operating system, or a platform that was asked for, stops the pull; a run
-/// tells.
+/// Without an index it is the configuration that says what the image was built for. Some say it wrong, and some
+/// programs run through an emulator, so that only another operating system, or a platform that was asked for, stops the
+/// pull; a run tells.
 fn check_platform(request: &ImageRequest, resolved: &Resolved, config: &ImageConfig) -> Result<(), EngineError> {
     let found = match (&resolved.platform, &config.platform) {
         (None, Some(found)) => found,

@@ -20,8 +20,8 @@ pub struct Startup {
 }
 
 /// Enters a user namespace if need be, opens the store and removes what killed processes left there, under a stage that
-/// began when the program did. The place of the store is settled first: in a user namespace of our own we would seem to be
-/// root. `plain` asks for no rights. Being denied them is no error: an image of the built-in hub can still run.
+/// began when the program did. The place of the store is settled first: in a user namespace of our own we would seem to
+/// be root. `plain` asks for no rights. Being denied them is no error: an image of the built-in hub can still run.
 ///
 /// Must run before any thread is started, see [`Privilege::acquire`].
 pub fn startup(root: &Stage, started: Mono, plain: bool, durability: Durability) -> Result<Startup, EngineError> {

@@ -1,5 +1,6 @@
-//! What storage may have lost (`store.verify`): layers under a mark of another session are looked at before they are used,
-//! and made again from their blob where they are damaged; what cannot be made again is taken away, to be pulled again.
+//! What storage may have lost (`store.verify`): layers under a mark of another session are looked at before they are
+//! used, and made again from their blob where they are damaged; what cannot be made again is taken away, to be pulled
+//! again.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -42,7 +43,8 @@ struct Tally {
 }
 
 impl Verifier {
-    /// Verifies what foreign marks say about these layers; gives whether there was any such mark. `go_on` is asked now and then.
+    /// Verifies what foreign marks say about these layers; gives whether there was any such mark. `go_on` is asked now
+    /// and then.
     pub(super) fn verify(
         &self,
         parent: &Stage,

@@ -1,5 +1,5 @@
-//! Handing a finished run to a tracing back end. The container has gone, all is printed and written; nothing here changes
-//! the exit code of a run.
+//! Handing a finished run to a tracing back end. The container has gone, all is printed and written; nothing here
+//! changes the exit code of a run.
 
 use std::time::{Duration, Instant};
 
@@ -41,8 +41,8 @@ impl Destination {
         }
     }
 
-    /// Marks the run as still to be sent, before its file is there: whoever is killed while sending has not lost it, and no
-    /// other process sends it too. `None` if there is nothing to send, or another process is at it.
+    /// Marks the run as still to be sent, before its file is there: whoever is killed while sending has not lost it,
+    /// and no other process sends it too. `None` if there is nothing to send, or another process is at it.
     pub fn mark(&self, store: &Store, id: TraceId) -> Result<Option<PendingGuard>, StoreError> {
         let mark = match self {
             Destination::Nowhere | Destination::Disabled | Destination::OtherExporter(_) => return Ok(None),
@@ -74,8 +74,8 @@ pub struct Undelivered {
     pub pending: Result<bool, StoreError>,
 }
 
-/// Sends a run. `store` is where it is recorded, if it is, and `held` its mark there; `stop` says that the user does not
-/// want to wait.
+/// Sends a run. `store` is where it is recorded, if it is, and `held` its mark there; `stop` says that the user does
+/// not want to wait.
 pub fn deliver(
     target: &Target,
     trace: &Trace,

@@ -31,8 +31,8 @@ pub fn after_failure(held: &PendingGuard, target: &Target, reason: &str, perhaps
     }
 }
 
-/// The mark of a run that another process was working on: one that has the same caller, so that both are one trace. It is
-/// done soon.
+/// The mark of a run that another process was working on: one that has the same caller, so that both are one trace. It
+/// is done soon.
 pub fn mark_late(store: &Store, id: TraceId) -> Option<PendingGuard> {
     for _ in 0..20 {
         match store.mark_pending(id, PendingExport { at: unix_now(), ..PendingExport::default() }) {

@@ -1,6 +1,6 @@
 //! Recorded runs on their way to a tracing back end: which are still to be sent (`marks`), how they go out in batches
-//! (`queue`, `batches`), what is done right after a run (`after_run`), and what became of them (`summary`). Nothing here
-//! prints: an [`Observer`] is told how far it is, and results come back as values.
+//! (`queue`, `batches`), what is done right after a run (`after_run`), and what became of them (`summary`). Nothing
+//! here prints: an [`Observer`] is told how far it is, and results come back as values.
 
 pub mod after_run;
 mod batches;
@@ -67,7 +67,8 @@ pub struct Silent;
 
 impl Observer for Silent {}
 
-/// Why an export ended before all traces were dealt with. What a receiver refuses is no such error, see [`ExportSummary`].
+/// Why an export ended before all traces were dealt with. What a receiver refuses is no such error, see
+/// [`ExportSummary`].
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// Two that send everything would send it twice.

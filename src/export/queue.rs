@@ -1,5 +1,5 @@
-//! Many traces to one address: in batches, some of them under way at once, each trace by one process at a time. Memory holds
-//! the batches under way and nothing else.
+//! Many traces to one address: in batches, some of them under way at once, each trace by one process at a time. Memory
+//! holds the batches under way and nothing else.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -140,8 +140,8 @@ impl Exporter<'_> {
             // Another process has sent it meanwhile.
             PendingLock::NotPending => return Ok(None),
         };
-        // Whoever sends notes it before the mark goes: with the mark in hand this is the last word. Where there was a mark, a part
-        // of the trace is not there yet.
+        // Whoever sends notes it before the mark goes: with the mark in hand this is the last word. Where there was a
+        // mark, a part of the trace is not there yet.
         if let Some(log) = &mut self.sent_log
             && held.is_new()
             && log.has(id)?

@@ -1,9 +1,11 @@
-//! Chrome's trace event format, as `chrome://tracing`, Perfetto's UI and others load it ("Trace Event Format", the JSON object form).
+//! Chrome's trace event format, as `chrome://tracing`, Perfetto's UI and others load it ("Trace Event Format", the JSON
+//! object form).
 //!
-//! A program is a process, a lane a thread, a span a complete event (`X`); events of a span are instants, waits flow arrows, curves
-//! counters. Times are microseconds with three decimals, counted from the first span's begin: counted from 1970 they would lose
-//! their nanoseconds in a browser's numbers. That begin stands in `otherData`. Viewers add `ts` and `dur` as floating numbers, and with plain
-//! decimals a sum may pass the begin of the next span, which is then drawn inside the first: see [`Grid`].
+//! A program is a process, a lane a thread, a span a complete event (`X`); events of a span are instants, waits flow
+//! arrows, curves counters. Times are microseconds with three decimals, counted from the first span's begin: counted
+//! from 1970 they would lose their nanoseconds in a browser's numbers. That begin stands in `otherData`. Viewers add
+//! `ts` and `dur` as floating numbers, and with plain decimals a sum may pass the begin of the next span, which is then
+//! drawn inside the first: see [`Grid`].
 
 use serde_json::{Map, Value as Json, json};
 
@@ -135,8 +137,9 @@ impl Writer {
     }
 }
 
-/// Times as floating numbers of microseconds that are whole multiples of one power of two, so that sums and differences are exact. A multiple
-/// lies less than a quarter of a nanosecond from the time it stands for, up to a trace of some days.
+/// Times as floating numbers of microseconds that are whole multiples of one power of two, so that sums and differences
+/// are exact. A multiple lies less than a quarter of a nanosecond from the time it stands for, up to a trace of some
+/// days.
 #[derive(Clone, Copy)]
 struct Grid {
     /// Multiples in a microsecond.

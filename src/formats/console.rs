@@ -1,5 +1,6 @@
-//! What the OpenTelemetry SDKs of Python (`ConsoleSpanExporter`) and Go (`stdouttrace`) print: one JSON object a span, one after the
-//! other. Nobody specifies it; the shapes are those of Python SDK 1.x and Go SDK 1.x. (The JavaScript SDK prints no JSON.)
+//! What the OpenTelemetry SDKs of Python (`ConsoleSpanExporter`) and Go (`stdouttrace`) print: one JSON object a span,
+//! one after the other. Nobody specifies it; the shapes are those of Python SDK 1.x and Go SDK 1.x. (The JavaScript SDK
+//! prints no JSON.)
 
 use serde::Deserialize;
 use serde::de::Error as _;
@@ -223,7 +224,8 @@ fn plain_hex(id: &str) -> &str {
     id.strip_prefix("0x").unwrap_or(id)
 }
 
-/// Python's objects, Go's lists of `{"Key":…,"Value":{"Type":…,"Value":…}}`; Python's resource has them one level deeper.
+/// Python's objects, Go's lists of `{"Key":…,"Value":{"Type":…,"Value":…}}`; Python's resource has them one level
+/// deeper.
 #[derive(Default)]
 struct Pairs {
     attributes: Attributes,

@@ -23,8 +23,9 @@ pub(super) fn without_mark(text: &[u8]) -> &[u8] {
     text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
 }
 
-/// Calls `take` with each element of a text: values one after the other, and those of lists in them. Lines between them that are no JSON
-/// are left out and counted. The text must have been through [`mend`](crate::record::file::mend::mend).
+/// Calls `take` with each element of a text: values one after the other, and those of lists in them. Lines between them
+/// that are no JSON are left out and counted. The text must have been through
+/// [`mend`](crate::record::file::mend::mend).
 pub(super) fn each(text: &[u8], skipped: &mut Skipped, mut take: impl FnMut(&RawValue)) -> Result<(), String> {
     let text = without_mark(text);
     let (mut begin, mut taken) = (0, 0);

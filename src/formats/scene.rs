@@ -1,4 +1,5 @@
-//! What the timeline viewers (Chrome's and Perfetto's) are told about a trace, before either one's words: lanes, arrows, curves.
+//! What the timeline viewers (Chrome's and Perfetto's) are told about a trace, before either one's words: lanes,
+//! arrows, curves.
 
 use std::collections::HashMap;
 

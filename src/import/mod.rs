@@ -75,8 +75,8 @@ impl Failure for ImportError {
     }
 }
 
-/// Keeps a trace as a recorded run. If it is there already, it gets the spans it lacks: of a span that is in both the one
-/// there stays, since a way through other tools only loses. Names of other engines are brought onto ours, unless
+/// Keeps a trace as a recorded run. If it is there already, it gets the spans it lacks: of a span that is in both the
+/// one there stays, since a way through other tools only loses. Names of other engines are brought onto ours, unless
 /// `keep_names`.
 pub fn import(store: &Store, trace: Trace, keep_names: bool) -> Result<Imported, ImportError> {
     let path = store.trace_path(trace.id);

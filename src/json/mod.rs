@@ -1,9 +1,9 @@
 //! JSON as Go's `encoding/json` reads it, since what docker and its registries write was only ever tried with that.
 //!
-//! A key means the field of exactly that name, or else the one that differs in case alone (Go folds `K` and `ſ` too); of
-//! two keys with one meaning the later holds; unknown keys are nothing; `null` leaves a text, a number or an object as
-//! it was and empties a list or a map. Bytes that are no UTF-8, and half of a surrogate pair, become U+FFFD. A value of
-//! the wrong kind is an error, as it is there.
+//! A key means the field of exactly that name, or else the one that differs in case alone (Go folds `K` and `ſ` too);
+//! of two keys with one meaning the later holds; unknown keys are nothing; `null` leaves a text, a number or an object
+//! as it was and empties a list or a map. Bytes that are no UTF-8, and half of a surrogate pair, become U+FFFD. A value
+//! of the wrong kind is an error, as it is there.
 
 use std::collections::BTreeMap;
 use std::fmt;

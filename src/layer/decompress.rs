@@ -1,10 +1,10 @@
-//! From the blob's bytes to the tar's: gzip, zstd or nothing; xz and bzip2 too, which no specification of images knows and
-//! docker has always unpacked.
+//! From the blob's bytes to the tar's: gzip, zstd or nothing; xz and bzip2 too, which no specification of images knows
+//! and docker has always unpacked.
 //!
 //! As in docker and containerd the first bytes decide and the media type only says what to expect. Where readers of
 //! gzip differ, this one does as follows: several members are one stream (all do); zero bytes after the last member are
-//! padding (as in gzip(1); Go refuses them); anything else after it is an error (as in Go; gzip(1) warns). zstd: several
-//! frames are one stream and skippable frames are skipped, as RFC 8878 says.
+//! padding (as in gzip(1); Go refuses them); anything else after it is an error (as in Go; gzip(1) warns). zstd:
+//! several frames are one stream and skippable frames are skipped, as RFC 8878 says.
 
 use std::io::{self, BufRead, Read};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};

@@ -176,7 +176,8 @@ impl Applier<'_> {
         self.stamp.node(dir.as_fd(), name, meta, created, || join(parent, name))
     }
 
-    /// What the link's own header says of owner, mode and times holds for the file from then on, as with docker and GNU tar.
+    /// What the link's own header says of owner, mode and times holds for the file from then on, as with docker and GNU
+    /// tar.
     fn hardlink(
         &mut self,
         entry: &[u8],

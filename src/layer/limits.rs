@@ -1,13 +1,14 @@
 //! Guards against layers that are small to send and huge to unpack.
 
-/// Bounds on one layer. Hitting one ends the layer with [`LayerError::Limit`](super::LayerError::Limit), which names it.
+/// Bounds on one layer. Hitting one ends the layer with [`LayerError::Limit`](super::LayerError::Limit), which names
+/// it.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// `unpacked bytes`: this much is always allowed. Default 2 GiB, for files that were allocated and never written; less
-    /// on a disk that has less than four times as much left, see [`Limits::on_disk_with`].
+    /// `unpacked bytes`: this much is always allowed. Default 2 GiB, for files that were allocated and never written;
+    /// less on a disk that has less than four times as much left, see [`Limits::on_disk_with`].
     pub unpacked_floor: u64,
-    /// `unpacked bytes`: beyond the floor, this many times the bytes received so far; what a manifest promises counts for
-    /// nothing. Default 128: real layers stay below 100, deflate can do 1032 and zstd far more.
+    /// `unpacked bytes`: beyond the floor, this many times the bytes received so far; what a manifest promises counts
+    /// for nothing. Default 128: real layers stay below 100, deflate can do 1032 and zstd far more.
     pub unpacked_ratio: u64,
     /// `unpacked bytes` in any case. Default 1 TiB.
     pub unpacked_max: u64,

@@ -1,8 +1,8 @@
 //! One image layer: from the compressed bytes as they arrive to a directory that overlayfs can use as a lower one.
 //!
-//! Reading order: [`pipe`](run) (the threads of one layer), `download`, `verify`, `decompress`, `archive` (tar entries), `extract` (entries to
-//! files), `tree` (every path operation, by directory descriptors). [`stack`] then computes what overlayfs cannot do
-//! by itself when layers lie on each other.
+//! Reading order: [`pipe`](run) (the threads of one layer), `download`, `verify`, `decompress`, `archive` (tar
+//! entries), `extract` (entries to files), `tree` (every path operation, by directory descriptors). [`stack`] then
+//! computes what overlayfs cannot do by itself when layers lie on each other.
 //!
 //! A layer is extracted alone, without the ones below it, so that all layers of an image can be extracted at once and
 //! shared between images. Deletions therefore always become overlay marks, and what depends on lower layers is left

@@ -1,5 +1,5 @@
-//! What a finished layer must look like, so that it can be told later whether storage kept it: one line for each thing in
-//! its directory, with looks, size and a checksum of the content.
+//! What a finished layer must look like, so that it can be told later whether storage kept it: one line for each thing
+//! in its directory, with looks, size and a checksum of the content.
 //!
 //! ```text
 //! trace-files 1
@@ -7,8 +7,8 @@
 //! …
 //! end CRC32-of-all-lines-before
 //! ```
-//! Kinds are `f` file, `s` file with holes, `d` directory, `l` symbolic link, `c` and `b` devices, `p` fifo. A directory has
-//! no size, a device's is its number, a link's checksum is its target's. The order is that of [`walk`].
+//! Kinds are `f` file, `s` file with holes, `d` directory, `l` symbolic link, `c` and `b` devices, `p` fifo. A
+//! directory has no size, a device's is its number, a link's checksum is its target's. The order is that of [`walk`].
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -159,8 +159,8 @@ fn letter(kind: FileType) -> char {
     }
 }
 
-/// Visits everything below `root`, and it itself first: all of a directory by name, then what is in its directories. The
-/// visitor gets the directory, the name in it and the path, which is empty for the root.
+/// Visits everything below `root`, and it itself first: all of a directory by name, then what is in its directories.
+/// The visitor gets the directory, the name in it and the path, which is empty for the root.
 fn walk(
     root: BorrowedFd<'_>,
     mut visit: impl FnMut(BorrowedFd<'_>, &[u8], &[u8], &Stat) -> Result<(), Damage>,

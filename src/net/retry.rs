@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-/// How long a `Retry-After` header asks to wait (RFC 9110, 10.2.3): seconds, or a date, of which one in the past asks for
-/// nothing. `None` if it is neither.
+/// How long a `Retry-After` header asks to wait (RFC 9110, 10.2.3): seconds, or a date, of which one in the past asks
+/// for nothing. `None` if it is neither.
 pub fn retry_after(value: &str) -> Option<Duration> {
     retry_after_from(value, SystemTime::now())
 }

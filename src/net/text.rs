@@ -1,9 +1,9 @@
-//! Text from outside (an image, a registry, a tracing back end, a file) made fit to be printed. Without this it could steer
-//! a terminal, or show something else than it says.
+//! Text from outside (an image, a registry, a tracing back end, a file) made fit to be printed. Without this it could
+//! steer a terminal, or show something else than it says.
 
 /// Whether a character must not reach a terminal: control characters steer it; bidirectional embeddings, overrides and
-/// isolates reorder what stands around them (CVE-2021-42574); line and paragraph separators break one line into several;
-/// zero-width and other invisible characters hide.
+/// isolates reorder what stands around them (CVE-2021-42574); line and paragraph separators break one line into
+/// several; zero-width and other invisible characters hide.
 pub fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -23,8 +23,8 @@ pub fn printable_prefix(text: &str, max: usize) -> String {
     text.chars().take(max).map(|c| if is_unprintable(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-/// At most `max` characters of a server's words for a sentence of ours: on one line, with a space for each character that
-/// must not be printed.
+/// At most `max` characters of a server's words for a sentence of ours: on one line, with a space for each character
+/// that must not be printed.
 pub fn one_line(text: &str, max: usize) -> String {
     let text: String = text.chars().map(|c| if is_unprintable(c) { ' ' } else { c }).take(max).collect();
     text.trim().to_owned()

@@ -11,8 +11,8 @@ use tokio_rustls::rustls::{
     RootCertStore, SignatureScheme,
 };
 
-/// The certificates that are trusted by `SSL_CERT_FILE` or by the system. Reading them takes milliseconds. The error is a
-/// sentence.
+/// The certificates that are trusted by `SSL_CERT_FILE` or by the system. Reading them takes milliseconds. The error is
+/// a sentence.
 pub fn system_certificates() -> Result<Vec<CertificateDer<'static>>, String> {
     let found = rustls_native_certs::load_native_certs();
     if found.certs.is_empty() {
@@ -50,8 +50,8 @@ pub fn config_without_authorities() -> Result<ClientConfig, rustls::Error> {
 }
 
 /// Accepts what an authority signed, and a certificate that is itself among the trusted ones. That is what
-/// `openssl req -x509` makes for a registry: it calls itself an authority (`CA:TRUE`), which rustls refuses in a server's
-/// own certificate and Go, OpenSSL and GnuTLS do not. Its name and its time are checked either way.
+/// `openssl req -x509` makes for a registry: it calls itself an authority (`CA:TRUE`), which rustls refuses in a
+/// server's own certificate and Go, OpenSSL and GnuTLS do not. Its name and its time are checked either way.
 #[derive(Debug)]
 struct OrTheCertificateItself {
     by_authority: Arc<WebPkiServerVerifier>,

@@ -1,6 +1,6 @@
 //! The context that a caller hands us by environment variables, and that we hand to a container: W3C Trace Context
-//! (`TRACEPARENT`, `TRACESTATE`) and W3C Baggage (`BAGGAGE`), as "Environment Variables as Context Propagation Carriers" of the
-//! OpenTelemetry specification has it.
+//! (`TRACEPARENT`, `TRACESTATE`) and W3C Baggage (`BAGGAGE`), as "Environment Variables as Context Propagation
+//! Carriers" of the OpenTelemetry specification has it.
 
 use super::model::{SpanId, TraceId};
 use crate::net::percent;
@@ -18,7 +18,8 @@ pub struct Remote {
     pub flags: u8,
 }
 
-/// The caller records this trace. Without it the file is written all the same, but nothing is sent unless the user says so.
+/// The caller records this trace. Without it the file is written all the same, but nothing is sent unless the user says
+/// so.
 pub const SAMPLED: u8 = 0x01;
 
 /// Sampled, and the id is random (level 2 of the recommendation).
@@ -54,7 +55,8 @@ pub fn traceparent(trace: TraceId, span: SpanId, flags: u8) -> String {
     format!("00-{trace}-{span}-{flags:02x}")
 }
 
-/// A `tracestate` (section 3.3) without empty members; `None` if it is empty or not well-formed, in which case the recommendation has it dropped.
+/// A `tracestate` (section 3.3) without empty members; `None` if it is empty or not well-formed, in which case the
+/// recommendation has it dropped.
 fn state(text: &str) -> Option<String> {
     let key = |k: &str| {
         let (tenant, system) = k.split_once('@').map_or((None, k), |(t, s)| (Some(t), s));
@@ -96,8 +98,8 @@ pub struct Entry {
     pub value: String,
 }
 
-/// The entries of a baggage (W3C Baggage, section 3.2); their properties are of no use here. The error says what is wrong with it without quoting it: it
-/// may hold secrets.
+/// The entries of a baggage (W3C Baggage, section 3.2); their properties are of no use here. The error says what is
+/// wrong with it without quoting it: it may hold secrets.
 pub fn baggage(text: &str) -> Result<Vec<Entry>, String> {
     if text.len() > LONGEST_BAGGAGE {
         return Err(format!("it has {} bytes, expected at most {LONGEST_BAGGAGE}", text.len()));

@@ -40,8 +40,8 @@ impl TraceId {
         hex(text, 32).filter(|id| *id != 0).map(TraceId)
     }
 
-    /// The first 8 digits that say something: of an id of 64 bits, which begins with 16 zeros, the first 8 after these, and of one that begins
-    /// with more zeros, as small numbers do, the last 8.
+    /// The first 8 digits that say something: of an id of 64 bits, which begins with 16 zeros, the first 8 after these,
+    /// and of one that begins with more zeros, as small numbers do, the last 8.
     pub fn short(self) -> String {
         let all = self.to_string();
         let digits = match self.0 {
@@ -343,7 +343,8 @@ pub struct SpanExtra {
     pub dropped_links: u32,
     /// The message of a status that is no error.
     pub status_message: String,
-    /// Start and end as they were written, ns since the Unix epoch, where they make no interval: 0 for one that is absent.
+    /// Start and end as they were written, ns since the Unix epoch, where they make no interval: 0 for one that is
+    /// absent.
     pub written: Option<(u64, u64)>,
 }
 
@@ -383,7 +384,8 @@ impl Span {
         self.end.saturating_sub(self.start)
     }
 
-    /// Start and end as they were written: where they make no interval, other than the model's, and 0 where one is absent.
+    /// Start and end as they were written: where they make no interval, other than the model's, and 0 where one is
+    /// absent.
     pub fn written_times(&self) -> (u64, u64) {
         self.extra.as_ref().and_then(|e| e.written).unwrap_or((self.start, self.end))
     }
@@ -465,7 +467,8 @@ pub struct Trace {
     pub id: TraceId,
     /// W3C `tracestate` it was joined with, if any; kept for export. Spans with another one say so themselves.
     pub state: Option<String>,
-    /// Who recorded the spans, the root's first. One for a run of ours; a trace that went through several programs has more.
+    /// Who recorded the spans, the root's first. One for a run of ours; a trace that went through several programs has
+    /// more.
     pub origins: Vec<Origin>,
     /// Spans in no particular order.
     pub spans: Vec<Span>,

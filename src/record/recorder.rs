@@ -99,7 +99,8 @@ impl Recorder {
         self.0.anchor.unix_ns(at)
     }
 
-    /// A fresh id. Unique in the process; the container's init never asks for one (see `ARCHITECTURE.md`, "The recorder").
+    /// A fresh id. Unique in the process; the container's init never asks for one (see `ARCHITECTURE.md`, "The
+    /// recorder").
     pub(super) fn next_id(&self) -> SpanId {
         // splitmix64 of a random start: a bijection, so ids of one trace never collide.
         let n = self.0.issued.fetch_add(1, Ordering::Relaxed);

@@ -106,8 +106,8 @@ impl Stage {
         self.open(|_, open| open.span.id)
     }
 
-    /// An id for a span that is yet to be opened under this trace, see [`Stage::take_id`], and the `traceparent` for what hangs under it.
-    /// `None` without a recorder.
+    /// An id for a span that is yet to be opened under this trace, see [`Stage::take_id`], and the `traceparent` for
+    /// what hangs under it. `None` without a recorder.
     pub fn reserve(&self) -> Option<(SpanId, String)> {
         self.open(|recorder, _| {
             let id = recorder.next_id();
@@ -142,8 +142,8 @@ impl Stage {
         self.open(|recorder, open| open.span.start = recorder.unix_ns(at));
     }
 
-    /// Moves the begin back to the instant at which the last sibling of this name ended, if there was one: what lies between two stages
-    /// that meet belongs to the later one.
+    /// Moves the begin back to the instant at which the last sibling of this name ended, if there was one: what lies
+    /// between two stages that meet belongs to the later one.
     pub fn began_where(&self, sibling: &'static str) {
         self.open(|recorder, open| {
             if let Some(end) = recorder.end_of(open.span.parent, sibling) {

@@ -11,8 +11,8 @@ pub fn rfc3339(ns: u64) -> String {
     format!("{at:.9}")
 }
 
-/// What a program writes (RFC 3339, 5.6). What is before 1970, which Go writes for "never", is 0; more than nine digits of a
-/// second are cut.
+/// What a program writes (RFC 3339, 5.6). What is before 1970, which Go writes for "never", is 0; more than nine digits
+/// of a second are cut.
 pub fn parse_rfc3339(text: &str) -> Option<u64> {
     let (whole, rest) = text.split_once('.').unwrap_or((text, ""));
     let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
@@ -32,8 +32,8 @@ fn nanoseconds(at: DateTime, offset: Offset) -> i128 {
     }
 }
 
-/// What a user writes: `2026-11-20`, `2026-11-20T13:00`, `2026-11-20 13:00:05.25Z`, `2026-11-20T13:00:05+01:00`; without a zone
-/// it is UTC. A bare number is seconds since the Unix epoch.
+/// What a user writes: `2026-11-20`, `2026-11-20T13:00`, `2026-11-20 13:00:05.25Z`, `2026-11-20T13:00:05+01:00`;
+/// without a zone it is UTC. A bare number is seconds since the Unix epoch.
 pub fn parse(text: &str) -> Result<u64, String> {
     moment(text.trim()).ok_or_else(|| {
         format!("`{text}` is no moment: expected e.g. `2026-11-20`, `2026-11-20T13:00:05Z`, `2026-11-20T13:00:05+01:00` or seconds since 1970")

@@ -115,8 +115,8 @@ impl Asker {
         Ok(answer)
     }
 
-    /// What the API asks for at its top, if that is a token: some registries say 404 or 403 to who has none, and tell only
-    /// there how to get one. docker and podman begin every pull there.
+    /// What the API asks for at its top, if that is a token: some registries say 404 or 403 to who has none, and tell
+    /// only there how to get one. docker and podman begin every pull there.
     async fn ping(&self, parent: &Stage, api: &Origin) -> Option<Challenge> {
         let url = Url::new(api, "/v2/".into());
         let mut resent = 0;

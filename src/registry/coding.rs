@@ -1,5 +1,5 @@
-//! Content codings (RFC 9110, 8.4) taken off while the bytes arrive. Digests are of the content, so it is checked afterwards
-//! like any other.
+//! Content codings (RFC 9110, 8.4) taken off while the bytes arrive. Digests are of the content, so it is checked
+//! afterwards like any other.
 
 use std::io::{self, Write};
 

@@ -187,8 +187,8 @@ fn request(ask: &Get<'_>) -> Result<Request<Empty<Bytes>>, String> {
 }
 
 impl Exchange {
-    /// Takes content codings off the body if there are any; of content that is known to have `size` bytes. A server that
-    /// was asked for none uses one nevertheless, or takes a layer's own gzip for one.
+    /// Takes content codings off the body if there are any; of content that is known to have `size` bytes. A server
+    /// that was asked for none uses one nevertheless, or takes a layer's own gzip for one.
     pub(super) fn unpack(&mut self, what: &str, size: Option<u64>) -> Result<(), RegistryError> {
         let Some(codings) = self.header("content-encoding") else { return Ok(()) };
         // What has its right size as it is has nothing to be taken off.

@@ -1,8 +1,8 @@
 //! The client side of the OCI distribution API, with every network step visible as a span.
 //!
-//! Reading order: [`mod@reference`] (image names), this file (the four things that are asked for), `manifest` and `config`
-//! (what the answers mean and when they are believed), `ask` (redirects, retries, tokens), `exchange` (one request and
-//! its spans), `pool` (connections), `tls`, `auth`, `said` (refusals), `url`.
+//! Reading order: [`mod@reference`] (image names), this file (the four things that are asked for), `manifest` and
+//! `config` (what the answers mean and when they are believed), `ask` (redirects, retries, tokens), `exchange` (one
+//! request and its spans), `pool` (connections), `tls`, `auth`, `said` (refusals), `url`.
 //!
 //! [`oci_distribution::Client`] is not used: it hides the connection, whose name look-up, connect, handshake and first
 //! byte are what this program exists to show. Nothing that a server sends can make this module panic or keep more than
@@ -48,11 +48,11 @@ use crate::stage;
 /// How to ask.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Registries that are to be asked somewhere else, e.g. `docker.io` at the built-in hub's `http://127.0.0.1:PORT`. Also
-    /// the way to plain HTTP off loopback.
+    /// Registries that are to be asked somewhere else, e.g. `docker.io` at the built-in hub's `http://127.0.0.1:PORT`.
+    /// Also the way to plain HTTP off loopback.
     pub endpoints: Vec<(String, Origin)>,
-    /// Bound for looking a name up. A resolver asks its second name server after 5 s of silence and begins anew after that,
-    /// so that a short one would make one dead server look like no network.
+    /// Bound for looking a name up. A resolver asks its second name server after 5 s of silence and begins anew after
+    /// that, so that a short one would make one dead server look like no network.
     pub lookup_timeout: Duration,
     /// Bound for connecting, after which a registry counts as unreachable.
     pub connect_timeout: Duration,
@@ -92,8 +92,8 @@ impl Options {
         self
     }
 
-    /// Where the API for this image is: the given endpoint, `registry-1.docker.io` for Docker Hub, else the host itself,
-    /// by plain HTTP on loopback.
+    /// Where the API for this image is: the given endpoint, `registry-1.docker.io` for Docker Hub, else the host
+    /// itself, by plain HTTP on loopback.
     pub fn origin_of(&self, image: &ImageRef) -> Result<Origin, RegistryError> {
         let registry = image.registry();
         if let Some((_, origin)) = self.endpoints.iter().find(|(known, _)| known == registry) {
@@ -158,8 +158,8 @@ impl Client {
         &self.0.options
     }
 
-    /// Fetches the image's manifest, by way of an index if there is one (span `manifest.fetch`, and `registry.auth` beside
-    /// it, under `parent`).
+    /// Fetches the image's manifest, by way of an index if there is one (span `manifest.fetch`, and `registry.auth`
+    /// beside it, under `parent`).
     pub async fn manifest(
         &self,
         parent: &Stage,
@@ -299,8 +299,8 @@ impl Client {
         Ok((Raw { bytes, digest, media_type: descriptor.media_type.clone() }, config))
     }
 
-    /// Begins to fetch a layer; its requests are spans under `parent`. Size is verified on the way, the digest is not: the
-    /// caller hashes what it unpacks. A token that expired meanwhile is renewed under `parent` too.
+    /// Begins to fetch a layer; its requests are spans under `parent`. Size is verified on the way, the digest is not:
+    /// the caller hashes what it unpacks. A token that expired meanwhile is renewed under `parent` too.
     pub async fn blob(&self, parent: &Stage, image: &ImageRef, layer: &Descriptor) -> Result<Blob, RegistryError> {
         let path = format!("blobs/{}", layer.digest);
         let what = format!("layer `{}` of `{}`", layer.digest, image.familiar());

@@ -1,7 +1,7 @@
 //! Connections: looked up, connected, secured, kept for the next request to the same origin.
 //!
-//! HTTP/1.1 keep-alive with a bound per origin. The name of an origin is looked up once per client, so later connections
-//! to it have no `dns.lookup` span: none happened.
+//! HTTP/1.1 keep-alive with a bound per origin. The name of an origin is looked up once per client, so later
+//! connections to it have no `dns.lookup` span: none happened.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};

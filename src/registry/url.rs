@@ -115,8 +115,8 @@ impl Url {
         Url { origin: origin.clone(), target: path }
     }
 
-    /// The URL that a `Location` header seen at this one means (RFC 9110, 10.2.2; RFC 3986, 5.2). Bytes that belong into no
-    /// URL are escaped first, as browsers and Go do.
+    /// The URL that a `Location` header seen at this one means (RFC 9110, 10.2.2; RFC 3986, 5.2). Bytes that belong
+    /// into no URL are escaped first, as browsers and Go do.
     pub fn join(&self, location: &[u8]) -> Result<Self, String> {
         let mut url = self.join_escaped(&escaped(location))?;
         let path = url.target.split('?').next().unwrap_or("/");

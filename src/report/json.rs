@@ -1,7 +1,8 @@
 //! Trace and analysis as one JSON object, for programs.
 //!
-//! All times are integers in nanoseconds, `start_ns` and `end_ns` counted from the root's start (spans may begin before it in a
-//! foreign trace: then negative). New fields may be added; `schema` changes when one changes its meaning or goes.
+//! All times are integers in nanoseconds, `start_ns` and `end_ns` counted from the root's start (spans may begin before
+//! it in a foreign trace: then negative). New fields may be added; `schema` changes when one changes its meaning or
+//! goes.
 //!
 //! ```json
 //! {
@@ -9,21 +10,25 @@
 //!   "trace_id": "…32 hex…",
 //!   "start_unix_ns": 1700000000000000000,
 //!   "run": {"name", "image", "kind", "hub", "exit_code", "wall_ns", "unaccounted_ns", "failed", "error"},
-//!   "causes": [{"cause", "critical_ns"}],                                             // of the whole run; add up to wall_ns
-//!   "pull": {"critical_ns", "share", "causes": [{"cause", "critical_ns"}],
+//!   "causes": [{"cause", "critical_ns"}],                                             // of the whole run; add up to
+//!   wall_ns "pull": {"critical_ns", "share", "causes": [{"cause", "critical_ns"}],
 //!            "parts": [{"cause", "layer", "critical_ns"}]},          // null if nothing was pulled
-//!   "layers": [{"span_id", "index", "digest", "compression", "bytes", "unpacked_bytes", "files", "active_ns", "bytes_per_second", "bound_by"}],
-//!   "critical_path": [{"span_id", "name", "start_ns", "end_ns", "waited_for"}],        // tiles the run: durations add up to wall_ns
-//!   "blame": [{"name", "count", "critical_ns", "self_ns", "sum_ns", "shared_ns"}],
+//!   "layers": [{"span_id", "index", "digest", "compression", "bytes", "unpacked_bytes", "files", "active_ns",
+//!   "bytes_per_second", "bound_by"}], "critical_path": [{"span_id", "name", "start_ns", "end_ns", "waited_for"}],     
+//!     // tiles the run: durations add up to wall_ns "blame": [{"name", "count", "critical_ns", "self_ns", "sum_ns",
+//!     "shared_ns"}],
 //!   "resource": {…},
-//!   "spans": [{"span_id", "parent_span_id", "name", "kind", "start_ns", "end_ns", "duration_ns", "self_ns", "critical_ns", "shared_ns",
-//!              "error", "attributes", "events": [{"name", "at_ns", "attributes"}], "links": [{"trace_id", "span_id", "attributes"}]}]
+//!   "spans": [{"span_id", "parent_span_id", "name", "kind", "start_ns", "end_ns", "duration_ns", "self_ns",
+//!   "critical_ns", "shared_ns",            "error", "attributes", "events": [{"name", "at_ns", "attributes"}],
+//!   "links": [{"trace_id", "span_id", "attributes"}]}]
 //! }
 //! ```
-//! `shared_ns` is each instant divided evenly among the spans that ran then without a running child: over all spans it adds up to `wall_ns`.
-//! `bound_by` and `cause` are `connect`, `first_byte`, `network`, `hash`, `inflate`, `create`, `write`, `hub` (the built-in one starts), `other_pull`
-//! (waiting for another process's), `startup` (our own program's start and look-up, and forgetting an image), `kernel` (making, starting and removing the container), `process` (the container's own), `other`. The `causes` are of the critical path and add up to `critical_ns`; `bound_by` is the stage of
-//! the layer that worked longest, wherever the critical path runs.
+//! `shared_ns` is each instant divided evenly among the spans that ran then without a running child: over all spans it
+//! adds up to `wall_ns`. `bound_by` and `cause` are `connect`, `first_byte`, `network`, `hash`, `inflate`, `create`,
+//! `write`, `hub` (the built-in one starts), `other_pull` (waiting for another process's), `startup` (our own program's
+//! start and look-up, and forgetting an image), `kernel` (making, starting and removing the container), `process` (the
+//! container's own), `other`. The `causes` are of the critical path and add up to `critical_ns`; `bound_by` is the
+//! stage of the layer that worked longest, wherever the critical path runs.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -167,8 +172,8 @@ fn value(v: &Value) -> Json {
     }
 }
 
-/// JSON allows DEL, C1 controls and bidirectional overrides as they are; a terminal would obey them. They can only stand inside
-/// strings here, so each is written as `\u` escapes.
+/// JSON allows DEL, C1 controls and bidirectional overrides as they are; a terminal would obey them. They can only
+/// stand inside strings here, so each is written as `\u` escapes.
 pub(super) fn escaped(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {

@@ -254,7 +254,8 @@ impl Builder<'_, '_> {
         (start - origin, end - origin)
     }
 
-    /// A span that the path only brushes gets no mark: at least a tenth of its own time or a hundredth of the wall time.
+    /// A span that the path only brushes gets no mark: at least a tenth of its own time or a hundredth of the wall
+    /// time.
     fn is_marked(&self, critical: u64, duration: u64) -> bool {
         critical > 0 && (critical >= duration / 10 || critical >= self.analysis.wall() / 100)
     }

@@ -33,7 +33,8 @@ fn samples() -> [(&'static str, Trace); 5] {
     ]
 }
 
-/// Compares with `tests/golden/<name>.txt`; with `TRACE_UPDATE_GOLDEN=1` writes it instead, to be looked at in the diff.
+/// Compares with `tests/golden/<name>.txt`; with `TRACE_UPDATE_GOLDEN=1` writes it instead, to be looked at in the
+/// diff.
 #[track_caller]
 fn assert_golden(name: &str, got: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.txt"));

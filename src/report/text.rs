@@ -6,7 +6,8 @@ use unicode_width::UnicodeWidthChar;
 
 pub(super) use crate::net::text::is_unprintable;
 
-/// `text` with everything unsafe written out as an escape, e.g. `\u{1b}`. Without `unicode` everything that is not ASCII becomes `?`.
+/// `text` with everything unsafe written out as an escape, e.g. `\u{1b}`. Without `unicode` everything that is not
+/// ASCII becomes `?`.
 pub fn clean(text: &str, unicode: bool) -> Cow<'_, str> {
     let fine = |c: char| if unicode { !is_unprintable(c) } else { c.is_ascii() && !c.is_ascii_control() };
     if text.chars().all(fine) {
@@ -70,8 +71,8 @@ pub fn spaces(out: &mut String, n: usize) {
     out.extend(std::iter::repeat_n(' ', n));
 }
 
-/// As many of `parts` as fit into `columns`, with `joiner` between; `…` stands for those that don't. A first part that is
-/// too long is cut.
+/// As many of `parts` as fit into `columns`, with `joiner` between; `…` stands for those that don't. A first part that
+/// is too long is cut.
 pub fn join(parts: &[String], joiner: &str, columns: usize, unicode: bool) -> String {
     let more = if unicode { " …" } else { " ~" };
     let whole = parts.join(joiner);

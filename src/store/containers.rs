@@ -180,8 +180,8 @@ impl Store {
     }
 
     /// Takes away what processes left that were killed: containers that were to be removed on exit, temporary files. A
-    /// kept container whose engine died counts as killed. `also` is told of each, to remove what is not on disk; where it
-    /// could not (`false`) the container stays for the next command to try again.
+    /// kept container whose engine died counts as killed. `also` is told of each, to remove what is not on disk; where
+    /// it could not (`false`) the container stays for the next command to try again.
     pub fn clean_up(&self, also: &mut dyn FnMut(&State) -> bool) {
         // Empty on the warm path: one directory read each.
         let entries = |dir: &str| fs::read_dir(self.path(dir)).into_iter().flatten().flatten().map(|e| e.path());
@@ -271,8 +271,8 @@ impl Listed {
     }
 }
 
-/// The state of the container in `dir`; `None` if there is none. One that cannot be read, or speaks of another container,
-/// is told as exited, so that it can be listed and removed.
+/// The state of the container in `dir`; `None` if there is none. One that cannot be read, or speaks of another
+/// container, is told as exited, so that it can be listed and removed.
 fn read_state(dir: &Path) -> Option<State> {
     let id = dir.file_name()?;
     let damaged = || State {

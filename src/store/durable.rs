@@ -1,7 +1,8 @@
 //! The only way to a name in the store: a file's content is on storage before the rename that publishes it, and the
 //! directory after. What a power cut leaves is then the old or the new, never a part.
 //!
-//! The files of layers and their blobs are too many for that. They are covered by a mark, see [`unsynced`](super::unsynced).
+//! The files of layers and their blobs are too many for that. They are covered by a mark, see
+//! [`unsynced`](super::unsynced).
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -54,8 +55,8 @@ impl Store {
         draft.publish(path).map_err(fail)
     }
 
-    /// Writes several files, the last of which makes the others known, and waits for storage twice: until it has them, and
-    /// until it has their names and those in `more` directories.
+    /// Writes several files, the last of which makes the others known, and waits for storage twice: until it has them,
+    /// and until it has their names and those in `more` directories.
     pub(super) fn write_together(&self, files: &[(PathBuf, &[u8])], more: &[PathBuf]) -> Result<(), StoreError> {
         let mut drafts = Vec::new();
         for (path, content) in files {

@@ -44,8 +44,8 @@ fn named(entry: &Later) -> Option<String> {
 }
 
 impl Store {
-    /// Takes away everything that no image and no container needs: layers, blobs, stacks. Waits, as long as `wait` says,
-    /// for others that are using the store.
+    /// Takes away everything that no image and no container needs: layers, blobs, stacks. Waits, as long as `wait`
+    /// says, for others that are using the store.
     ///
     /// What is removed is first renamed out of sight, so that nobody finds half of it.
     pub fn collect(&self, wait: &mut dyn FnMut() -> bool) -> Result<Collected, StoreError> {

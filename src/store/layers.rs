@@ -67,9 +67,9 @@ impl Store {
         self.path("layers").join(diff_id.hex())
     }
 
-    /// Whether a layer is there and of use to us, together with this blob of so many bytes of it: the same layer can come
-    /// in several compressions, and the image layout must have the one that the image's manifest names. Whether it is
-    /// whole is known if no foreign mark concerns it.
+    /// Whether a layer is there and of use to us, together with this blob of so many bytes of it: the same layer can
+    /// come in several compressions, and the image layout must have the one that the image's manifest names. Whether it
+    /// is whole is known if no foreign mark concerns it.
     pub fn has_layer(&self, diff_id: &Digest, blob: &Digest, size: u64) -> bool {
         self.has_extracted(diff_id) && self.has_blob(blob, size)
     }
@@ -135,8 +135,8 @@ impl Store {
         Ok(())
     }
 
-    /// Computes how layers (base first; blob, size, diff id) stack for the image with this manifest, and makes the small
-    /// extra layers that some need.
+    /// Computes how layers (base first; blob, size, diff id) stack for the image with this manifest, and makes the
+    /// small extra layers that some need.
     pub fn stack_layers(
         &self,
         manifest: &Digest,
@@ -160,7 +160,8 @@ impl Store {
             });
             opened.push((diff_id, open_dir(&dir.join("diff"))?, kept.notes));
         }
-        // The same layer twice: overlayfs refuses a directory that occurs twice, and the upper one hides all of the lower.
+        // The same layer twice: overlayfs refuses a directory that occurs twice, and the upper one hides all of the
+        // lower.
         let last_of = |i: usize| opened.iter().rposition(|(d, ..)| *d == opened[i].0) == Some(i);
         let unique: Vec<usize> = (0..opened.len()).filter(|i| last_of(*i)).collect();
         let notes: Vec<&LayerNotes> = unique.iter().map(|i| &opened[*i].2).collect();

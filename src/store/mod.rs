@@ -16,8 +16,8 @@
 //!   sent/<address>      what a tracing back end has had
 //!   tmp/  locks/
 //! ```
-//! Nothing is reachable before it is verified: it is made in `tmp/` and renamed, and what a power cut may do to it is said
-//! in [`durable`] and [`unsynced`]. Whoever makes something holds a lock
+//! Nothing is reachable before it is verified: it is made in `tmp/` and renamed, and what a power cut may do to it is
+//! said in [`durable`] and [`unsynced`]. Whoever makes something holds a lock
 //! (flock(2)) on it; the kernel drops the lock with the process, and so the next command knows what is left over.
 
 pub mod containers;
@@ -55,8 +55,8 @@ pub struct Store {
     durability: Durability,
 }
 
-/// How the layers in a store were extracted. Root's whiteouts mean nothing in a user namespace, and the other way round;
-/// with a single user id nothing has the owner that the image says.
+/// How the layers in a store were extracted. Root's whiteouts mean nothing in a user namespace, and the other way
+/// round; with a single user id nothing has the owner that the image says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Maker {
@@ -95,7 +95,8 @@ impl Store {
         let root = root.join("v1");
         // The last one made stands for all of them: one look on the warm path.
         if !root.join("images/oci-layout").exists() {
-            // Images can hold setuid programs and private files: only the store's owner may get at them (CVE-2021-41091).
+            // Images can hold setuid programs and private files: only the store's owner may get at them
+            // (CVE-2021-41091).
             let mut private = fs::DirBuilder::new();
             private.recursive(true).mode(0o700);
             private.create(&root).map_err(|e| StoreError::file("create", &root, e))?;
@@ -133,9 +134,9 @@ impl Store {
         self.maker.is_none_or(|own| maker.is_none_or(|m| m == own))
     }
 
-    /// A directory with the mount points that every container needs, to lie below all layers of its image. Without it those
-    /// that the image lacks would be made in each container's own directory and removed again with it: 0.3 ms of a
-    /// warm run of `hello-world`, which has none of them.
+    /// A directory with the mount points that every container needs, to lie below all layers of its image. Without it
+    /// those that the image lacks would be made in each container's own directory and removed again with it: 0.3 ms of
+    /// a warm run of `hello-world`, which has none of them.
     pub fn mount_points(&self) -> Result<PathBuf, StoreError> {
         let path = self.path("mount-points-2");
         if path.is_dir() {

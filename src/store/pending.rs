@@ -1,6 +1,6 @@
-//! Recorded runs that are still to be sent: `pending/<trace id>` says where to and why not yet. The mark is made before the
-//! first try and taken away after the last answer, so that a process that dies in between leaves it. Whoever sends a run holds
-//! flock(2) on its mark.
+//! Recorded runs that are still to be sent: `pending/<trace id>` says where to and why not yet. The mark is made before
+//! the first try and taken away after the last answer, so that a process that dies in between leaves it. Whoever sends
+//! a run holds flock(2) on its mark.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write as _};

@@ -35,7 +35,8 @@ impl Keep {
     /// Whether there is too much is looked up once in so many runs: with 10,000 files it takes some milliseconds.
     pub const SELDOM: u64 = 128;
 
-    /// `all`, or limits with commas between: a number of runs, a size (`500MB`, `1GiB`), an age (`12h`, `30d`). What isn't named keeps its default.
+    /// `all`, or limits with commas between: a number of runs, a size (`500MB`, `1GiB`), an age (`12h`, `30d`). What
+    /// isn't named keeps its default.
     pub fn parse(text: &str) -> Result<Keep, String> {
         if text.trim() == "all" {
             return Ok(Keep::ALL);
@@ -81,8 +82,9 @@ pub struct Pruned {
 }
 
 impl Store {
-    /// Takes away recorded runs beyond the limits, the oldest first. Others may do the same meanwhile. Those that are still to be
-    /// sent go like the others, for a back end that never comes must not fill the disk; but they are counted.
+    /// Takes away recorded runs beyond the limits, the oldest first. Others may do the same meanwhile. Those that are
+    /// still to be sent go like the others, for a back end that never comes must not fill the disk; but they are
+    /// counted.
     pub fn prune_traces(&self, keep: &Keep) -> Result<Pruned, StoreError> {
         let pinned: HashSet<PathBuf> = fs::read_dir(self.path("latest"))
             .into_iter()

@@ -1,5 +1,5 @@
-//! Which runs an address has been sent: `sent/<hash of the address>`, so that `trace export --all` goes on where it was interrupted and
-//! sends nothing twice. One id a line after a line with the address; appended by whoever has sent a
+//! Which runs an address has been sent: `sent/<hash of the address>`, so that `trace export --all` goes on where it was
+//! interrupted and sends nothing twice. One id a line after a line with the address; appended by whoever has sent a
 //! run, and with `-` before it by who adds spans to a trace.
 
 use std::collections::HashSet;

@@ -1,5 +1,5 @@
-//! Who holds in memory what is not on storage yet: this run of the kernel, and in it this mount of the file system. After
-//! a reboot, and after the file system was shut down and mounted again, storage is all there is.
+//! Who holds in memory what is not on storage yet: this run of the kernel, and in it this mount of the file system.
+//! After a reboot, and after the file system was shut down and mounted again, storage is all there is.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;

@@ -1,8 +1,9 @@
-//! Marks on what was published before it was on storage: `unsynced/<session>+<name>`, one for each pull that made something.
+//! Marks on what was published before it was on storage: `unsynced/<session>+<name>`, one for each pull that made
+//! something.
 //!
-//! A mark is on storage before anything that it lists is published. In the session that made it, it says nothing: what is
-//! not on storage is in memory. In any other one, each layer that it lists is checked before it is used. It goes when
-//! everything is known to be on storage: after a flush of the file system that began when the pull had ended.
+//! A mark is on storage before anything that it lists is published. In the session that made it, it says nothing: what
+//! is not on storage is in memory. In any other one, each layer that it lists is checked before it is used. It goes
+//! when everything is known to be on storage: after a flush of the file system that began when the pull had ended.
 
 use std::fs;
 use std::path::PathBuf;
@@ -93,7 +94,8 @@ impl Store {
         let session = session::current(&self.path("")).unwrap_or_default();
         let name = format!("{session}+{}", unique_name());
         let path = dir.join(&name);
-        // Under its own name at once: one that is cut off says too little, but then nothing has been published under it.
+        // Under its own name at once: one that is cut off says too little, but then nothing has been published under
+        // it.
         self.make_files(&dir, &[(&name, &serde_json::to_vec(listed).expect("strings and numbers"))])?;
         let lock = Lock::of_directory(&path)?;
         Ok(Mark { path, _lock: lock })
@@ -115,8 +117,8 @@ impl Store {
             .collect()
     }
 
-    /// Takes a foreign mark to work on, waiting as long as `wait` says for another process that does. `None` if there is
-    /// nothing left to do.
+    /// Takes a foreign mark to work on, waiting as long as `wait` says for another process that does. `None` if there
+    /// is nothing left to do.
     pub fn suspect(&self, mark: Foreign, wait: &mut dyn FnMut() -> bool) -> Result<Option<Suspect>, StoreError> {
         loop {
             let lock = Lock::try_path(&mark.path);
@@ -133,8 +135,8 @@ impl Store {
         }
     }
 
-    /// Marks of pulls that have ended and whose files the kernel has surely had time to write, if a flush would be cheap
-    /// now. On the warm path one look at an empty directory.
+    /// Marks of pulls that have ended and whose files the kernel has surely had time to write, if a flush would be
+    /// cheap now. On the warm path one look at an empty directory.
     pub fn ripe_marks(&self) -> Option<Ripe> {
         let mut marks = self.marks().peekable();
         marks.peek()?;
@@ -173,8 +175,8 @@ impl Store {
         let _ = fs::remove_file(&mark.path);
     }
 
-    /// What this mark lists was found to be whole, or is gone. Read back it was, but perhaps from the memory of a session
-    /// that we cannot tell from ours, so it becomes a mark of this one, ripe at once.
+    /// What this mark lists was found to be whole, or is gone. Read back it was, but perhaps from the memory of a
+    /// session that we cannot tell from ours, so it becomes a mark of this one, ripe at once.
     pub fn adopt(&self, suspect: Suspect) -> Result<(), StoreError> {
         let session = session::current(&self.path(""));
         let Some(session) = session else {

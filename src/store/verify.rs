@@ -72,8 +72,8 @@ impl Store {
         all
     }
 
-    /// Whether a layer is what was recorded when it was made. One of a version that recorded nothing counts as whole, as it
-    /// did then.
+    /// Whether a layer is what was recorded when it was made. One of a version that recorded nothing counts as whole,
+    /// as it did then.
     pub fn check_layer(
         &self,
         diff_id: &Digest,
@@ -141,8 +141,8 @@ impl Store {
         self.set_aside(&self.layer_dir(diff_id))
     }
 
-    /// Looks at the fix layers of an image. If one is damaged all are made anew; if that cannot be done the image is not there
-    /// any more, and its layers wait for the next pull.
+    /// Looks at the fix layers of an image. If one is damaged all are made anew; if that cannot be done the image is
+    /// not there any more, and its layers wait for the next pull.
     pub fn check_stack(
         &self,
         manifest: &Digest,

@@ -1,7 +1,7 @@
 //! Volumes: directories that outlive the containers that use them.
 //!
-//! `volumes/<name>/_data` is what containers see, `volumes/<name>/volume.json` says whose it is. Which containers use one
-//! is told by their own state, so nothing has to be counted.
+//! `volumes/<name>/_data` is what containers see, `volumes/<name>/volume.json` says whose it is. Which containers use
+//! one is told by their own state, so nothing has to be counted.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -72,8 +72,8 @@ impl Store {
         }
     }
 
-    /// Gives an empty volume what the image has at its place, with the directory's owner and mode. Two containers that start
-    /// at once with the same new volume do it once.
+    /// Gives an empty volume what the image has at its place, with the directory's owner and mode. Two containers that
+    /// start at once with the same new volume do it once.
     pub fn fill_volume(&self, name: &str, from: &OwnedFd) -> Result<bool, StoreError> {
         let data = self.volume_data(name);
         let fail = |e| StoreError::file("fill", &data, e);

@@ -144,7 +144,8 @@ extern "C" fn enter<T, F: Fn(&T) -> u8>(arg: *mut c_void) -> ! {
 struct Entry<'a, T, F> {
     run: F,
     data: &'a T,
-    /// The new process's pid as the parent sees it. Below a guard nobody else can tell: the guard sees its own namespace's.
+    /// The new process's pid as the parent sees it. Below a guard nobody else can tell: the guard sees its own
+    /// namespace's.
     pid: AtomicI32,
 }
 
@@ -157,8 +158,8 @@ fn pid_in_proc() -> i32 {
     digits.iter().fold(0, |n: i32, d| n.wrapping_mul(10).wrapping_add(i32::from(d.wrapping_sub(b'0'))))
 }
 
-/// Starts a process that runs `run(data)` in the given new namespaces and, on cgroup v2, directly in `cgroup`. With a pid
-/// namespace of its own it does not outlive this process, see [`guard`](super::guard).
+/// Starts a process that runs `run(data)` in the given new namespaces and, on cgroup v2, directly in `cgroup`. With a
+/// pid namespace of its own it does not outlive this process, see [`guard`](super::guard).
 ///
 /// Returns when the new process has exec'ed or exited, with its pid and pidfd; an exit status in the latter case is to
 /// be reaped by the caller. `run` executes in memory shared with this process while the calling thread is suspended: it
@@ -184,8 +185,9 @@ pub fn spawn<T: Sync, F: Fn(&T) -> u8 + Sync>(
         args.cgroup = fd.as_raw_fd() as u64;
     }
     let start = |args: &mut CloneArgs| {
-        // SAFETY: `args` is a valid clone_args; the child gets its own stack, whose top is page-aligned, and `enter` never
-        // returns. CLONE_VFORK suspends this thread, so `entry`, `pidfd` and `stack` outlive the child's use of them.
+        // SAFETY: `args` is a valid clone_args; the child gets its own stack, whose top is page-aligned, and `enter`
+        // never returns. CLONE_VFORK suspends this thread, so `entry`, `pidfd` and `stack` outlive the child's use of
+        // them.
         unsafe { clone3(args, enter::<T, F>, (&raw const entry).cast_mut().cast()) }
     };
     let guard = if namespaces.has(Namespaces::PID) {

@@ -33,7 +33,8 @@ pub fn execve(path: &CStr, argv: &StringArray, envp: &StringArray) -> Errno {
 
 /// In the new process: replaces it by the program that `file` has open. Returns only with the reason why it could not.
 pub fn exec_descriptor(file: BorrowedFd<'_>, argv: &StringArray, envp: &StringArray) -> Errno {
-    // SAFETY: an empty path with AT_EMPTY_PATH names the descriptor; both arrays are NULL-terminated and own their strings.
+    // SAFETY: an empty path with AT_EMPTY_PATH names the descriptor; both arrays are NULL-terminated and own their
+    // strings.
     unsafe {
         libc::syscall(
             libc::SYS_execveat,
@@ -54,8 +55,8 @@ pub fn set_domain_name(name: &CStr) -> Result<(), Errno> {
     if r == 0 { Ok(()) } else { Err(last_errno()) }
 }
 
-/// In the new process: gives it a session keyring of its own, so that it cannot read the caller's keys. A kernel without
-/// keyrings, or a filter that forbids the call, leaves nothing to protect.
+/// In the new process: gives it a session keyring of its own, so that it cannot read the caller's keys. A kernel
+/// without keyrings, or a filter that forbids the call, leaves nothing to protect.
 pub fn new_session_keyring() {
     const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
     // SAFETY: a null name asks for an anonymous keyring; no memory is read.

@@ -1,14 +1,14 @@
 //! A container ends with its engine, however that ends and whatever the container does.
 //!
-//! The death signal of prctl(2) is not enough: the kernel clears it when a process changes its user, as every program does
-//! that starts as root and gives that up, or executes a setuid file. A process that watches the engine and kills the
-//! container is not enough either: what kills the engine may kill it too (the OOM killer ends all who share memory; a
-//! signal to a process group or a cgroup ends all in it).
+//! The death signal of prctl(2) is not enough: the kernel clears it when a process changes its user, as every program
+//! does that starts as root and gives that up, or executes a setuid file. A process that watches the engine and kills
+//! the container is not enough either: what kills the engine may kill it too (the OOM killer ends all who share memory;
+//! a signal to a process group or a cgroup ends all in it).
 //!
-//! So the container's parent is a guard, the first process of a pid namespace around the container's own. It waits for the
-//! container's exit or the engine's, whichever is first. When it goes, for this or any other reason, the kernel ends every
-//! process in its namespace and those below. It shares the engine's memory, so it costs little, and hands the exit status
-//! over there; and the engine's descriptors, so it holds nothing open.
+//! So the container's parent is a guard, the first process of a pid namespace around the container's own. It waits for
+//! the container's exit or the engine's, whichever is first. When it goes, for this or any other reason, the kernel
+//! ends every process in its namespace and those below. It shares the engine's memory, so it costs little, and hands
+//! the exit status over there; and the engine's descriptors, so it holds nothing open.
 
 use std::cell::UnsafeCell;
 use std::ffi::{c_int, c_void};
@@ -35,7 +35,8 @@ pub struct Guard {
 /// What the guard has to say.
 #[derive(Debug)]
 struct Shared {
-    /// [`STARTING`], then [`STARTED`], then 0: that one is written by the kernel at the guard's end (CLONE_CHILD_CLEARTID).
+    /// [`STARTING`], then [`STARTED`], then 0: that one is written by the kernel at the guard's end
+    /// (CLONE_CHILD_CLEARTID).
     state: AtomicU32,
     /// The container's pid in the guard's namespace, or the negative errno; 0 before it has started.
     container: AtomicIsize,
@@ -89,8 +90,9 @@ pub(super) fn start(
         exit_signal: libc::SIGCHLD as u64,
         ..stack.args()
     };
-    // SAFETY: `args` is a valid clone_args with a stack of its own, which like `shared` lives until the guard is reaped, and
-    // `guard` never returns. It uses `task` only until it says that the container has started, which is awaited below.
+    // SAFETY: `args` is a valid clone_args with a stack of its own, which like `shared` lives until the guard is
+    // reaped, and `guard` never returns. It uses `task` only until it says that the container has started, which is
+    // awaited below.
     let pid = unsafe { clone3(&raw mut args, guard, (&raw mut task).cast()) };
     if pid < 0 {
         return Err(io::Error::from_raw_os_error(-pid as i32));
@@ -109,8 +111,8 @@ pub(super) fn start(
     Err(io::Error::from_raw_os_error(if container == 0 { libc::ESRCH } else { -container as i32 }))
 }
 
-/// The guard's life. It runs beside the engine in the engine's memory and with the thread-local storage of its main thread,
-/// so it makes raw system calls only, which leave `errno` alone.
+/// The guard's life. It runs beside the engine in the engine's memory and with the thread-local storage of its main
+/// thread, so it makes raw system calls only, which leave `errno` alone.
 extern "C" fn guard(task: *mut c_void) -> ! {
     let exit = |_| -> ! {
         // SAFETY: ends this process without running destructors or handlers of the memory it shares.
@@ -122,7 +124,8 @@ extern "C" fn guard(task: *mut c_void) -> ! {
     let shared: &Shared = unsafe { &*std::ptr::from_ref(task.shared) };
     let engine = task.engine;
     let _ = rustix::thread::set_name(c"trace-guard");
-    // It also ends a guard that is stopped. It does not come where the engine has ended before; then its descriptor tells.
+    // It also ends a guard that is stopped. It does not come where the engine has ended before; then its descriptor
+    // tells.
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     // SAFETY: the waiting engine's arguments, which nobody else uses.
     let container = (task.start)(unsafe { &mut *task.container });
@@ -148,7 +151,8 @@ extern "C" fn guard(task: *mut c_void) -> ! {
 }
 
 impl Guard {
-    /// Waits for the container's exit, and for the guard's after it. Where the guard was killed the container was with it.
+    /// Waits for the container's exit, and for the guard's after it. Where the guard was killed the container was with
+    /// it.
     pub(super) fn reap(&mut self) -> Exit {
         if !self.gone {
             let wait = || rustix::process::waitpid(Pid::from_raw(self.pid), WaitOptions::empty());

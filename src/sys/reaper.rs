@@ -1,5 +1,5 @@
-//! The first process of a container run with `--init`: a program of some hundred bytes that starts the real one, passes every
-//! signal on to it, takes in orphans, and ends with its status.
+//! The first process of a container run with `--init`: a program of some hundred bytes that starts the real one, passes
+//! every signal on to it, takes in orphans, and ends with its status.
 //!
 //! It is a file of its own, in sealed memory, and not this program in another role: whoever gains power over it in the
 //! container can neither read this program's memory nor change its file on the host through /proc/1/exe
@@ -200,8 +200,8 @@ unsafe extern "C" {
 }
 
 fn code() -> &'static [u8] {
-    // SAFETY: both labels stand in one read-only section of this program, the end after the begin, and what lies between
-    // them is never written.
+    // SAFETY: both labels stand in one read-only section of this program, the end after the begin, and what lies
+    // between them is never written.
     unsafe {
         let (begin, end) = (&raw const trace_reaper_begin, &raw const trace_reaper_end);
         std::slice::from_raw_parts(begin, end.addr() - begin.addr())

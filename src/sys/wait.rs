@@ -71,8 +71,8 @@ pub fn reap(pid: i32) -> io::Result<Exit> {
     Ok(Exit::new(status, &usage))
 }
 
-/// The same without waiting for longer than an interruption, and without the C library: `errno` is left alone. The pid of the
-/// child, or the negative errno.
+/// The same without waiting for longer than an interruption, and without the C library: `errno` is left alone. The pid
+/// of the child, or the negative errno.
 ///
 /// # Safety
 /// Both pointers must be to variables that nobody else uses.

@@ -191,8 +191,8 @@ fn a_caller_of_a_real_time_class_runs_containers() {
     assert!(said.lines().all(|l| l.ends_with(":/")), "{said}");
 }
 
-/// With an argument, the caller: puts a key into a session keyring of its own and into its user's session, and becomes what
-/// follows. Without, the program in the container: looks for it.
+/// With an argument, the caller: puts a key into a session keyring of its own and into its user's session, and becomes
+/// what follows. Without, the program in the container: looks for it.
 const KEYS: &str = r#"
 #define _GNU_SOURCE
 #include <stdio.h>

@@ -1,5 +1,5 @@
-//! What docker's flags do here that cannot be held against docker: volumes of our store, limits as the kernel has them, the
-//! trace of it all.
+//! What docker's flags do here that cannot be held against docker: volumes of our store, limits as the kernel has them,
+//! the trace of it all.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;

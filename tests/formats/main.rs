@@ -1,4 +1,5 @@
-//! Trace files of other programs: what was recorded by them is read as they meant it, and whatever else comes is refused.
+//! Trace files of other programs: what was recorded by them is read as they meant it, and whatever else comes is
+//! refused.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,8 +1,8 @@
-//! The flags of `docker run`, each case under docker and under this program: exit code, standard output, and whether something
-//! was said on standard error.
+//! The flags of `docker run`, each case under docker and under this program: exit code, standard output, and whether
+//! something was said on standard error.
 //!
-//! The cases stand in `cases.txt`. A case that is meant to differ says why, and `docs/docker-parity.md` lists the reasons.
-//! `TRACE_PARITY=words` runs the cases that contain the words.
+//! The cases stand in `cases.txt`. A case that is meant to differ says why, and `docs/docker-parity.md` lists the
+//! reasons. `TRACE_PARITY=words` runs the cases that contain the words.
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,7 +1,7 @@
 //! The registry client against servers that do what they should, and servers that don't.
 //!
-//! `common::server` is a tiny HTTP server whose every byte the test decides; `real` uses the distribution project's own server,
-//! filled by skopeo.
+//! `common::server` is a tiny HTTP server whose every byte the test decides; `real` uses the distribution project's own
+//! server, filled by skopeo.
 
 #[path = "../common/mod.rs"]
 mod common;

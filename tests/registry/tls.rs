@@ -1,4 +1,5 @@
-//! TLS. `SSL_CERT_FILE` is read from the environment, which a test cannot change for itself: each test runs this program again.
+//! TLS. `SSL_CERT_FILE` is read from the environment, which a test cannot change for itself: each test runs this
+//! program again.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

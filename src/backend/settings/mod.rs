@@ -1,6 +1,6 @@
-//! Where and how telemetry is sent: `--otlp` and the `OTEL_*` variables become resolved options. Pure: variables come through a
-//! function. Sources: "OpenTelemetry Protocol Exporter" and "Environment Variable Specification" of the OpenTelemetry
-//! specification. Values of headers and passwords of URLs never get into a message.
+//! Where and how telemetry is sent: `--otlp` and the `OTEL_*` variables become resolved options. Pure: variables come
+//! through a function. Sources: "OpenTelemetry Protocol Exporter" and "Environment Variable Specification" of the
+//! OpenTelemetry specification. Values of headers and passwords of URLs never get into a message.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -89,8 +89,8 @@ impl Target {
         http::host(&self.url)
     }
 
-    /// The address without what could be secret: no user, password, query or fragment. Its scheme tells gRPC from HTTP, so
-    /// that it can be given to `--otlp` again.
+    /// The address without what could be secret: no user, password, query or fragment. Its scheme tells gRPC from HTTP,
+    /// so that it can be given to `--otlp` again.
     pub fn shown(&self) -> String {
         let mut url = self.url.clone();
         url.set_query(None);
@@ -146,8 +146,9 @@ pub fn disabled(env: Variables) -> bool {
     get(env, "OTEL_SDK_DISABLED").is_some_and(|v| v.eq_ignore_ascii_case("true"))
 }
 
-/// What the environment asks for: `None` if it asks for nothing. It asks by an endpoint, or by an exporter named `otlp`; `none`
-/// and `OTEL_SDK_DISABLED=true` ask for nothing whatever else is set. `console` is what the report of a run is anyway.
+/// What the environment asks for: `None` if it asks for nothing. It asks by an endpoint, or by an exporter named
+/// `otlp`; `none` and `OTEL_SDK_DISABLED=true` ask for nothing whatever else is set. `console` is what the report of a
+/// run is anyway.
 pub fn from_environment(signal: Signal, env: Variables) -> Result<Option<Target>, SettingsError> {
     if disabled(env) {
         return Ok(None);
@@ -173,8 +174,8 @@ pub fn from_environment(signal: Signal, env: Variables) -> Result<Option<Target>
     target(signal, None, env).map(Some)
 }
 
-/// Where to send: `url` (of `--otlp`) in place of the endpoint variables, the rest by the environment. Without both it is the
-/// default of the specification, this machine.
+/// Where to send: `url` (of `--otlp`) in place of the endpoint variables, the rest by the environment. Without both it
+/// is the default of the specification, this machine.
 pub fn target(signal: Signal, url: Option<&str>, env: Variables) -> Result<Target, SettingsError> {
     let protocol = either(env, signal, "PROTOCOL").map(|(name, value)| match value.as_str() {
         "grpc" => Ok(Protocol::Grpc),
@@ -220,8 +221,8 @@ pub fn target(signal: Signal, url: Option<&str>, env: Variables) -> Result<Targe
     })
 }
 
-/// Where to send what could not be sent to `url` earlier, as [`Target::shown`] has it. Headers and certificate of the environment
-/// are meant for its own endpoint: where that is another one, they don't go along.
+/// Where to send what could not be sent to `url` earlier, as [`Target::shown`] has it. Headers and certificate of the
+/// environment are meant for its own endpoint: where that is another one, they don't go along.
 pub fn later(signal: Signal, url: &str, env: Variables) -> Result<Target, SettingsError> {
     let strangers = match either(env, signal, "ENDPOINT") {
         Some(_) => {
@@ -258,8 +259,9 @@ fn tls(signal: Signal, env: Variables) -> Result<Tls, SettingsError> {
     Ok(Tls { authorities: either(env, signal, "CERTIFICATE").map(|(_, path)| path.into()), identity })
 }
 
-/// An endpoint, the value of `name`. `grpc` and `grpcs` are schemes of ours; otherwise the protocol is what was set, else by the
-/// port (4317 is gRPC's), else HTTP. The general endpoint and `--otlp` are bases to which the path of the signal is added.
+/// An endpoint, the value of `name`. `grpc` and `grpcs` are schemes of ours; otherwise the protocol is what was set,
+/// else by the port (4317 is gRPC's), else HTTP. The general endpoint and `--otlp` are bases to which the path of the
+/// signal is added.
 fn address(
     signal: Signal,
     name: &str,
@@ -341,9 +343,9 @@ pub fn propagators(env: Variables) -> Propagators {
     Propagators { trace_context: has("tracecontext") && !has("none"), baggage: has("baggage") && !has("none") }
 }
 
-/// `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`, which wins over the former's `service.name`, in their order. Names and
-/// values of the first are percent-decoded; one bad entry makes the whole of it unusable (specification of the resource SDK):
-/// the rest still comes back, with a sentence.
+/// `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`, which wins over the former's `service.name`, in their order.
+/// Names and values of the first are percent-decoded; one bad entry makes the whole of it unusable (specification of
+/// the resource SDK): the rest still comes back, with a sentence.
 pub fn resource_attributes(env: Variables) -> (Vec<(String, String)>, Option<SettingsError>) {
     const NAME: &str = "OTEL_RESOURCE_ATTRIBUTES";
     let mut all = Vec::new();

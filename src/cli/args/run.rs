@@ -27,8 +27,8 @@ pub struct Run {
     /// Registry for image references without a host: auto, docker.io, builtin or HOST
     #[arg(long, env = "TRACE_HUB", default_value = "auto", value_name = "HUB")]
     pub hub: String,
-    /// What a power cut may cost: `none`, nothing is flushed; `default`, nothing that was there before, and a lost file of a
-    /// new image is noticed and made again; `full`, an image is on storage before it is said to be pulled
+    /// What a power cut may cost: `none`, nothing is flushed; `default`, nothing that was there before, and a lost file
+    /// of a new image is noticed and made again; `full`, an image is on storage before it is said to be pulled
     #[arg(long, env = "TRACE_DURABILITY", default_value = "default", value_name = "HOW", value_parser = Durability::NAMES)]
     pub durability: String,
     #[command(flatten)]
@@ -267,8 +267,8 @@ pub struct Pull {
     /// Platform to choose from an index, for example linux/arm64
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     pub platform: Option<String>,
-    /// What a power cut may cost: `none`, nothing is flushed; `default`, nothing that was there before, and a lost file of a
-    /// new image is noticed and made again; `full`, an image is on storage before it is said to be pulled
+    /// What a power cut may cost: `none`, nothing is flushed; `default`, nothing that was there before, and a lost file
+    /// of a new image is noticed and made again; `full`, an image is on storage before it is said to be pulled
     #[arg(long, env = "TRACE_DURABILITY", default_value = "default", value_name = "HOW", value_parser = Durability::NAMES)]
     pub durability: String,
     #[command(flatten)]

@@ -40,7 +40,8 @@ pub struct Ready {
 }
 
 impl Ready {
-    /// Takes away what only this bench needed: images named after the registry that ends with it, and what is in the store of its own.
+    /// Takes away what only this bench needed: images named after the registry that ends with it, and what is in the
+    /// store of its own.
     pub fn finish(mut self, watch: &mut Watch) {
         let temporary = self.hub.is_some();
         for engine in self.engines.iter_mut().filter(|e| temporary || e.name == OURS) {
@@ -70,7 +71,8 @@ pub fn pulls(name: &str) -> bool {
     !matches!(name, "crun" | "runc")
 }
 
-/// Our engine first, then those asked for. `store` is one that nobody else uses: so cold is cold whatever other images have, and nobody loses theirs.
+/// Our engine first, then those asked for. `store` is one that nobody else uses: so cold is cold whatever other images
+/// have, and nobody loses theirs.
 pub fn prepare(store: &Store, bench: &Bench, watch: &mut Watch) -> Result<Ready, Box<dyn Failure>> {
     let plan = &bench.plan;
     let choice = HubChoice::parse(&plan.hub);
@@ -285,7 +287,8 @@ impl Engine {
         if self.name != OURS {
             return watch.run(command, &self.env);
         }
-        // The run joins a trace of ours (W3C trace context), so its id is known and nothing has to be written or searched for that.
+        // The run joins a trace of ours (W3C trace context), so its id is known and nothing has to be written or
+        // searched for that.
         let id = TraceId::from_hex(&crate::store::new_id()[..32]).unwrap_or(TraceId(1));
         let mut env = self.env.clone();
         env.push(("TRACEPARENT", format!("00-{id}-{}-01", &crate::store::new_id()[..16])));

@@ -128,7 +128,8 @@ fn asked_for(bench: &Bench) -> usize {
     cold * bench.plan.cold + bench.engines.len() * bench.plan.warm
 }
 
-/// The turns that are still to come: in each round all cold ones, then all warm ones, and every round another engine begins.
+/// The turns that are still to come: in each round all cold ones, then all warm ones, and every round another engine
+/// begins.
 fn turns(bench: &Bench) -> Vec<(usize, &'static str, String)> {
     let mut out = Vec::new();
     for round in 0..bench.plan.cold.max(bench.plan.warm) {
@@ -219,7 +220,8 @@ fn measure(
     Ok(())
 }
 
-/// Writes out what earlier runs left dirty, so that it does not burden the next one; with `drop` the page cache goes too.
+/// Writes out what earlier runs left dirty, so that it does not burden the next one; with `drop` the page cache goes
+/// too.
 fn settle(store: &Store, drop: bool) -> Result<(), CliError> {
     let fail = |path: &str| {
         let path = path.to_owned();

@@ -47,8 +47,8 @@ impl Watch {
         self.asked
     }
 
-    /// Runs a command with nothing on its stdin and its stdout thrown away. Ctrl-C does not reach it: at the first one it is waited for, at the second it is
-    /// asked to end.
+    /// Runs a command with nothing on its stdin and its stdout thrown away. Ctrl-C does not reach it: at the first one
+    /// it is waited for, at the second it is asked to end.
     pub fn run(&mut self, command: &[String], env: &[(&str, String)]) -> Result<Ended, CliError> {
         use std::os::unix::process::CommandExt;
         let program = command.first().map(String::as_str).unwrap_or_default();

@@ -12,7 +12,8 @@ use crate::record::model::{Trace, TraceId};
 use crate::store::Store;
 use crate::store::pending::PendingGuard;
 
-/// Where a run is to be sent, by `--otlp` and the environment. Says why it is sent nowhere, where that is not what was asked for.
+/// Where a run is to be sent, by `--otlp` and the environment. Says why it is sent nowhere, where that is not what was
+/// asked for.
 pub fn destination(url: Option<&str>) -> Destination {
     let destination = Destination::of(url, &settings::environment);
     match &destination {

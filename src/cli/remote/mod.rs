@@ -62,7 +62,8 @@ pub struct Remote {
     pub timeout: Duration,
 }
 
-/// As `OTEL_EXPORTER_OTLP_HEADERS`: a place for secrets that other users of the machine cannot see, as they can the command line.
+/// As `OTEL_EXPORTER_OTLP_HEADERS`: a place for secrets that other users of the machine cannot see, as they can the
+/// command line.
 const HEADERS: &str = "TRACE_QUERY_HEADERS";
 
 fn tag(text: &str) -> Result<(String, String), String> {

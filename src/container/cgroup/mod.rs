@@ -1,9 +1,9 @@
 //! The container's cgroup, on unified (v2), version 1 and hybrid hosts.
 //!
-//! Where there is a unified hierarchy, alone or beside others (hybrid), clone3 starts the process inside its cgroup, which
-//! costs next to nothing. Every version 1 hierarchy is joined by the process itself, see [`v1`]. What the cgroup gives now
-//! is a place for everything the container starts, a view of itself and of nothing above, and the peak of memory where
-//! the hierarchy counts it.
+//! Where there is a unified hierarchy, alone or beside others (hybrid), clone3 starts the process inside its cgroup,
+//! which costs next to nothing. Every version 1 hierarchy is joined by the process itself, see [`v1`]. What the cgroup
+//! gives now is a place for everything the container starts, a view of itself and of nothing above, and the peak of
+//! memory where the hierarchy counts it.
 
 pub mod limits;
 mod v1;
@@ -25,7 +25,8 @@ const PARENT: &str = "trace";
 /// Version 1 controllers that a container on a host without a unified hierarchy sees its group of.
 const SHOWN: [&str; 2] = ["memory", "pids"];
 
-/// A created cgroup. Removed by [`Cgroup::remove`], not on drop: a kept container keeps none, but a crash must not race.
+/// A created cgroup. Removed by [`Cgroup::remove`], not on drop: a kept container keeps none, but a crash must not
+/// race.
 #[derive(Debug, Default)]
 pub struct Cgroup {
     /// 2, 1, or 0 where the host gives us none.

@@ -1,8 +1,8 @@
 //! Version 1 hierarchies, of which a host can have many beside the unified one.
 //!
 //! A container has a group of its own in every one of them, whether anything is counted or limited there or not. A
-//! process that stays in the root group can make a user and a cgroup namespace, whose root then is the host's root group,
-//! mount the hierarchy, and freeze or limit every process of the host.
+//! process that stays in the root group can make a user and a cgroup namespace, whose root then is the host's root
+//! group, mount the hierarchy, and freeze or limit every process of the host.
 
 use std::ffi::CString;
 use std::io;
@@ -71,8 +71,8 @@ fn roots() -> impl Iterator<Item = (String, OwnedFd)> {
     })
 }
 
-/// Makes the groups of container `id`, into `groups` so that those made before a failure can be removed. Hierarchies that
-/// this host does not let us write are left out.
+/// Makes the groups of container `id`, into `groups` so that those made before a failure can be removed. Hierarchies
+/// that this host does not let us write are left out.
 pub(super) fn create(id: &str, groups: &mut Vec<Group>) -> Result<(), (String, Errno)> {
     let path = format!("{PARENT}/{id}");
     for (name, root) in roots() {

@@ -10,8 +10,8 @@ use super::report::{Fault, Step};
 use crate::container::plan::Plan;
 use crate::sys;
 
-/// Tries the candidates in order and returns why none of them could be run. As docker does, and unlike execvp(3), what is
-/// found by `$PATH` and cannot be executed by its mode is passed over.
+/// Tries the candidates in order and returns why none of them could be run. As docker does, and unlike execvp(3), what
+/// is found by `$PATH` and cannot be executed by its mode is passed over.
 pub(super) fn exec(plan: &Plan, refused: Option<usize>) -> Fault {
     let searched = plan.searched;
     for (i, path) in plan.candidates.iter().enumerate() {
@@ -56,7 +56,8 @@ const INTERPRETERS: usize = 8;
 
 /// Until exec this process's /proc/self/exe is the engine itself. An image whose program, or whose program's
 /// interpreter line, leads there would run the engine's file inside the container and could then overwrite it on the
-/// host (CVE-2019-5736). Paths through /proc's magic links are therefore refused, and with them links that go in circles.
+/// host (CVE-2019-5736). Paths through /proc's magic links are therefore refused, and with them links that go in
+/// circles.
 ///
 /// An ELF interpreter that leads there is harmless: /proc/self/exe is then the image's program.
 fn leads_to_engine(path: &CStr) -> bool {

@@ -90,8 +90,9 @@ fn set_oom_score(score: &[u8]) -> Result<(), Errno> {
 fn join(group: &Join) -> Result<(), Errno> {
     match rustix::io::write(&group.tasks, b"0") {
         Ok(_) => return Ok(()),
-        // A caller of a real-time class (`chrt`): a new group of the `cpu` hierarchy has no time to give such processes.
-        // Outside it the container could reach the host's groups, so it gives up its class, as docker's never has one.
+        // A caller of a real-time class (`chrt`): a new group of the `cpu` hierarchy has no time to give such
+        // processes. Outside it the container could reach the host's groups, so it gives up its class, as docker's
+        // never has one.
         Err(Errno::INVAL) if sys::exec::leave_real_time().is_ok() => {
             return rustix::io::write(&group.tasks, b"0").map(drop);
         }

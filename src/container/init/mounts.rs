@@ -155,8 +155,8 @@ fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
     )
 }
 
-/// /dev is a tmpfs on which device nodes have no effect; the allowed devices are bound one by one. A node that the container
-/// makes with its CAP_MKNOD therefore opens nothing, here or in the root (mounted nodev).
+/// /dev is a tmpfs on which device nodes have no effect; the allowed devices are bound one by one. A node that the
+/// container makes with its CAP_MKNOD therefore opens nothing, here or in the root (mounted nodev).
 fn dev(plan: &Plan, root: BorrowedFd<'_>) -> Result<OwnedFd, Fault> {
     let point = mount_point(root, c"dev", 1)?;
     let nodev = if plan.nodev { MountFlags::NODEV } else { MountFlags::empty() };
@@ -199,8 +199,8 @@ fn dev(plan: &Plan, root: BorrowedFd<'_>) -> Result<OwnedFd, Fault> {
     Ok(dev)
 }
 
-/// Binds the allowed devices: nodes of the container's own, so that a change of their mode or owner is nobody else's; where
-/// none can be made the host's, read-only, which forbids that change and no use of the device.
+/// Binds the allowed devices: nodes of the container's own, so that a change of their mode or owner is nobody else's;
+/// where none can be made the host's, read-only, which forbids that change and no use of the device.
 fn devices(plan: &Plan, dev: BorrowedFd<'_>) -> Result<(), Fault> {
     // The root directory is still the host's. Only mounts of our own namespace can be cloned, hence opened here.
     let open = || rustix::fs::openat(CWD, c"/dev", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
@@ -224,8 +224,8 @@ fn devices(plan: &Plan, dev: BorrowedFd<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Makes the nodes on a tmpfs where they work. It covers the host's /dev, in our own mount namespace, and goes with it at
-/// the change of root: the container sees its nodes and never this directory.
+/// Makes the nodes on a tmpfs where they work. It covers the host's /dev, in our own mount namespace, and goes with it
+/// at the change of root: the container sees its nodes and never this directory.
 fn make_devices(open: impl Fn() -> Result<OwnedFd, Errno>) -> Option<OwnedFd> {
     let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
     mount(c"tmpfs", c"/dev", c"tmpfs", flags, Some(c"mode=700,size=4k,nr_inodes=16")).ok()?;

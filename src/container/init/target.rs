@@ -1,7 +1,7 @@
 //! Where a mount goes: paths looked up in the container's root, and made there if they are missing.
 //!
-//! Every part is opened beneath the root without following links; a link is read and followed by hand, inside the root, so
-//! that whoever shares a volume with us and changes it meanwhile cannot lead us out. Nothing is allocated.
+//! Every part is opened beneath the root without following links; a link is read and followed by hand, inside the root,
+//! so that whoever shares a volume with us and changes it meanwhile cannot lead us out. Nothing is allocated.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

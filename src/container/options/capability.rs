@@ -78,8 +78,8 @@ fn number(word: &str) -> Result<Option<u32>, String> {
     found.map(|n| Some(n as u32)).ok_or_else(|| format!("unknown capability: `{word}`"))
 }
 
-/// What is left of docker's default after both flags. As with docker, with `--cap-add ALL` only single ones are dropped, and
-/// with `--cap-drop ALL` only those that are added are there.
+/// What is left of docker's default after both flags. As with docker, with `--cap-add ALL` only single ones are
+/// dropped, and with `--cap-drop ALL` only those that are added are there.
 pub fn combine(add: &[String], drop: &[String]) -> Result<Set, String> {
     let words = |words: &[String], flag: &str| -> Result<(bool, Set), String> {
         let (mut all, mut set) = (false, 0);

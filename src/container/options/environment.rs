@@ -25,8 +25,8 @@ fn joined(key: &OsStr, value: &OsStr) -> OsString {
 /// The longest line that docker reads (`bufio.MaxScanTokenSize`).
 const LONGEST: usize = 64 * 1024;
 
-/// A file of entries, one a line. Empty lines and comments are passed over, nothing is unquoted, spaces before the name go; `KEY`
-/// alone is looked up with `here`.
+/// A file of entries, one a line. Empty lines and comments are passed over, nothing is unquoted, spaces before the name
+/// go; `KEY` alone is looked up with `here`.
 pub fn file(content: &[u8], here: impl Fn(&OsStr) -> Option<OsString>) -> Result<Vec<OsString>, String> {
     let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
     let mut all = Vec::new();

@@ -1,7 +1,7 @@
 //! Amounts of memory, `512m`, and of processors, `1.5`.
 
-/// Bytes, as docker reads them (go-units `RAMInBytes`): a number, perhaps with a fraction, and a unit of 1024: `b`, `k`,
-/// `m`, `g`, `t`, `p`, each also as `kb` or `kib`, in any case. A space may stand before the unit.
+/// Bytes, as docker reads them (go-units `RAMInBytes`): a number, perhaps with a fraction, and a unit of 1024: `b`,
+/// `k`, `m`, `g`, `t`, `p`, each also as `kb` or `kib`, in any case. A space may stand before the unit.
 pub fn bytes(text: &str) -> Result<i64, String> {
     let wrong = || format!("`{text}` is no size: expected a number with `b`, `k`, `m` or `g` after it, such as `512m`");
     let at = text.rfind(|c: char| c.is_ascii_digit() || c == '.').ok_or_else(wrong)?;

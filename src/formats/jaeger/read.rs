@@ -55,7 +55,8 @@ pub fn take(text: &[u8], collect: &mut Collect) -> Result<(), String> {
     Ok(())
 }
 
-/// What the query API answers, and what the UI downloads; or a single trace, which some files hold: their keys don't collide.
+/// What the query API answers, and what the UI downloads; or a single trace, which some files hold: their keys don't
+/// collide.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub struct Answer {
@@ -319,9 +320,9 @@ fn kind(name: &str) -> Option<Kind> {
     })
 }
 
-/// The parent and the links of a span. As in Jaeger the parent is the first `CHILD_OF` of the same trace, without one the first
-/// `FOLLOWS_FROM`, which then is a link too. Of our own spans every link inside the trace is a recorded wait, and
-/// Jaeger has lost only the word for it.
+/// The parent and the links of a span. As in Jaeger the parent is the first `CHILD_OF` of the same trace, without one
+/// the first `FOLLOWS_FROM`, which then is a link too. Of our own spans every link inside the trace is a recorded wait,
+/// and Jaeger has lost only the word for it.
 fn related(
     trace: TraceId,
     parent: Option<SpanId>,

@@ -1,10 +1,12 @@
-//! Spans of other engines brought onto our names where they mean the same, so that their runs compare with ours. The table with
-//! reasons is `docs/MAPPING.md`.
+//! Spans of other engines brought onto our names where they mean the same, so that their runs compare with ours. The
+//! table with reasons is `docs/MAPPING.md`.
 //!
-//! - A span gets our name only if no span above it has got the same: of a call's client and server side the outer one counts.
+//! - A span gets our name only if no span above it has got the same: of a call's client and server side the outer one
+//!   counts.
 //! - What it was called stays with it as [`attr::ORIGINAL_NAME`], and all its attributes stay too.
-//! - No time is made up, with one exception that is marked [`attr::INFERRED`]: where a client asked a daemon several times under one span
-//!   of its own which is not in the trace, that span is put back, from the begin of the first request to the end of the last.
+//! - No time is made up, with one exception that is marked [`attr::INFERRED`]: where a client asked a daemon several
+//!   times under one span of its own which is not in the trace, that span is put back, from the begin of the first
+//!   request to the end of the last.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -52,7 +54,8 @@ const REQUEST: &str = "?request";
 /// A pull if nothing below it is called so.
 const API_PULL: &str = "?pull";
 
-/// Brings the names of a trace onto ours. Gives how many spans have got another name; 0 is a trace of ours or of strangers.
+/// Brings the names of a trace onto ours. Gives how many spans have got another name; 0 is a trace of ours or of
+/// strangers.
 pub fn apply(trace: &mut Trace) -> usize {
     if trace.spans.iter().any(|s| s.name == span::RUN || s.name == span::PULL || is_mapped(s)) {
         return 0;

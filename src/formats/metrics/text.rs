@@ -1,5 +1,6 @@
-//! Metrics as text: OpenMetrics 1.0, and the older form of Prometheus (0.0.4), which has no exemplars, no units and no end mark, and
-//! names a counter as its samples are named. `promtool check metrics` and node_exporter's textfile collector read only the latter.
+//! Metrics as text: OpenMetrics 1.0, and the older form of Prometheus (0.0.4), which has no exemplars, no units and no
+//! end mark, and names a counter as its samples are named. `promtool check metrics` and node_exporter's textfile
+//! collector read only the latter.
 
 use std::fmt::Write as _;
 

@@ -139,7 +139,8 @@ fn any(v: &Value) -> AnyValue {
     AnyValue { value: Some(value) }
 }
 
-/// Adds the spans of a request, or of a file of `TracesData`, which is the same. A span that cannot be used is left out.
+/// Adds the spans of a request, or of a file of `TracesData`, which is the same. A span that cannot be used is left
+/// out.
 pub fn take_bytes(bytes: &[u8], collect: &mut Collect) -> Result<(), String> {
     // One resource at a time: what is decoded is larger than what it is decoded from.
     for spans in weigh::resource_spans(bytes)? {

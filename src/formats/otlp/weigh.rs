@@ -1,8 +1,8 @@
-//! A look at Protobuf before it is decoded: an empty message is 2 bytes long and may be 300 in memory, so that 64 MiB could become
-//! 10 GB. Real ones are not like that: what has too many messages for its size is refused.
+//! A look at Protobuf before it is decoded: an empty message is 2 bytes long and may be 300 in memory, so that 64 MiB
+//! could become 10 GB. Real ones are not like that: what has too many messages for its size is refused.
 //!
-//! A decoder refuses the whole of a file for one text that is no UTF-8, one value that lies too deep or one span that is none; here such
-//! texts and values are mended, and such spans are left out.
+//! A decoder refuses the whole of a file for one text that is no UTF-8, one value that lies too deep or one span that
+//! is none; here such texts and values are mended, and such spans are left out.
 
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
 use prost::Message as _;
@@ -16,8 +16,8 @@ const FEW: usize = 1 << 16;
 const BYTES: usize = 6;
 /// A span's two ids with their lengths: shorter is none.
 const SPAN: usize = 28;
-/// Levels of messages. prost goes to 100, but a value in a value takes 2 levels here and 3 in JSON, of which there may be 128: what is
-/// read must be readable again from our own file.
+/// Levels of messages. prost goes to 100, but a value in a value takes 2 levels here and 3 in JSON, of which there may
+/// be 128: what is read must be readable again from our own file.
 const DEPTH: usize = 80;
 
 /// Which fields of a message are messages, as far as they matter.

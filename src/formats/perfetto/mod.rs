@@ -1,8 +1,9 @@
-//! Perfetto's trace format (`perfetto.protos.Trace`): a program is a process track, a lane a track below it, a span a slice, waits are
-//! flows, curves counter tracks.
+//! Perfetto's trace format (`perfetto.protos.Trace`): a program is a process track, a lane a track below it, a span a
+//! slice, waits are flows, curves counter tracks.
 //!
-//! Times are wall-clock nanoseconds: a clock snapshot at the start says that the boot clock, on which Perfetto lays everything out, is
-//! the same. Slices of a track nest by their order, so events are sorted by time, and at one time as they lie in each other.
+//! Times are wall-clock nanoseconds: a clock snapshot at the start says that the boot clock, on which Perfetto lays
+//! everything out, is the same. Slices of a track nest by their order, so events are sorted by time, and at one time as
+//! they lie in each other.
 
 use super::scene::{Scene, Wait, base64};
 use crate::analyze::Node;
@@ -133,8 +134,8 @@ impl Writer {
         }
     }
 
-    /// A flow goes from event to event in order of time: from the begin of the span that was waited for to that of the one that waited, or to a
-    /// moment in it if it began first.
+    /// A flow goes from event to event in order of time: from the begin of the span that was waited for to that of the
+    /// one that waited, or to a moment in it if it began first.
     fn wait(&mut self, scene: &Scene<'_>, wait: &Wait, tracks: &mut Tracks) {
         self.flows += 1;
         let tree = &scene.analysis.tree;

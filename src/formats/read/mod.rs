@@ -1,9 +1,12 @@
-//! One way to read a file with traces, whoever wrote it. What is in it is seen from its first bytes, never from its name:
+//! One way to read a file with traces, whoever wrote it. What is in it is seen from its first bytes, never from its
+//! name:
 //!
 //! | form | as |
 //! |---|---|
-//! | OTLP JSON | one object, one a line, an array of them; Jaeger's `{"result":…}`, Tempo's `{"batches":…}` and `{"trace":…}`: [`file`] |
-//! | OTLP Protobuf | `TracesData` or a request; records with a length before each, as the Collector's file exporter writes them |
+//! | OTLP JSON | one object, one a line, an array of them; Jaeger's `{"result":…}`, Tempo's `{"batches":…}` and
+//! `{"trace":…}`: [`file`] |
+//! | OTLP Protobuf | `TracesData` or a request; records with a length before each, as the Collector's file exporter
+//! writes them |
 //! | Jaeger JSON | an answer, a list, one trace: [`super::jaeger`] |
 //! | Zipkin JSON | version 1 or 2; a list of spans, a list of lists: [`super::zipkin`] |
 //! | what SDKs print | the console exporters of Python and Go, and what BuildKit stores: [`super::console`] |

@@ -1,10 +1,11 @@
 //! Zipkin's JSON: a list of spans, or of lists of them. Times are whole microseconds; all tags are text.
 //!
-//! - Version 2 (`zipkin2-api.yaml`). What OpenTelemetry's exporters put into tags is taken out again, by the specification "OpenTelemetry to
-//!   Zipkin Transformation".
+//! - Version 2 (`zipkin2-api.yaml`). What OpenTelemetry's exporters put into tags is taken out again, by the
+//!   specification "OpenTelemetry to Zipkin Transformation".
 //! - Version 1, whose spans say by annotations (`cs`, `sr`, …) which side they are of: [`v1`].
-//! - A program may report a span in parts, in any order, and a server may share its client's span id (`shared`). Parts of one side are brought
-//!   together here; client and server become two spans where spans become traces, in [`collect`](crate::record::collect).
+//! - A program may report a span in parts, in any order, and a server may share its client's span id (`shared`). Parts
+//!   of one side are brought together here; client and server become two spans where spans become traces, in
+//!   [`collect`](crate::record::collect).
 //! - Thrift's structures, as some tools print them, are refused.
 
 mod v1;
@@ -26,8 +27,8 @@ use crate::record::model::{
     Attributes, Event, Key, Kind, Origin, Scope, Span, SpanExtra, SpanId, Status, TraceId, Value,
 };
 
-/// Adds the spans of a list, of a list of lists, or of several of them one after the other; those that cannot be used are left out. An error
-/// says what was got and expected.
+/// Adds the spans of a list, of a list of lists, or of several of them one after the other; those that cannot be used
+/// are left out. An error says what was got and expected.
 pub fn take(text: &[u8], collect: &mut Collect) -> Result<(), String> {
     let mut skipped = Skipped::default();
     let mut reports = Vec::new();
@@ -203,8 +204,8 @@ fn ids_of(name: &str, trace: &str, id: &str) -> Result<(TraceId, SpanId), String
 /// So many sides of one id are compared with.
 const SIDES: usize = 16;
 
-/// Reports of one side of one span as one. Those that say their side come first: what says none is put to that of its program, and if there is
-/// none to the first.
+/// Reports of one side of one span as one. Those that say their side come first: what says none is put to that of its
+/// program, and if there is none to the first.
 fn brought_together(reports: Vec<Report>) -> Vec<Report> {
     let mut out: Vec<Report> = Vec::with_capacity(reports.len());
     let mut places: HashMap<(TraceId, SpanId), Vec<usize>> = HashMap::with_capacity(reports.len());
@@ -314,7 +315,8 @@ impl<'de> Deserialize<'de> for Tags {
 }
 
 impl Annotation {
-    /// OpenTelemetry writes an event without attributes as its name, else as `{"name":{"key":value}}` or, in Go, `name: {"key":value}`.
+    /// OpenTelemetry writes an event without attributes as its name, else as `{"name":{"key":value}}` or, in Go, `name:
+    /// {"key":value}`.
     fn event(self) -> Event {
         let read = |text: &str| match serde_json::from_str(text) {
             Ok(Plain(Value::Map(pairs))) => Some(pairs),

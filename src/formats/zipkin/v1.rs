@@ -1,5 +1,5 @@
-//! Zipkin's first JSON: a span says by its annotations what happened on which side. `cs` and `cr` are a client's sending and receiving,
-//! `sr` and `ss` a server's, `ms` and `mr` a message's; the endpoint of each says whose it is.
+//! Zipkin's first JSON: a span says by its annotations what happened on which side. `cs` and `cr` are a client's
+//! sending and receiving, `sr` and `ss` a server's, `ms` and `mr` a message's; the endpoint of each says whose it is.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;

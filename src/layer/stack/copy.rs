@@ -58,8 +58,8 @@ fn metadata(from: BorrowedFd<'_>, to: BorrowedFd<'_>, flavor: Flavor) -> rustix:
     rustix::fs::futimens(to, &times(&stat))
 }
 
-/// Copies everything in the directory `from` into the empty directory `to`, which then looks like it. Hard links among the
-/// files stay hard links.
+/// Copies everything in the directory `from` into the empty directory `to`, which then looks like it. Hard links among
+/// the files stay hard links.
 pub fn tree(from: &OwnedFd, to: &OwnedFd, flavor: Flavor) -> rustix::io::Result<()> {
     let mut links: HashMap<_, (OwnedFd, Vec<u8>)> = HashMap::new();
     let again = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, 0);

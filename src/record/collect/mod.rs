@@ -143,7 +143,8 @@ impl Collect {
         self.traces.iter().map(|t| t.spans.len()).sum()
     }
 
-    /// The traces in the order of their first spans. What was said of one span several times is brought together, see [`settle`].
+    /// The traces in the order of their first spans. What was said of one span several times is brought together, see
+    /// [`settle`].
     pub fn finish(self) -> Vec<Trace> {
         let Collect { mut traces, sources, .. } = self;
         for trace in &mut traces {

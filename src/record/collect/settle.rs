@@ -3,8 +3,8 @@
 //! - the same words twice (a writer that tried again) are one span;
 //! - a span that was sent when it began and again when it ended is the ended one;
 //! - a part without times that came late (Zipkin allows this) goes into the span it belongs to;
-//! - a client's and a server's span of one id (Zipkin's shared spans) become two, the server's below the client's with an id of its own, and
-//!   the children that the server's program recorded are below it.
+//! - a client's and a server's span of one id (Zipkin's shared spans) become two, the server's below the client's with
+//!   an id of its own, and the children that the server's program recorded are below it.
 //!
 //! A span without any time is put at the begin of the one above it.
 
@@ -55,7 +55,8 @@ fn service<'a>(span: &Span, sources: &'a [Origin]) -> Option<&'a str> {
     sources.get(span.origin as usize).and_then(|o| o.resource.str(attr::SERVICE_NAME))
 }
 
-/// Whether `new`, which has the id of a span that is `there`, says something that is to go into it. If not, it is a repeat or another span.
+/// Whether `new`, which has the id of a span that is `there`, says something that is to go into it. If not, it is a
+/// repeat or another span.
 pub fn adds(there: &Span, new: &Span) -> bool {
     are_shared(there, new) || there.written_times() != new.written_times() && one_span(there, new)
 }

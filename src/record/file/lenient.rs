@@ -48,7 +48,8 @@ impl<T> Sifted<T> {
     }
 }
 
-/// An error of serde_json without the place, which counts for nobody inside one element, and cut: it quotes what it found.
+/// An error of serde_json without the place, which counts for nobody inside one element, and cut: it quotes what it
+/// found.
 fn said(error: &serde_json::Error) -> String {
     let text = error.to_string();
     text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason).chars().take(200).collect()
@@ -81,8 +82,8 @@ impl<'de, T: Sound + Deserialize<'de>> Deserialize<'de> for Sifted<T> {
 /// Files up to this size may hold as many values as they like, bytes.
 const SMALL: usize = 1 << 20;
 
-/// Whether JSON has so many values for its size that it is made to fill memory: an empty object is 2 bytes long and 100 times as
-/// large in memory. Real files have one object, list or comma in 12 bytes.
+/// Whether JSON has so many values for its size that it is made to fill memory: an empty object is 2 bytes long and 100
+/// times as large in memory. Real files have one object, list or comma in 12 bytes.
 pub fn is_crowded(text: &[u8]) -> bool {
     if text.len() <= SMALL {
         return false;
@@ -189,7 +190,8 @@ impl<'de> Deserialize<'de> for Real {
     }
 }
 
-/// An enum value: its number, or the last word of its name in Protobuf (`SPAN_KIND_CLIENT`) or Python (`SpanKind.CLIENT`).
+/// An enum value: its number, or the last word of its name in Protobuf (`SPAN_KIND_CLIENT`) or Python
+/// (`SpanKind.CLIENT`).
 #[derive(Clone, Copy, Default, PartialEq)]
 pub(crate) enum Enum {
     #[default]

@@ -2,7 +2,8 @@
 //!
 //! - numbers that are none (`NaN`, `-Infinity`, `1e999`) become text behind a [`MARK`], which [`real`] reads back;
 //! - whole numbers beyond 64 bits become text, so that no digit is lost;
-//! - half a surrogate pair (`\ud83d` alone, as JavaScript cuts texts) becomes U+FFFD, and so do bytes that are no UTF-8.
+//! - half a surrogate pair (`\ud83d` alone, as JavaScript cuts texts) becomes U+FFFD, and so do bytes that are no
+//!   UTF-8.
 
 use std::borrow::Cow;
 

@@ -1,13 +1,13 @@
 //! Trace files: the OpenTelemetry file-exporter format, OTLP JSON lines.
 //!
 //! One line is one export request, `{"resourceSpans":[{"resource":…,"scopeSpans":[{"scope":…,"spans":[…]}]}]}`
-//! (OTLP 1.x, "JSON Protobuf Encoding": ids in hex, 64-bit numbers as decimal strings, enums as integers). We write one line per
-//! trace. What we read may come from anywhere, so reading is tolerant in form (numbers for strings, names for
-//! enums, base64 ids, snake case, null, unknown fields, a pretty-printed object, numbers that are none) and bounded in size and depth.
-//! A span that cannot be used is left out and counted, and its neighbours are kept.
+//! (OTLP 1.x, "JSON Protobuf Encoding": ids in hex, 64-bit numbers as decimal strings, enums as integers). We write one
+//! line per trace. What we read may come from anywhere, so reading is tolerant in form (numbers for strings, names for
+//! enums, base64 ids, snake case, null, unknown fields, a pretty-printed object, numbers that are none) and bounded in
+//! size and depth. A span that cannot be used is left out and counted, and its neighbours are kept.
 //!
-//! What the model cannot hold is lost in reading: that a value was absent and not the empty text, what stands behind an attribute's key
-//! a second time, links to ids that are none, and numbers of span kinds that OTLP does not have.
+//! What the model cannot hold is lost in reading: that a value was absent and not the empty text, what stands behind an
+//! attribute's key a second time, links to ids that are none, and numbers of span kinds that OTLP does not have.
 
 mod header;
 pub(crate) mod lenient;

@@ -85,8 +85,8 @@ pub fn bytes(path: &Path) -> Result<Vec<u8>, FileError> {
     Ok(out)
 }
 
-/// Calls `take` with each JSON value of a file: one a line, one over many lines, or those of one array. A line that cannot be read among
-/// others that can is left out and counted in `skipped`. The text must have been through [`mend`].
+/// Calls `take` with each JSON value of a file: one a line, one over many lines, or those of one array. A line that
+/// cannot be read among others that can is left out and counted in `skipped`. The text must have been through [`mend`].
 pub(super) fn each_value<'a, T: Deserialize<'a>>(
     text: &'a [u8],
     path: &Path,
@@ -172,8 +172,8 @@ fn because(error: &serde_json::Error, path: &Path) -> FileError {
     if error.is_eof() {
         return FileError::Truncated { path, line };
     }
-    // serde_json ends with ` at line 1 column 2`, which counts for nobody in a line of 100 kB, and quotes what it found,
-    // however long that is.
+    // serde_json ends with ` at line 1 column 2`, which counts for nobody in a line of 100 kB, and quotes what it
+    // found, however long that is.
     let text = error.to_string();
     let reason: String = text.rsplit_once(" at line ").map_or(text.as_str(), |(r, _)| r).chars().take(200).collect();
     if error.is_data() { FileError::NotOtlp { path, line, reason } } else { FileError::NotJson { path, line, reason } }
@@ -237,8 +237,8 @@ pub(super) fn times(start: Number, end: Number) -> (u64, u64) {
     sane_times(start.time(), end.time())
 }
 
-/// Times of another program made sane, ns since the Unix epoch: the end not before the start, and a start of 0, which means
-/// "unknown", where the end is. What was written stays in [`SpanExtra::written`].
+/// Times of another program made sane, ns since the Unix epoch: the end not before the start, and a start of 0, which
+/// means "unknown", where the end is. What was written stays in [`SpanExtra::written`].
 pub fn sane_times(start: u64, end: u64) -> (u64, u64) {
     let start = if start == 0 { end } else { start };
     (start, end.max(start))
@@ -513,8 +513,9 @@ pub(super) struct Pair {
     value: Any,
 }
 
-/// Lists and maps in each other that are kept as such; what lies deeper is kept as the JSON text that it is. Every reader has this limit,
-/// so that what was read can be read again from our own file: a level takes up to 4 of the 128 of JSON.
+/// Lists and maps in each other that are kept as such; what lies deeper is kept as the JSON text that it is. Every
+/// reader has this limit, so that what was read can be read again from our own file: a level takes up to 4 of the 128
+/// of JSON.
 pub(crate) const VALUE_DEPTH: usize = 24;
 
 /// An attribute value; an empty one is the empty text.

@@ -17,7 +17,8 @@ pub struct Cut {
     pub spans: usize,
 }
 
-/// As [`read`](super::read), but of a file that ends in the middle gives what stands before the end. Fails if that is nothing.
+/// As [`read`](super::read), but of a file that ends in the middle gives what stands before the end. Fails if that is
+/// nothing.
 pub fn salvage(path: &Path) -> Result<(Vec<Trace>, Option<Cut>), FileError> {
     salvage_text(&bytes(path)?, path)
 }

@@ -2,7 +2,8 @@
 //!
 //! `image-spec` (`manifest.md`, `image-index.md`, `descriptor.md`) and docker's "Image Manifest Version 2, Schema 2".
 //! A document that could be read as a manifest and as an index is refused (CVE-2021-41190), digests are parsed strictly
-//! (CVE-2024-3727). The structs are our own: [`oci_distribution::manifest`] fails a whole index on an entry it doesn't know.
+//! (CVE-2024-3727). The structs are our own: [`oci_distribution::manifest`] fails a whole index on an entry it doesn't
+//! know.
 
 use super::error::{RegistryError, foreign};
 use super::platform::Platform;
@@ -13,8 +14,8 @@ pub(super) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub(super) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(super) const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 pub(super) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
-/// The `Accept` lines of a request for a manifest. One for each type, as docker sends them: Harbor 1.1 compares each line
-/// as a whole, and gives an image of schema 1 to who accepts nothing that it knows.
+/// The `Accept` lines of a request for a manifest. One for each type, as docker sends them: Harbor 1.1 compares each
+/// line as a whole, and gives an image of schema 1 to who accepts nothing that it knows.
 pub(super) const ACCEPT: &[&str] = &[OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST];
 
 /// The most bytes of a manifest, index or configuration that are read.
@@ -68,7 +69,8 @@ object! {
 }
 
 object! {
-    /// What an index's entry says beside that, read on its own: if it can't be, the entry is for no platform that is known.
+    /// What an index's entry says beside that, read on its own: if it can't be, the entry is for no platform that is
+    /// known.
     struct EntryRole {
         platform: Option<EntryPlatform> = "platform",
         annotations: Annotations = "annotations",

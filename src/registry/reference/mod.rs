@@ -2,8 +2,8 @@
 //!
 //! The grammar is that of `github.com/distribution/reference` (`reference.go`), after docker's own normalisation
 //! (`normalize.go`): `hello-world` means `docker.io/library/hello-world:latest`. The parser is our own because
-//! [`oci_distribution::Reference`] compiles a regular expression on first use, which took 37–40 ms in release mode: ten times
-//! the whole warm run. `tests` hold it against that type; where the two differ, docker is followed:
+//! [`oci_distribution::Reference`] compiles a regular expression on first use, which took 37–40 ms in release mode: ten
+//! times the whole warm run. `tests` hold it against that type; where the two differ, docker is followed:
 //!
 //! | input | docker and here | `oci_distribution` |
 //! |---|---|---|

@@ -5,8 +5,8 @@
 //! ```json
 //! {
 //!   "schema": "trace.compare/1",
-//!   "a": {"label", "failed", "variation", "runs": [{"trace_id", "start_unix_ns", "wall_ns", "modified_z", "outlier"}]},
-//!   "b": {…},
+//!   "a": {"label", "failed", "variation", "runs": [{"trace_id", "start_unix_ns", "wall_ns", "modified_z",
+//!   "outlier"}]}, "b": {…},
 //!   "total": PHASE,
 //!   "phases": [PHASE],      // by name path, parents before children
 //!   "layers": [PHASE],      // the same by layer, where there are several
@@ -15,8 +15,8 @@
 //! }
 //! PHASE = {"path": ["image.pull", …], "layer", "presence_a", "presence_b", "a": SAMPLE, "b": SAMPLE,
 //!          "ratio": {"value", "interval": {"low", "high"}},    // of the medians
-//!          "shift": {"value", "interval": {"low", "high"}},    // of the runs (Hodges–Lehmann); excludes 1 where p is below 5 %
-//!          "p", "p_holm", "verdict", "medians_agree", "needed"}
+//!          "shift": {"value", "interval": {"low", "high"}},    // of the runs (Hodges–Lehmann); excludes 1 where p is
+//!          below 5 % "p", "p_holm", "verdict", "medians_agree", "needed"}
 //! SAMPLE = {"median_ns", "interval_ns": {"low", "high"}, "begin_ns"}
 //! ```
 //! `verdict` is `slower`, `faster`, `unclear`, `too_few` (then `needed` says how many runs on each side), `only_a`,

@@ -1,5 +1,5 @@
-//! One sentence on what a run's time went to, and what would help, only where the numbers carry it. All shares are of the critical path, so
-//! they can be added up.
+//! One sentence on what a run's time went to, and what would help, only where the numbers carry it. All shares are of
+//! the critical path, so they can be added up.
 
 use super::{Style, text, title, units};
 use crate::analyze::facts::{Cause, Facts, LayerFacts, Part, facts};
@@ -13,7 +13,8 @@ const WORTH_BLAMING: f64 = 0.4;
 /// What takes less of the run than this is not worth advice.
 const WORTH_CHANGING: f64 = 0.2;
 
-/// The sentence; `None` if nothing stands out. Of a run that failed it says where. What lies outside the root gets a sentence of its own.
+/// The sentence; `None` if nothing stands out. Of a run that failed it says where. What lies outside the root gets a
+/// sentence of its own.
 pub fn finding(analysis: &Analysis<'_>, style: &Style) -> Option<String> {
     match (inside(analysis, style), outside(analysis, style)) {
         (Some(inside), Some(outside)) => Some(format!("{inside} {outside}")),
@@ -68,8 +69,8 @@ fn percent(share: f64) -> String {
 /// Where a run ended that should have gone on.
 fn failed(analysis: &Analysis<'_>, style: &Style) -> Option<String> {
     let tree = &analysis.tree;
-    // The first to fail for good: of what failed on the way down from the root the deepest, and there the earliest to end. A try that failed
-    // under a stage that went well is not on the way.
+    // The first to fail for good: of what failed on the way down from the root the deepest, and there the earliest to
+    // end. A try that failed under a stage that went well is not on the way.
     let mut at = tree.root();
     while let Some(next) = tree
         .children(at)
@@ -183,7 +184,8 @@ fn same<'a>(mut all: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     all.all(|v| v == first).then_some(first)
 }
 
-/// zstd inflates twice as fast as gzip; and a layer is inflated by one core, so that one large one keeps the others idle.
+/// zstd inflates twice as fast as gzip; and a layer is inflated by one core, so that one large one keeps the others
+/// idle.
 fn inflating(facts: &Facts, one: Option<&LayerFacts>, here: &[&LayerFacts]) -> Option<String> {
     let gzip = same(here.iter().map(|l| l.compression.unwrap_or(""))) == Some("gzip");
     match (gzip, evener(facts, one)) {
@@ -212,7 +214,8 @@ fn receiving_rate(analysis: &Analysis<'_>, layers: &[&LayerFacts]) -> Option<f64
     (ns > 0 && bytes > 0).then(|| bytes as f64 * 1e9 / ns as f64)
 }
 
-/// A registry that is far away and one that is slow to answer look alike but for the time that a connection took: one way there and back.
+/// A registry that is far away and one that is slow to answer look alike but for the time that a connection took: one
+/// way there and back.
 fn first_byte(analysis: &Analysis<'_>, facts: &Facts, hub: &str, style: &Style) -> (String, Option<String>) {
     let tree = &analysis.tree;
     let all = |name: &str| (0..tree.len()).filter(|n| tree.span(*n).name == name).collect::<Vec<Node>>();

@@ -1,6 +1,7 @@
 //! What the page gets to know: runs as columns of numbers and texts, in JSON.
 //!
-//! Columns instead of objects keep a trace of 100,000 spans small and quick to read. A span's place in the columns is its node.
+//! Columns instead of objects keep a trace of 100,000 spans small and quick to read. A span's place in the columns is
+//! its node.
 
 use std::collections::{BTreeMap, HashMap};
 

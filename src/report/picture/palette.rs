@@ -1,8 +1,8 @@
 //! The colours of all pictures: one per kind of work, the same in waterfall, charts and HTML, light and dark.
 //!
-//! Hues follow Okabe and Ito's set, which people with any of the common colour blindnesses tell apart; the shades are moved until
-//! each stands out from its background by 3:1 (WCAG 2.2, 1.4.11), text by 4.5:1 (1.4.3). Each kind has a hatching too, and in the
-//! pictures a name: colour is never the only sign.
+//! Hues follow Okabe and Ito's set, which people with any of the common colour blindnesses tell apart; the shades are
+//! moved until each stands out from its background by 3:1 (WCAG 2.2, 1.4.11), text by 4.5:1 (1.4.3). Each kind has a
+//! hatching too, and in the pictures a name: colour is never the only sign.
 
 use crate::names::span;
 

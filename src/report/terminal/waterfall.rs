@@ -1,8 +1,9 @@
 //! The picture of a run in a terminal.
 //!
-//! A row holds a mark (◆ on the critical path, ✗ failed), the indented name, a bar in a lane as long as the run, the duration, the
-//! share of the wall time (children of the root only) and details. In a bar what is on the critical path is solid, the rest shaded. No
-//! line is ever longer than the width: details go first, then whole parts of them, then the lane shrinks, then names are cut.
+//! A row holds a mark (◆ on the critical path, ✗ failed), the indented name, a bar in a lane as long as the run, the
+//! duration, the share of the wall time (children of the root only) and details. In a bar what is on the critical path
+//! is solid, the rest shaded. No line is ever longer than the width: details go first, then whole parts of them, then
+//! the lane shrinks, then names are cut.
 
 use crate::analyze::Analysis;
 use crate::names::attr;
@@ -162,8 +163,8 @@ fn glyph(critical: bool, left: bool, right: bool, tiny: bool, unicode: bool) -> 
     }
 }
 
-/// For each cell from `first` to `last` whether at least half of what the bar covers of it is on the critical path. A marked row
-/// has at least one such cell.
+/// For each cell from `first` to `last` whether at least half of what the bar covers of it is on the critical path. A
+/// marked row has at least one such cell.
 fn solid_cells(row: &Row, first: usize, last: usize, cells: u128, wall: u128) -> Vec<bool> {
     // In units of 1/cells ns, so that nothing is rounded.
     let overlap = |(a, b): (u64, u64), from: u128, to: u128| {

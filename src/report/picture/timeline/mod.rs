@@ -1,7 +1,7 @@
 //! One run as a picture: a row a stage, with the same rows as the terminal shows, and strips of rates below.
 //!
-//! What is on the critical path has an outline, and its row a ◆; a row that failed has a ✗ and its message. Every cut text is
-//! there in full in the title of its group.
+//! What is on the critical path has an outline, and its row a ◆; a row that failed has a ✗ and its message. Every cut
+//! text is there in full in the title of its group.
 
 mod layout;
 mod strips;
