@@ -129,17 +129,26 @@ impl Backend {
         }
     }
 
-    /// What the user should know about what was read.
-    pub fn remark(&self) -> Option<String> {
-        match self {
-            Backend::Jaeger(j) if j.is_old() => {
-                Some(format!("`{}` has no API v3: by the older one times are whole microseconds", j.host()))
+    /// What the user should know about what was read, in sentences without a full stop.
+    pub fn remarks(&self) -> Vec<String> {
+        let host = self.host();
+        let (limits, skipped) = match self {
+            Backend::Jaeger(j) => {
+                let old = format!("`{host}` has no API v3; its older API gives times in whole microseconds");
+                (j.is_old().then_some(old), j.skipped())
             }
-            Backend::Tempo(t) if t.partial > 0 => {
-                Some(format!("`{}` gave {} of the traces in part only: they are too large for it", t.host(), t.partial))
+            Backend::Tempo(t) => {
+                let partial =
+                    format!("`{host}` returned {} of the traces only in part because of their size", t.partial);
+                ((t.partial > 0).then_some(partial), t.skipped())
             }
-            _ => None,
-        }
+        };
+        let skipped = match (skipped.count, &skipped.why) {
+            (0, _) => None,
+            (1, why) => Some(format!("one span from `{host}` could not be read and was left out ({why})")),
+            (n, why) => Some(format!("{n} spans from `{host}` could not be read and were left out (the first: {why})")),
+        };
+        limits.into_iter().chain(skipped).collect()
     }
 
     /// The smallest step of time that the API can speak of, ns.

@@ -8,7 +8,7 @@ use super::http::HttpError;
 use super::query_client::{Access, QueryClient, QueryResponse};
 use super::query_error::QueryError;
 use crate::formats::jaeger;
-use crate::record::collect::Collect;
+use crate::record::collect::{Collect, Skipped};
 use crate::record::file::{self, FileError};
 use crate::record::model::{Trace, TraceId};
 use crate::record::time::rfc3339;
@@ -30,6 +30,11 @@ impl Jaeger {
     /// `name:port`.
     pub fn host(&self) -> &str {
         &self.client.host
+    }
+
+    /// Spans that could not be read.
+    pub fn skipped(&self) -> &Skipped {
+        &self.client.skipped
     }
 
     /// Whether it turned out to have no API v3.
@@ -97,7 +102,7 @@ impl Jaeger {
             Some(service) => vec![service.clone()],
             None => self.services().await?,
         };
-        let mut collect = Collect::new();
+        let (mut collect, mut last) = (Collect::new(), None);
         for service in services {
             let mut ask = vec![
                 ("service", service),
@@ -114,8 +119,9 @@ impl Jaeger {
             }
             let answer = self.client.get(&["api", "traces"], &ask, "application/json").await?;
             self.jaeger_json(&answer, &mut collect)?;
+            last = Some(answer);
         }
-        Ok(collect.finish())
+        last.map_or_else(|| Ok(Vec::new()), |answer| self.client.finish(&answer, collect))
     }
 
     async fn services(&self) -> Result<Vec<String>, QueryError> {
@@ -175,7 +181,7 @@ impl Jaeger {
                 let ask = [("raw", "true".to_owned())];
                 let answer = self.client.get(&["api", "traces", &text], &ask, "application/json").await?;
                 self.jaeger_json(&answer, &mut collect)?;
-                collect.finish()
+                self.client.finish(&answer, collect)?
             }
         };
         let found = traces.into_iter().find(|t| t.id == id);
@@ -183,14 +189,14 @@ impl Jaeger {
     }
 
     /// One JSON value or several, one after the other.
-    fn otlp(&self, answer: &QueryResponse) -> Result<Vec<Trace>, QueryError> {
+    fn otlp(&mut self, answer: &QueryResponse) -> Result<Vec<Trace>, QueryError> {
         if answer.is_crowded() {
             return Err(self.too_large(answer));
         }
         let mut collect = Collect::new();
         file::collect(&answer.body, Path::new(""), &mut collect)
             .map_err(|e| self.client.unusable(answer, words(&e)))?;
-        Ok(collect.finish())
+        self.client.finish(answer, collect)
     }
 }
 

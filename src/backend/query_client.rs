@@ -8,7 +8,9 @@ use reqwest::{Client, Url};
 use super::http::{self, HttpError, Tls};
 use super::query_error::QueryError;
 use crate::net::retry::{self, Backoff};
+use crate::record::collect::{Collect, Skipped};
 use crate::record::file::lenient;
+use crate::record::model::Trace;
 
 /// The largest answer that is read, bytes after decompression: as large as a trace file may be.
 pub const MAX_RESPONSE_BYTES: usize = 64 << 20;
@@ -51,6 +53,8 @@ pub struct QueryClient {
     timeout: Duration,
     /// `name:port`, for messages.
     pub host: String,
+    /// Spans in answers that could not be read.
+    pub skipped: Skipped,
 }
 
 /// What came back.
@@ -73,7 +77,8 @@ impl QueryClient {
         let mut headers: HeaderMap = http::authorized(authorization);
         headers.extend(access.headers.clone());
         let client = http::client(&base, &Tls::default(), headers, access.timeout)?;
-        Ok(QueryClient { client, host: http::host(&base), base, timeout: access.timeout })
+        let host = http::host(&base);
+        Ok(QueryClient { client, host, base, timeout: access.timeout, skipped: Skipped::default() })
     }
 
     /// Asks for `path` below the base. What may go better next time is tried again, at most three times. Any status of
@@ -136,6 +141,16 @@ impl QueryClient {
     pub fn refused(&self, answer: &QueryResponse) -> QueryError {
         let body = String::from_utf8_lossy(&answer.body[..answer.body.len().min(1000)]);
         HttpError::Status { host: self.host.clone(), status: answer.status, body: message(&body) }.into()
+    }
+
+    /// The traces of an answer. Spans that could not be read are counted; if no other are there, that is an error.
+    pub fn finish(&mut self, answer: &QueryResponse, collect: Collect) -> Result<Vec<Trace>, QueryError> {
+        let skipped = collect.skipped();
+        if collect.spans() == 0 && skipped.count > 0 {
+            return Err(self.unusable(answer, skipped.why.clone()));
+        }
+        self.skipped.add(skipped.clone());
+        Ok(collect.finish())
     }
 
     /// The error for an answer that says something else than it should.

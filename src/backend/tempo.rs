@@ -11,7 +11,7 @@ use super::jaeger::words;
 use super::query_client::{Access, MAX_RESPONSE_BYTES, QueryClient, QueryResponse};
 use super::query_error::QueryError;
 use crate::formats::otlp;
-use crate::record::collect::Collect;
+use crate::record::collect::{Collect, Skipped};
 use crate::record::file;
 use crate::record::model::{Trace, TraceId};
 
@@ -52,6 +52,11 @@ impl Tempo {
     /// Nothing is asked yet.
     pub fn new(access: &Access) -> Result<Self, QueryError> {
         Ok(Tempo { client: QueryClient::new(access)?, old: false, partial: 0 })
+    }
+
+    /// Spans that could not be read.
+    pub fn skipped(&self) -> &Skipped {
+        &self.client.skipped
     }
 
     /// `name:port`.
@@ -141,7 +146,7 @@ impl Tempo {
             file::collect(&answer.body, Path::new(""), &mut collect)
                 .map_err(|e| self.client.unusable(answer, words(&e)))?;
         }
-        let found = collect.finish().into_iter().find(|t| t.id == id);
+        let found = self.client.finish(answer, collect)?.into_iter().find(|t| t.id == id);
         found.ok_or_else(|| QueryError::NotThere { host: self.client.host.clone(), id })
     }
 }

@@ -148,12 +148,17 @@ mod tests {
     use super::super::pending::PendingExport;
     use super::*;
 
+    /// That of the run number `i`. Zero is no id.
+    fn id(i: u64) -> TraceId {
+        TraceId(u128::from(i) + 1)
+    }
+
     fn store_with(n: u64) -> (tempfile::TempDir, Store, Vec<PathBuf>) {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         let paths: Vec<PathBuf> = (0..n)
             .map(|i| {
-                let path = store.path("traces").join(format!("{i:032x}{SUFFIX}"));
+                let path = store.path("traces").join(format!("{}{SUFFIX}", id(i)));
                 let file = fs::File::create(&path).unwrap();
                 file.set_len(100).unwrap();
                 // The higher, the older.
@@ -177,7 +182,7 @@ mod tests {
     fn the_newest_stay() {
         let (_dir, store, paths) = store_with(10);
         assert_eq!(pruned(&store, &Keep::default()), (0, 0, 0));
-        store.set_latest("image", "cold", TraceId(9)).unwrap();
+        store.set_latest("image", "cold", id(9)).unwrap();
         assert_eq!(pruned(&store, &Keep { runs: 7, ..Keep::ALL }), (2, 200, 0));
         assert_eq!(left(&paths), [0, 1, 2, 3, 4, 5, 6, 9], "the newest cold run of an image stays");
         assert_eq!(pruned(&store, &Keep { bytes: 450, ..Keep::ALL }), (3, 300, 0));
@@ -191,11 +196,11 @@ mod tests {
     #[test]
     fn what_was_still_to_be_sent_is_counted() {
         let (_dir, store, paths) = store_with(3);
-        for id in [0, 2] {
-            drop(store.mark_pending(TraceId(id), PendingExport::default()).unwrap());
+        for run in [0, 2] {
+            drop(store.mark_pending(id(run), PendingExport::default()).unwrap());
         }
         assert_eq!(pruned(&store, &Keep { runs: 1, ..Keep::ALL }), (2, 200, 1));
-        assert_eq!((left(&paths), store.pending().unwrap()), (vec![0], vec![TraceId(0)]));
+        assert_eq!((left(&paths), store.pending().unwrap()), (vec![0], vec![id(0)]));
     }
 
     #[test]

@@ -54,10 +54,9 @@ fn answers_that_are_none_are_one_sentence() {
         "{\"arrayValue\":{\"values\":[".repeat(100_000),
         "]}}".repeat(100_000)
     );
-    refused(
-        move || ok("application/json", deep.clone()),
-        "expected JSON, got something else (recursion limit exceeded)",
-    );
+    // Values that are too deep to be read count as absent; here is no span that could lack one.
+    let ran = against(move || ok("application/json", deep.clone())).exits(0);
+    assert!(ran.err().contains("imported 0 traces"), "{}", ran.err());
 }
 
 #[test]

@@ -260,7 +260,7 @@ fn without_api_v3_the_older_one_is_asked() {
             let lab = Lab::new();
             let ran = lab.trace(&import(&url, &["--service", service])).ok();
             assert!(
-                ran.err().contains("has no API v3: by the older one times are whole microseconds"),
+                ran.err().contains("has no API v3; its older API gives times in whole microseconds"),
                 "{}",
                 ran.err()
             );

@@ -107,7 +107,7 @@ fn all_traces_come_by_each_version_of_the_api() {
         let ran = lab.trace(&args).ok();
         assert!(ran.err().contains("imported 149 traces (298 spans)"), "{version:?}: {}", ran.err());
         let partial = matches!(version, Version::V2 | Version::V2Protobuf);
-        assert_eq!(ran.err().contains("gave 1 of the traces in part only"), partial, "{}", ran.err());
+        assert_eq!(ran.err().contains("returned 1 of the traces only in part"), partial, "{}", ran.err());
         for t in &all {
             assert_same(&read_trace(&lab.store(&format!("traces/{}.otlp.jsonl", t.id))), t);
         }

@@ -188,8 +188,10 @@ fn read(
     // What comes now can be interrupted as usual.
     signals.release();
     let ended = ended.unwrap_or(ReadEnd { interrupted: false, error: None });
-    if let Some(remark) = backend.remark().filter(|_| ended.error.is_none()) {
-        say(&clean(&format!("Note: {remark}")));
+    if ended.error.is_none() {
+        for remark in backend.remarks() {
+            say(&clean(&format!("Note: {remark}.")));
+        }
     }
     Ok(ended)
 }

@@ -121,7 +121,11 @@ impl Work {
             span::LAYER_VERIFY | span::STORE_VERIFY => Work::Verify,
             span::LAYER_DECOMPRESS => Work::Inflate,
             span::LAYER_EXTRACT => Work::Extract,
-            span::CONTAINER_CREATE | span::ROOTFS_MOUNT | span::CGROUP_CREATE | span::NETWORK_SETUP => Work::Create,
+            span::CONTAINER_CREATE
+            | span::ROOTFS_MOUNT
+            | span::VOLUME_MOUNT
+            | span::CGROUP_CREATE
+            | span::NETWORK_SETUP => Work::Create,
             span::CONTAINER_START
             | span::PROCESS_CLONE
             | span::INIT_NAMESPACES
