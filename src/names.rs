@@ -82,6 +82,8 @@ pub mod span {
     pub const INIT_NAMESPACES: &str = "init.namespaces";
     /// /proc, /sys, /dev and the files bound into the root.
     pub const INIT_MOUNTS: &str = "init.mounts";
+    /// A terminal made in the container's /dev/pts, bound to its /dev/console.
+    pub const PTY_OPEN: &str = "pty.open";
     /// pivot_root and detaching the old root.
     pub const INIT_PIVOT_ROOT: &str = "init.pivot_root";
     /// Masked paths, capabilities, user, no-new-privileges, seccomp.

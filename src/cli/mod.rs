@@ -104,6 +104,8 @@ pub enum CliError {
     SecurityOption { option: String, why: String },
     #[error("cannot use the seccomp profile `{path}`: {why}")]
     SeccompProfile { path: String, why: String },
+    #[error("the input device is not a TTY")]
+    NoTerminal,
     #[error("interrupted")]
     Interrupted,
     #[error("no recorded run is `{0}`")]
@@ -131,6 +133,8 @@ impl Failure for CliError {
         match self {
             CliError::Usage(_) => 2,
             CliError::Interrupted => 130,
+            // docker's
+            CliError::NoTerminal => 1,
             _ => 125,
         }
     }

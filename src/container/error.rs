@@ -145,6 +145,9 @@ impl ContainerError {
             Step::DeviceNode => {
                 format!("provide `/dev/{}`", DEVICES.get(nth).map_or("?".into(), |d| d.name.to_string_lossy()))
             }
+            Step::Terminal => "open a terminal in `/dev/pts`".to_owned(),
+            Step::Console => "provide `/dev/console`".to_owned(),
+            Step::ControllingTerminal => "give the program its terminal".to_owned(),
             Step::DevLink => "link `/dev/fd` and its like".to_owned(),
             Step::MountSys => "mount `/sys`".to_owned(),
             Step::MountCgroup => "mount `/sys/fs/cgroup`".to_owned(),

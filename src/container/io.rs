@@ -5,51 +5,101 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::FileType;
+use rustix::fs::{FileType, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::Signal;
+use rustix::termios::Winsize;
 
 use super::error::ContainerError;
 use super::input::{self, Input};
 use super::signals::{Action, Signals};
+use super::terminal::{self, Window};
 use crate::record::Mono;
 use crate::sys::clone::Child;
 
 /// Our ends of the container's standard streams.
 #[derive(Debug)]
 pub struct Streams {
-    /// None where the container has no input.
-    input: Option<OwnedFd>,
-    out: OwnedFd,
-    err: OwnedFd,
+    /// None where the container has no input of ours. Never blocks.
+    pub(crate) input: Option<OwnedFd>,
+    pub(crate) out: OwnedFd,
+    /// None with a terminal, where output is one stream.
+    pub(crate) err: Option<OwnedFd>,
+    /// It has a terminal: `input` and `out` are our side of it.
+    pub(crate) tty: bool,
+}
+
+/// [`Streams`], perhaps still to come.
+pub(super) enum Ends {
+    Pipes(Streams),
+    /// The new process makes a terminal and hands it out by this socket.
+    Terminal {
+        from: OwnedFd,
+        interactive: bool,
+    },
 }
 
 /// The container's ends.
-pub struct TheirStreams {
-    /// None for /dev/null.
-    pub input: Option<OwnedFd>,
-    /// Standard output.
-    pub out: OwnedFd,
-    /// Standard error.
-    pub err: OwnedFd,
+pub enum TheirStreams {
+    /// Pipes.
+    Pipes {
+        /// None for /dev/null.
+        input: Option<OwnedFd>,
+        /// Standard output.
+        out: OwnedFd,
+        /// Standard error.
+        err: OwnedFd,
+    },
+    /// A terminal that the new process makes in its own devpts.
+    Terminal {
+        /// Where it hands our side out.
+        way_out: OwnedFd,
+        /// Its size, where ours is known.
+        size: Option<Winsize>,
+    },
+}
+
+/// Pipes between us and a container, with one for its input or not, or the way by which its terminal will come.
+pub(super) fn ends(interactive: bool, tty: bool) -> Result<(Ends, TheirStreams), ContainerError> {
+    let make = || {
+        if tty {
+            let (from, way_out) = terminal::way_out()?;
+            let theirs = TheirStreams::Terminal { way_out, size: terminal::size() };
+            return Ok((Ends::Terminal { from, interactive }, theirs));
+        }
+        let (input, their_input) = if interactive { Some(input::pipe()?) } else { None }.unzip();
+        let (out, their_out) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (err, their_err) = pipe_with(PipeFlags::CLOEXEC)?;
+        let theirs = TheirStreams::Pipes { input: their_input, out: their_out, err: their_err };
+        Ok((Ends::Pipes(Streams { input, out, err: Some(err), tty: false }), theirs))
+    };
+    make().map_err(|e: Errno| cannot("make the pipes of", e))
+}
+
+impl Ends {
+    /// Once the program runs.
+    pub(super) fn ready(self) -> Result<Streams, ContainerError> {
+        match self {
+            Ends::Pipes(streams) => Ok(streams),
+            Ends::Terminal { from, interactive } => terminal::take_in(from.as_fd())
+                .and_then(|master| Streams::terminal(master, interactive))
+                .map_err(|e| cannot("take the terminal of", e)),
+        }
+    }
 }
 
 impl Streams {
-    /// Pipes between us and a container, with one for its input or not.
-    pub(super) fn pipes(interactive: bool) -> Result<(Streams, TheirStreams), ContainerError> {
-        let make = || {
-            let (input, their_input) = if interactive { Some(input::pipe()?) } else { None }.unzip();
-            let (out, their_out) = pipe_with(PipeFlags::CLOEXEC)?;
-            let (err, their_err) = pipe_with(PipeFlags::CLOEXEC)?;
-            let theirs = TheirStreams { input: their_input, out: their_out, err: their_err };
-            Ok((Streams { input, out, err }, theirs))
-        };
-        make().map_err(|e: Errno| ContainerError::File {
-            action: "make the pipes of",
-            path: "the container".into(),
-            source: e.into(),
-        })
+    /// Of a terminal that `master` is our side of.
+    pub(super) fn terminal(master: OwnedFd, interactive: bool) -> Result<Self, Errno> {
+        rustix::fs::fcntl_setfl(&master, OFlags::NONBLOCK)?;
+        let input = if interactive { Some(rustix::io::fcntl_dupfd_cloexec(&master, 3)?) } else { None };
+        Ok(Streams { input, out: master, err: None, tty: true })
     }
+}
+
+fn cannot(action: &'static str, e: Errno) -> ContainerError {
+    ContainerError::File { action, path: "the container".into(), source: e.into() }
 }
 
 /// What passed while it ran.
@@ -102,8 +152,17 @@ pub fn pass(
     mut log: Option<&mut File>,
 ) -> Result<Passed, ContainerError> {
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+    let window = if ours.tty {
+        Some(Window::new(ours.out.as_fd(), ours.input.is_some()).map_err(|e| cannot("use the terminal of", e))?)
+    } else {
+        None
+    };
+    let mut reach = Reach { child, signals, window };
     let mut input = Input::new(stdin.as_fd(), ours.input);
-    let mut streams = [Stream::new(ours.out, stdout.as_fd(), 1), Stream::new(ours.err, stderr.as_fd(), 2)];
+    let mut streams: Vec<Stream<'_>> = [Stream::new(ours.out, stdout.as_fd(), 1)]
+        .into_iter()
+        .chain(ours.err.map(|err| Stream::new(err, stderr.as_fd(), 2)))
+        .collect();
     let mut buffer = vec![0u8; 64 * 1024];
     let (mut first, mut last) = (None, None);
     let mut exited: Option<Mono> = None;
@@ -112,7 +171,7 @@ pub fn pass(
         {
             let mut fds = Vec::with_capacity(5);
             fds.push((0, PollFd::new(&child.pidfd, PollFlags::IN)));
-            fds.push((1, PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)));
+            fds.push((1, PollFd::from_borrowed_fd(reach.signals.as_fd(), PollFlags::IN)));
             for (i, stream) in streams.iter().enumerate() {
                 if let Some(from) = &stream.from {
                     fds.push((2 + i, PollFd::new(from, PollFlags::IN)));
@@ -138,7 +197,7 @@ pub fn pass(
             }
         }
         if ready[1] {
-            pass_on(child, signals);
+            reach.pass_on();
         }
         if ready[4] {
             input.pass();
@@ -146,7 +205,7 @@ pub fn pass(
         let mut moved = false;
         for (i, stream) in streams.iter_mut().enumerate() {
             // Somebody who reads us slowly must not keep signals from the container, nor us from ending.
-            let mut stuck = || pass_on(child, signals) && exited.is_some();
+            let mut stuck = || reach.pass_on() && exited.is_some();
             if ready[2 + i] && stream.take(&mut buffer, log.as_deref_mut(), exited.is_some(), &mut stuck)? {
                 let now = Mono::now();
                 first = first.or(Some(now));
@@ -165,25 +224,39 @@ pub fn pass(
     }
 }
 
-/// Passes one signal on; whether the user wants an end.
-fn pass_on(child: &Child, signals: &mut Signals) -> bool {
-    use rustix::process::Signal;
-    match signals.take() {
-        Action::Forward(signal) => {
-            send(child, signal);
-            matches!(signal, Signal::INT | Signal::TERM | Signal::QUIT | Signal::HUP)
-        }
-        Action::Kill => {
-            send(child, Signal::KILL);
-            true
-        }
-        Action::Nothing => false,
-    }
+/// The container, for our user's signals.
+struct Reach<'a> {
+    child: &'a Child,
+    signals: &'a mut Signals,
+    window: Option<Window>,
 }
 
-fn send(child: &Child, signal: rustix::process::Signal) {
-    // It may have exited in between; then there is nobody to tell.
-    let _ = rustix::process::pidfd_send_signal(&child.pidfd, signal);
+impl Reach<'_> {
+    /// Passes one signal on; whether the user wants an end.
+    fn pass_on(&mut self) -> bool {
+        match (self.signals.take(), &self.window) {
+            // The kernel tells the programs on a terminal that its size has changed.
+            (Action::Forward(Signal::WINCH), Some(window)) => window.resize(),
+            (Action::Forward(signal), window) => {
+                if let (Signal::CONT, Some(window)) = (signal, window) {
+                    window.resume();
+                }
+                self.send(signal);
+                return matches!(signal, Signal::INT | Signal::TERM | Signal::QUIT | Signal::HUP);
+            }
+            (Action::Kill, _) => {
+                self.send(Signal::KILL);
+                return true;
+            }
+            (Action::Nothing, _) => {}
+        }
+        false
+    }
+
+    fn send(&self, signal: Signal) {
+        // It may have exited in between; then there is nobody to tell.
+        let _ = rustix::process::pidfd_send_signal(&self.child.pidfd, signal);
+    }
 }
 
 impl Stream<'_> {
@@ -198,7 +271,8 @@ impl Stream<'_> {
     ) -> Result<bool, ContainerError> {
         let Some(from) = &self.from else { return Ok(false) };
         let n = match rustix::io::read(from, &mut *buffer) {
-            Ok(0) => {
+            // A terminal says EIO once nobody has it open.
+            Ok(0) | Err(Errno::IO) => {
                 self.from = None;
                 return Ok(false);
             }

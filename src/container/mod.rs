@@ -20,6 +20,7 @@ pub mod rootfs;
 pub mod seccomp;
 pub mod settings;
 pub mod signals;
+pub mod terminal;
 pub mod user;
 
 use std::collections::HashMap;
@@ -101,6 +102,8 @@ pub struct Spec {
     pub read_only: bool,
     /// Our standard input is passed on; else the program has none.
     pub interactive: bool,
+    /// It has a terminal.
+    pub terminal: bool,
     /// What it may do.
     pub powers: Powers,
     /// Which namespaces are not its own.
@@ -128,8 +131,7 @@ pub struct Prepared {
     unified_cgroup: Option<OwnedFd>,
     program: OsString,
     cwd: String,
-    /// Our ends of its standard streams.
-    pub streams: io::Streams,
+    streams: io::Ends,
 }
 
 impl Prepared {
@@ -160,7 +162,7 @@ impl Prepared {
         let candidates = candidates(&program, &env)?;
         let reaper = spec.settings.init.then(|| reaper(&candidates, spec)).transpose()?;
         let privileged = spec.powers.privileged;
-        let (streams, theirs) = io::Streams::pipes(spec.interactive)?;
+        let (streams, theirs) = io::ends(spec.interactive, spec.terminal)?;
         let open = privileged || spec.security.open_system_paths;
         let capabilities = spec.powers.capabilities & known_capabilities();
         let plan = Plan {
@@ -250,12 +252,8 @@ impl Prepared {
             |(plan, report)| init::main(plan, report),
         );
         let returned = Mono::now();
-        let times = Times {
-            called,
-            borders: [Border::Cloned, Border::Namespaces, Border::Mounts, Border::Pivoted, Border::Hardened]
-                .map(|b| report.at(b)),
-            returned,
-        };
+        let times =
+            Times { called, borders: BORDERS.map(|b| report.at(b)), terminal: report.at(Border::Terminal), returned };
         let mut child = match spawned {
             Ok(child) => child,
             Err(source) => return (times, Err(privilege::clone_error(source))),
@@ -266,7 +264,14 @@ impl Prepared {
         }
         // Our copies of the container's ends of the pipes go with the plan, so that the end of output is seen. The
         // root's mount stays with the caller's copy.
-        (times, Ok(Running { child, streams: self.streams, rootfs: self.plan.rootfs }))
+        match self.streams.ready() {
+            Ok(streams) => (times, Ok(Running { child, streams, rootfs: self.plan.rootfs })),
+            Err(e) => {
+                let _ = rustix::process::pidfd_send_signal(&child.pidfd, rustix::process::Signal::KILL);
+                let _ = child.reap();
+                (times, Err(e))
+            }
+        }
     }
 }
 
@@ -296,6 +301,9 @@ impl Prepared {
     }
 }
 
+/// The borders that every start crosses.
+const BORDERS: [Border; 5] = [Border::Cloned, Border::Namespaces, Border::Mounts, Border::Pivoted, Border::Hardened];
+
 /// When the new process crossed which border.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
@@ -303,6 +311,8 @@ pub struct Times {
     pub called: Mono,
     /// Stamps from inside, in the order of [`Border`]; `None` from the first one it did not reach.
     pub borders: [Option<Mono>; 5],
+    /// It had its terminal, after its mounts.
+    pub terminal: Option<Mono>,
     /// It had become the program, or had gone.
     pub returned: Mono,
 }
@@ -318,7 +328,10 @@ pub struct Running {
 }
 
 fn environment(spec: &Spec, identity: &Identity) -> Vec<OsString> {
-    let given = [OsString::from(PATH), format!("HOSTNAME={}", spec.hostname).into()];
+    // Docker's, in its order.
+    let terminal = spec.terminal.then(|| OsString::from("TERM=xterm"));
+    let given = [OsString::from(PATH), format!("HOSTNAME={}", spec.hostname).into()].into_iter().chain(terminal);
+    let given: Vec<OsString> = given.collect();
     let mut env: Vec<&OsStr> = Vec::with_capacity(spec.env.len() + 3);
     let mut places: HashMap<&OsStr, usize> = HashMap::with_capacity(spec.env.len() + 3);
     for entry in given.iter().chain(&spec.env) {

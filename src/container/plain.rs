@@ -4,7 +4,7 @@
 //! hub's images or when asked to, says so, and marks the trace.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -13,9 +13,10 @@ use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::thread::CapabilitySet;
 
 use super::error::ContainerError;
-use super::io::{Streams, TheirStreams};
+use super::io::{self, Streams, TheirStreams};
 use super::options::capability;
 use super::seccomp::Filter;
+use super::terminal::{self, Pair};
 use super::{Spec, environment, user::Identity};
 use crate::record::Mono;
 use crate::sys::clone::{Child, Namespaces, spawn};
@@ -26,6 +27,8 @@ struct Plan {
     argv: StringArray,
     envp: StringArray,
     streams: TheirStreams,
+    /// They are a terminal.
+    tty: bool,
     no_new_privileges: bool,
     seccomp: Option<Filter>,
     errno: AtomicI32,
@@ -54,7 +57,7 @@ pub fn start(spec: &Spec, lowers: &[OwnedFd], identity: &Identity) -> Result<Sta
     let program = spec.argv.first().cloned().unwrap_or_default();
     let env = environment(spec, identity);
     let path = find(&program, &env, lowers)?;
-    let (streams, theirs) = Streams::pipes(spec.interactive)?;
+    let (streams, theirs) = streams(spec)?;
     let seccomp = spec.security.seccomp.filter(capability::DEFAULT)?;
     let admin = rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN));
     let plan = Plan {
@@ -62,6 +65,7 @@ pub fn start(spec: &Spec, lowers: &[OwnedFd], identity: &Identity) -> Result<Sta
         argv: super::c_strings("an argument", &spec.argv)?,
         envp: super::c_strings("an environment variable", &env)?,
         streams: theirs,
+        tty: spec.terminal,
         no_new_privileges: spec.security.no_new_privileges || (seccomp.is_some() && !admin),
         seccomp,
         errno: AtomicI32::new(0),
@@ -90,11 +94,38 @@ pub fn start(spec: &Spec, lowers: &[OwnedFd], identity: &Identity) -> Result<Sta
     }
 }
 
+/// A terminal is one of the host's, the program's side of it in place of three pipes.
+fn streams(spec: &Spec) -> Result<(Streams, TheirStreams), ContainerError> {
+    if !spec.terminal {
+        let (ends, theirs) = io::ends(spec.interactive, false)?;
+        return Ok((ends.ready()?, theirs));
+    }
+    let make = || {
+        let Pair { master, slave } = terminal::open_on_host()?;
+        if let Some(size) = terminal::size() {
+            rustix::termios::tcsetwinsize(&slave, size)?;
+        }
+        let again = || rustix::io::fcntl_dupfd_cloexec(&slave, 3);
+        let theirs = TheirStreams::Pipes { input: Some(again()?), out: again()?, err: slave };
+        Ok((Streams::terminal(master, spec.interactive)?, theirs))
+    };
+    make().map_err(|e: rustix::io::Errno| ContainerError::File {
+        action: "open a terminal by",
+        path: "/dev/ptmx".into(),
+        source: e.into(),
+    })
+}
+
 fn become_program(plan: &Plan) -> u8 {
     let go = || {
         rustix::process::setsid()?;
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-        crate::sys::exec::connect(&plan.streams.input, &plan.streams.out, &plan.streams.err)?;
+        if let TheirStreams::Pipes { input, out, err } = &plan.streams {
+            crate::sys::exec::connect(input.as_ref().map(AsFd::as_fd), out.as_fd(), err.as_fd())?;
+        }
+        if plan.tty {
+            rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
+        }
         close_from_3_on_exec()?;
         crate::sys::signal::reset_for_exec();
         if plan.no_new_privileges {

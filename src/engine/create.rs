@@ -202,6 +202,7 @@ fn spec(options: &RunOptions, config: &RunConfig, argv: Vec<OsString>, container
         security: options.security.clone(),
         read_only: options.read_only,
         interactive: options.interactive,
+        terminal: options.terminal,
         powers: options.powers.clone(),
         spaces: options.spaces,
         settings: options.settings.clone(),

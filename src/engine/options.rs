@@ -68,6 +68,8 @@ pub struct RunOptions {
     pub read_only: bool,
     /// Pass our standard input on.
     pub interactive: bool,
+    /// Give it a terminal.
+    pub terminal: bool,
     /// Record the command line in the trace.
     pub record_args: bool,
     /// Run without a container even an image that is not from the built-in hub.

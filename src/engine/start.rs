@@ -60,7 +60,7 @@ pub fn start(run: &Stage, created: Created, options: &RunOptions) -> Result<Star
     stage.began(times.called);
     stage.ended(times.returned);
     let error = started.as_ref().err();
-    add_spans(&stage, &times, error, |finished, name| match name {
+    add_spans(&stage, &times, spec.terminal, error, |finished, name| match name {
         span::INIT_NAMESPACES => finished.with(attr::NAMESPACES, namespaces.clone()),
         span::INIT_HARDENING => filter.describe(
             finished
@@ -117,20 +117,22 @@ fn executable_name(spec: &Spec) -> String {
 fn add_spans(
     stage: &Stage,
     times: &Times,
+    tty: bool,
     error: Option<&ContainerError>,
     describe: impl Fn(Finished, &'static str) -> Finished,
 ) {
-    const NAMES: [&str; 6] = [
-        span::PROCESS_CLONE,
-        span::INIT_NAMESPACES,
-        span::INIT_MOUNTS,
-        span::INIT_PIVOT_ROOT,
-        span::INIT_HARDENING,
-        span::PROCESS_EXEC,
+    let [cloned, namespaces, mounts, pivoted, hardened] = times.borders;
+    let stages = [
+        Some((span::PROCESS_CLONE, cloned)),
+        Some((span::INIT_NAMESPACES, namespaces)),
+        Some((span::INIT_MOUNTS, mounts)),
+        tty.then_some((span::PTY_OPEN, times.terminal)),
+        Some((span::INIT_PIVOT_ROOT, pivoted)),
+        Some((span::INIT_HARDENING, hardened)),
+        Some((span::PROCESS_EXEC, None)),
     ];
     let mut begin = times.called;
-    for (i, name) in NAMES.into_iter().enumerate() {
-        let border = times.borders.get(i).copied().flatten();
+    for (name, border) in stages.into_iter().flatten() {
         let end = border.unwrap_or(times.returned);
         let mut finished = describe(Finished::new(name, begin, end), name);
         let last = border.is_none();
@@ -169,6 +171,7 @@ pub fn run_plain(
         security: options.security.clone(),
         read_only: false,
         interactive: options.interactive,
+        terminal: options.terminal,
         powers: Powers::default(),
         spaces: Spaces::default(),
         settings: Settings::default(),

@@ -1,7 +1,7 @@
 //! execve(2) and what must happen just before it.
 
 use std::ffi::{CStr, CString, c_char};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 use rustix::io::Errno;
 
@@ -73,7 +73,7 @@ pub fn close_from_3_on_exec() -> Result<(), Errno> {
 }
 
 /// In the new process: makes these its standard streams; no input is /dev/null, of the root that it has now.
-pub fn connect(input: &Option<OwnedFd>, out: &OwnedFd, err: &OwnedFd) -> Result<(), Errno> {
+pub fn connect(input: Option<BorrowedFd<'_>>, out: BorrowedFd<'_>, err: BorrowedFd<'_>) -> Result<(), Errno> {
     use rustix::fs::{CWD, Mode, OFlags};
     match input {
         Some(input) => rustix::stdio::dup2_stdin(input)?,

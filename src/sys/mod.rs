@@ -12,4 +12,5 @@ pub mod net;
 pub mod reaper;
 pub mod seccomp;
 pub mod signal;
+pub mod terminal;
 pub mod wait;

@@ -14,6 +14,7 @@ pub mod probe;
 pub mod same;
 pub mod server;
 pub mod shop;
+pub mod terminal;
 pub mod tree;
 pub mod user;
 

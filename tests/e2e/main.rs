@@ -18,4 +18,5 @@ mod power_cut;
 mod printed;
 mod running;
 mod statistics;
+mod terminals;
 mod written;

@@ -181,7 +181,7 @@ fn without_internet_the_built_in_hub_takes_docker_hubs_place() {
 #[test]
 fn what_is_not_built_is_refused_by_name() {
     let lab = Lab::new();
-    for flag in ["-d", "-t", "-p", "--runtime"] {
+    for flag in ["-d", "-p", "--runtime"] {
         let ran = lab.trace(&["run", flag, "hello-world"]);
         assert!(ran.code() != 0 && ran.err().contains(flag), "{flag}: {}", ran.err());
     }

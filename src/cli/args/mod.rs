@@ -100,8 +100,6 @@ pub enum Command {
 const NOT_YET: &[&str] = &[
     "-d",
     "--detach",
-    "-t",
-    "--tty",
     "-p",
     "--publish",
     "--log-opt",

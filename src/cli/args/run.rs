@@ -239,6 +239,9 @@ pub struct Run {
     /// Pass standard input on; without this the program reads an empty one
     #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, value_name = "BOOL", action = ArgAction::Set, value_parser = boolean)]
     pub interactive: bool,
+    /// Give the program a terminal; with -i our own becomes it
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, value_name = "BOOL", action = ArgAction::Set, value_parser = boolean)]
+    pub tty: bool,
     /// Print nothing about the pull
     #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, value_name = "BOOL", action = ArgAction::Set, value_parser = boolean)]
     pub quiet: bool,

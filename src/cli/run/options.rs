@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +30,9 @@ pub(super) fn resolve(args: &args::Run) -> Result<RunOptions, Box<dyn Failure>> 
         other => return Err(usage(format!("network `{other}` is not built yet: expected `none` or `host`")).into()),
     };
     not_built(args)?;
+    if args.tty && args.interactive && !std::io::stdin().is_terminal() {
+        return Err(CliError::NoTerminal.into());
+    }
     let spaces = spaces(args)?;
     let settings = settings(args, network, spaces)?;
     let names = names(args, spaces)?;
@@ -73,6 +77,7 @@ pub(super) fn resolve(args: &args::Run) -> Result<RunOptions, Box<dyn Failure>> 
         },
         read_only: args.read_only,
         interactive: args.interactive,
+        terminal: args.tty,
         record_args: args.record_args,
         plain: args.isolation == "none",
     })

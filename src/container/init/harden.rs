@@ -1,7 +1,7 @@
 //! Giving up what the program must not have, inside the new root.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -12,11 +12,12 @@ use super::exec::first_refused;
 use super::mounts::NOSUID_NODEV_NOEXEC;
 use super::report::{At, Fault, Step};
 use super::target::{self, Missing};
+use super::terminal::connect;
 use crate::container::plan::Plan;
 use crate::sys;
 
 /// Gives the first candidate that must not be executed, see `exec::leads_to_engine`.
-pub(super) fn harden(plan: &Plan) -> Result<Option<usize>, Fault> {
+pub(super) fn harden(plan: &Plan, terminal: Option<&OwnedFd>) -> Result<Option<usize>, Fault> {
     mask(plan)?;
     sys::exec::new_session_keyring();
     let entered = enter_working_dir(plan);
@@ -28,7 +29,7 @@ pub(super) fn harden(plan: &Plan) -> Result<Option<usize>, Fault> {
     }
     // While every program can be read, which its user perhaps may only execute.
     let mut refused = first_refused(plan);
-    sys::exec::connect(&plan.streams.input, &plan.streams.out, &plan.streams.err).at(Step::Stdio)?;
+    connect(&plan.streams, terminal, plan.uid)?;
     // Before the capability goes that raises them, and after the last file of ours is opened.
     for (i, (resource, limit)) in plan.ulimits.iter().enumerate() {
         rustix::process::setrlimit(*resource, *limit).nth(Step::Ulimit, i)?;

@@ -12,6 +12,7 @@ mod harden;
 mod mounts;
 mod report;
 mod target;
+mod terminal;
 
 use std::os::fd::AsFd;
 
@@ -43,9 +44,13 @@ fn prepare(plan: &Plan, report: &Report) -> Result<Option<usize>, Fault> {
     mounts::attach_root(plan)?;
     mounts::mounts(plan, root)?;
     report.stamp(Border::Mounts);
+    let terminal = terminal::open(&plan.streams, root)?;
+    if terminal.is_some() {
+        report.stamp(Border::Terminal);
+    }
     mounts::pivot(root)?;
     report.stamp(Border::Pivoted);
-    let refused = harden::harden(plan)?;
+    let refused = harden::harden(plan, terminal.as_ref())?;
     report.stamp(Border::Hardened);
     Ok(refused)
 }

@@ -145,7 +145,7 @@ fn settings(plan: &Plan, root: BorrowedFd<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
+pub(super) fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Errno> {
     move_mount(
         tree,
         c"",

@@ -20,6 +20,8 @@ pub enum Border {
     Pivoted,
     /// Privileges are given up; exec is next.
     Hardened,
+    /// The terminal is there, after the mounts; only where there is one.
+    Terminal,
 }
 
 /// An enum of steps, and how one is had back from its number.
@@ -74,6 +76,8 @@ steps! {
         UserMount,
         /// A mount in /proc; `detail` as above.
         MountInProc,
+        Terminal,
+        Console,
         PivotRoot,
         DetachOldRoot,
         WorkingDir,
@@ -92,6 +96,7 @@ steps! {
         Seccomp,
         Descriptors,
         Stdio,
+        ControllingTerminal,
         /// execve of one candidate; `detail` is its index.
         Exec,
         /// The candidate is there, but not the interpreter that it names; `detail` is its index.
@@ -106,7 +111,7 @@ steps! {
 /// Shared with the parent: stamps and, after a failure, where and why.
 #[derive(Default)]
 pub struct Report {
-    stamps: [AtomicU64; 5],
+    stamps: [AtomicU64; 6],
     step: AtomicU32,
     errno: AtomicI32,
     detail: AtomicU32,
