@@ -1,214 +1,201 @@
-//! OTLP by gRPC: the connection is ours (TLS, proxy, timeout), the calls are those of the generated clients.
+//! OTLP by gRPC: one unary call over HTTP/2. Source: "gRPC over HTTP2" of the gRPC documentation.
 
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::time::Duration;
 
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::connect::proxy::Tunnel;
-use hyper_util::client::proxy::matcher::Matcher;
-use hyper_util::rt::TokioIo;
-use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD_NO_PAD;
+use bytes::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE};
+use hyper::{Method, StatusCode};
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message as _;
-use reqwest::header::HeaderMap;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, timeout_at};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
-use tonic::codegen::http::Uri;
-use tonic::codegen::{CompressionEncoding, Service};
-use tonic::metadata::MetadataMap;
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Extensions, Request, Status};
+use tokio::time::Instant;
 
 use super::batch::Body;
+use super::client::Client;
 use super::http::{self, HttpError};
-use super::send::{Delivery, PartialSuccess, SendError};
+use super::send::{Delivery, PartialSuccess, SendError, gzip};
 use super::settings::Target;
+use crate::net::percent;
 
 /// No answer of a receiver is larger, bytes.
 const MAX_RESPONSE_BYTES: usize = 1 << 20;
 
 /// What the server is told to have more time than it has: that it took too long is for us to say.
-const SERVER_GRACE: std::time::Duration = std::time::Duration::from_millis(100);
+const SERVER_GRACE: Duration = Duration::from_millis(100);
 
-type Boxed = Box<dyn std::error::Error + Send + Sync>;
-
-trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
-
-/// Makes the one connection.
-struct Connector {
-    tls: Option<TlsConnector>,
-    server: Option<ServerName<'static>>,
-    matcher: Arc<Matcher>,
-}
-
-impl Service<Uri> for Connector {
-    type Response = TokioIo<Box<dyn Io>>;
-    type Error = Boxed;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Boxed>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Boxed>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let (tls, server, matcher) = (self.tls.clone(), self.server.clone(), self.matcher.clone());
-        Box::pin(async move {
-            let mut plain = HttpConnector::new();
-            plain.enforce_http(false);
-            plain.set_nodelay(true);
-            let stream = match matcher.intercept(&uri) {
-                Some(proxy) => {
-                    let mut tunnel = Tunnel::new(proxy.uri().clone(), plain);
-                    if let Some(secret) = proxy.basic_auth() {
-                        tunnel = tunnel.with_auth(secret.clone());
-                    }
-                    tunnel.call(uri).await.map_err(Boxed::from)?.into_inner()
-                }
-                None => plain.call(uri).await.map_err(Boxed::from)?.into_inner(),
-            };
-            let io: Box<dyn Io> = match (tls, server) {
-                (Some(tls), Some(server)) => Box::new(tls.connect(server, stream).await?),
-                _ => Box::new(stream),
-            };
-            Ok(TokioIo::new(io))
-        })
-    }
-}
-
-/// Connects; what fails here was never delivered.
-pub(super) async fn connect(target: &Target, until: Instant) -> Result<Channel, SendError> {
-    let host = target.host();
-    let never = |error| SendError::new(error, Delivery::Retryable);
-    let bad =
-        |e: &dyn std::error::Error| never(HttpError::Address { url: target.shown(), why: e.to_string() }).permanent();
-    let (mut tls, mut server) = (None, None);
-    if target.url.scheme() == "https" {
-        let settings = target.tls.clone();
-        // On a thread of its own: a file can be a pipe that nobody writes.
-        let read = tokio::task::spawn_blocking(move || http::tls_config(&settings));
-        let mut config = timeout_at(until, read)
-            .await
-            .map_err(|_| never(HttpError::Tls("the certificate files cannot be read in time".into())))?
-            .map_err(|e| never(HttpError::Tls(e.to_string())))?
-            .map_err(|e| never(e).permanent())?;
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        let name = target.url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        server = Some(ServerName::try_from(name).map_err(|e| bad(&e))?);
-        tls = Some(TlsConnector::from(Arc::new(config)));
-    }
-    // The scheme is only for the `:scheme` of requests and for the choice of a proxy: TLS is the connector's.
-    let port = target.url.port_or_known_default().unwrap_or(4317);
-    let name = target.url.host_str().unwrap_or_default();
-    let matcher = if http::is_this_machine(&target.url) { Matcher::builder().build() } else { Matcher::from_env() };
-    let origin: Uri = format!("{}://{name}:{port}", target.url.scheme()).parse().map_err(|e| bad(&e))?;
-    let endpoint = Endpoint::from_shared(format!("http://{name}:{port}"))
-        .and_then(|e| e.user_agent(concat!("trace/", env!("CARGO_PKG_VERSION"))))
-        .map_err(|e| bad(&e))?
-        .origin(origin);
-    let connector = Connector { tls, server, matcher: Arc::new(matcher) };
-    let begun = Instant::now();
-    match timeout_at(until, endpoint.connect_with_connector(connector)).await {
-        Ok(Ok(channel)) => Ok(channel),
-        Ok(Err(e)) => {
-            let (why, lasting) = http::describe_error(&e);
-            let error = never(HttpError::Connect { host, why });
-            Err(if lasting { error.permanent() } else { error })
-        }
-        Err(_) => {
-            let why = format!("no connection within {} s", http::seconds(begun.elapsed()));
-            Err(never(HttpError::Connect { host, why }))
-        }
-    }
-}
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
 /// One call.
 pub(super) async fn call(
-    channel: Channel,
+    client: &Client,
     target: &Target,
     body: &Body,
     until: Instant,
 ) -> Result<PartialSuccess, SendError> {
-    let metadata = metadata(&target.headers);
-    let begun = Instant::now();
-    // The generated clients are alike but have nothing in common by type.
-    macro_rules! export {
-        ($client:ident, $request:expr, $rejected:ident) => {{
-            let mut client = $client::new(channel)
-                .max_decoding_message_size(MAX_RESPONSE_BYTES)
-                .accept_compressed(CompressionEncoding::Gzip);
-            if target.gzip {
-                client = client.send_compressed(CompressionEncoding::Gzip);
-            }
-            let mut request = Request::from_parts(metadata, Extensions::new(), $request.clone());
-            request.set_timeout(until - begun + SERVER_GRACE);
-            let partial = client.export(request).await?.into_inner().partial_success.unwrap_or_default();
-            Ok(PartialSuccess::new(partial.$rejected, &partial.error_message))
-        }};
+    let (method, message) = match body {
+        Body::Traces(request) => ("trace.v1.TraceService", request.encode_to_vec()),
+        Body::Metrics(request) => ("metrics.v1.MetricsService", request.encode_to_vec()),
+        Body::Json(_) => unreachable!("JSON is only made for HTTP"),
+    };
+    let mut url = target.url.clone();
+    url.set_path(&format!("/opentelemetry.proto.collector.{method}/Export"));
+    url.set_query(None);
+    let headers = request_headers(target.gzip, until - Instant::now() + SERVER_GRACE);
+    let answer = client.send(Method::POST, &url, &headers, frame(message, target.gzip), until).await?;
+    let (status, head) = (answer.status(), answer.headers().clone());
+    let broken = |why: &str| {
+        SendError::new(HttpError::Broken { host: target.host(), why: why.to_owned() }, Delivery::Indeterminate)
+    };
+    // An answer without a message has everything in its head.
+    if let Some(ended) = Status::of(&head) {
+        return Err(ended.classify(target.host()));
     }
-    let answered = async {
-        match body {
-            Body::Traces(request) => export!(TraceServiceClient, request, rejected_spans),
-            Body::Metrics(request) => export!(MetricsServiceClient, request, rejected_data_points),
-            Body::Json(_) => Err(Status::internal("JSON does not go by gRPC")),
+    if !is_grpc(&head) {
+        return Err(Status::of_http(status).classify(target.host()));
+    }
+    let (content, trailers) =
+        answer.read(MAX_RESPONSE_BYTES).await.map_err(|e| SendError::new(e, Delivery::Indeterminate))?;
+    match Status::of(&trailers) {
+        Some(Status { code: 0, .. }) => {}
+        Some(ended) => return Err(ended.classify(target.host())),
+        None => return Err(broken("it ended without a status")),
+    }
+    let message = unframe(&content).map_err(broken)?;
+    let not_otlp = |_| broken("it took the request and said something that is no OTLP");
+    let (rejected, message) = match body {
+        Body::Metrics(_) => {
+            let partial = ExportMetricsServiceResponse::decode(&message[..]).map_err(not_otlp)?.partial_success;
+            partial.map(|p| (p.rejected_data_points, p.error_message)).unwrap_or_default()
+        }
+        _ => {
+            let partial = ExportTraceServiceResponse::decode(&message[..]).map_err(not_otlp)?.partial_success;
+            partial.map(|p| (p.rejected_spans, p.error_message)).unwrap_or_default()
         }
     };
-    let host = target.host();
-    match timeout_at(until, answered).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(status)) => Err(classify(&status, host)),
-        Err(_) => {
-            let seconds = http::seconds(begun.elapsed());
-            Err(SendError::new(HttpError::Timeout { host, seconds }, Delivery::Indeterminate))
+    Ok(PartialSuccess::new(rejected, &message))
+}
+
+fn request_headers(gzip: bool, time: Duration) -> HeaderMap {
+    let fixed = HeaderValue::from_static;
+    let mut headers = HeaderMap::from_iter([
+        (CONTENT_TYPE, fixed("application/grpc")),
+        (TE, fixed("trailers")),
+        (GRPC_ACCEPT_ENCODING, fixed("gzip")),
+    ]);
+    if gzip {
+        headers.insert(GRPC_ENCODING, fixed("gzip"));
+    }
+    // At most eight digits, so milliseconds are good for a day.
+    let milliseconds = time.as_millis().min(99_999_999);
+    headers.insert(GRPC_TIMEOUT, HeaderValue::from_str(&format!("{milliseconds}m")).expect("digits are text"));
+    headers
+}
+
+/// A message with its prefix: whether it is compressed, and its length.
+fn frame(message: Vec<u8>, compress: bool) -> Bytes {
+    let message = if compress { gzip(&message) } else { message };
+    let length = u32::try_from(message.len()).expect("a batch is far smaller than 4 GiB");
+    let mut framed = Vec::with_capacity(message.len() + 5);
+    framed.push(u8::from(compress));
+    framed.extend(length.to_be_bytes());
+    framed.extend(message);
+    framed.into()
+}
+
+/// The one message of an answer. The error is the end of a sentence.
+fn unframe(content: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let Some((prefix, message)) = content.split_first_chunk::<5>() else { return Err("it ended without a message") };
+    let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
+    let message = message.get(..length).ok_or("it ended in the middle of a message")?;
+    match prefix[0] {
+        0 => Ok(message.to_vec()),
+        1 => http::gunzip(message, MAX_RESPONSE_BYTES).map_err(|_| "its message cannot be decompressed"),
+        _ => Err("its message has an unknown prefix"),
+    }
+}
+
+fn is_grpc(head: &HeaderMap) -> bool {
+    head.get(CONTENT_TYPE).is_some_and(|v| v.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// How a call ended.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Status {
+    code: u16,
+    message: String,
+    details: Vec<u8>,
+}
+
+/// The codes by their numbers, as the gRPC documentation writes them.
+const CODES: [&str; 17] = [
+    "OK",
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "FAILED_PRECONDITION",
+    "ABORTED",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
+];
+
+impl Status {
+    /// From trailers, or from a head that has them.
+    fn of(headers: &HeaderMap) -> Option<Status> {
+        let text = |name| headers.get(name).map(HeaderValue::as_bytes).map(String::from_utf8_lossy);
+        let code = text(GRPC_STATUS)?.trim().parse().unwrap_or(2);
+        let message = text(GRPC_MESSAGE).map(|m| percent::decode_lossy(&m)).unwrap_or_default();
+        let details = text(GRPC_DETAILS).and_then(|d| BASE64_STANDARD_NO_PAD.decode(d.trim_end_matches('=')).ok());
+        Some(Status { code, message, details: details.unwrap_or_default() })
+    }
+
+    /// For what answered without speaking gRPC, by "HTTP to gRPC Status Code Mapping" of its documentation.
+    fn of_http(status: StatusCode) -> Status {
+        let code = match status.as_u16() {
+            400 => 13,
+            401 => 16,
+            403 => 7,
+            404 => 12,
+            429 | 502 | 503 | 504 => 14,
+            _ => 2,
+        };
+        Status {
+            code,
+            message: format!("it speaks HTTP/2, but not gRPC (status {})", status.as_u16()),
+            ..Status::default()
         }
     }
-}
 
-fn metadata(headers: &HeaderMap) -> MetadataMap {
-    MetadataMap::from_headers(headers.clone())
-}
-
-/// What a status means, as "OTLP/gRPC response" of the specification has it.
-fn classify(status: &Status, host: String) -> SendError {
-    // What our side says has a cause, what the server says has none.
-    if std::error::Error::source(status).is_some() {
-        let (why, _) = http::describe_error(status);
-        return SendError::new(HttpError::Broken { host, why }, Delivery::Indeterminate);
+    fn name(&self) -> &'static str {
+        CODES.get(usize::from(self.code)).unwrap_or(&"UNKNOWN")
     }
-    let wait = retry_delay(status.details());
-    let delivery = match status.code() {
-        Code::Cancelled | Code::DeadlineExceeded => Delivery::Indeterminate,
-        Code::Aborted | Code::OutOfRange | Code::Unavailable | Code::DataLoss => Delivery::Retryable,
-        Code::ResourceExhausted if wait.is_some() => Delivery::Retryable,
-        _ => Delivery::Rejected,
-    };
-    let error = HttpError::Grpc { host, code: name(status.code()), message: status.message().to_owned() };
-    SendError::new(error, delivery).retry_after(wait)
-}
 
-/// As the gRPC documentation writes them.
-fn name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
+    /// What it means, as "OTLP/gRPC response" of the specification has it.
+    fn classify(self, host: String) -> SendError {
+        let wait = retry_delay(&self.details);
+        let delivery = match self.name() {
+            "CANCELLED" | "DEADLINE_EXCEEDED" => Delivery::Indeterminate,
+            "ABORTED" | "OUT_OF_RANGE" | "UNAVAILABLE" | "DATA_LOSS" => Delivery::Retryable,
+            "RESOURCE_EXHAUSTED" if wait.is_some() => Delivery::Retryable,
+            _ => Delivery::Rejected,
+        };
+        let error = HttpError::Grpc { host, code: self.name(), message: self.message };
+        SendError::new(error, delivery).retry_after(wait)
     }
 }
 
@@ -246,17 +233,16 @@ struct Delay {
 }
 
 /// How long the server asks to wait, if it says that trying again is of use.
-fn retry_delay(details: &[u8]) -> Option<std::time::Duration> {
+fn retry_delay(details: &[u8]) -> Option<Duration> {
     let status = RpcStatus::decode(details).ok()?;
     let info = status.details.iter().find(|d| d.type_url.ends_with("/google.rpc.RetryInfo"))?;
     let delay = RetryInfo::decode(&info.value[..]).ok()?.retry_delay.unwrap_or_default();
-    Some(std::time::Duration::new(u64::try_from(delay.seconds).unwrap_or(0), u32::try_from(delay.nanos).unwrap_or(0)))
+    Some(Duration::new(u64::try_from(delay.seconds).unwrap_or(0), u32::try_from(delay.nanos).unwrap_or(0)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn details(delay: Option<Delay>) -> Vec<u8> {
         let value = RetryInfo { retry_delay: delay }.encode_to_vec();
@@ -266,26 +252,53 @@ mod tests {
 
     #[test]
     fn what_codes_mean() {
-        let classified = |code| classify(&Status::new(code, "m"), "h:1".into());
-        for (code, delivery) in [
-            (Code::Unavailable, Delivery::Retryable),
-            (Code::Aborted, Delivery::Retryable),
-            (Code::OutOfRange, Delivery::Retryable),
-            (Code::DataLoss, Delivery::Retryable),
-            (Code::Cancelled, Delivery::Indeterminate),
-            (Code::DeadlineExceeded, Delivery::Indeterminate),
-            (Code::ResourceExhausted, Delivery::Rejected),
-            (Code::InvalidArgument, Delivery::Rejected),
-            (Code::Unauthenticated, Delivery::Rejected),
-            (Code::Unimplemented, Delivery::Rejected),
+        let ended = |code, details| Status { code, message: "m".into(), details };
+        for (code, name, delivery) in [
+            (14, "UNAVAILABLE", Delivery::Retryable),
+            (10, "ABORTED", Delivery::Retryable),
+            (11, "OUT_OF_RANGE", Delivery::Retryable),
+            (15, "DATA_LOSS", Delivery::Retryable),
+            (1, "CANCELLED", Delivery::Indeterminate),
+            (4, "DEADLINE_EXCEEDED", Delivery::Indeterminate),
+            (8, "RESOURCE_EXHAUSTED", Delivery::Rejected),
+            (3, "INVALID_ARGUMENT", Delivery::Rejected),
+            (16, "UNAUTHENTICATED", Delivery::Rejected),
+            (12, "UNIMPLEMENTED", Delivery::Rejected),
+            (99, "UNKNOWN", Delivery::Rejected),
         ] {
-            assert_eq!(classified(code).delivery, delivery, "{code:?}");
+            let error = ended(code, Vec::new()).classify("h:1".into());
+            assert_eq!((error.delivery, error.to_string()), (delivery, format!("`h:1` answered {name}: `m`")));
         }
-        let full =
-            Status::with_details(Code::ResourceExhausted, "full", details(Some(Delay { seconds: 1, nanos: 5 })).into());
-        let full = classify(&full, "h:1".into());
+        let full = ended(8, details(Some(Delay { seconds: 1, nanos: 5 }))).classify("h:1".into());
         assert_eq!((full.delivery, full.wait), (Delivery::Retryable, Some(Duration::new(1, 5))));
-        assert_eq!(full.to_string(), "`h:1` answered RESOURCE_EXHAUSTED: `full`");
+    }
+
+    #[test]
+    fn statuses_are_read_from_headers() {
+        let headers = |pairs: &[(&'static str, &'static str)]| {
+            pairs.iter().map(|(k, v)| (HeaderName::from_static(k), HeaderValue::from_static(v))).collect::<HeaderMap>()
+        };
+        let read = Status::of(&headers(&[
+            ("grpc-status", "8"),
+            ("grpc-message", "voll%20%C3%BCber"),
+            ("grpc-status-details-bin", "AQI="),
+        ]));
+        assert_eq!(read, Some(Status { code: 8, message: "voll über".into(), details: vec![1, 2] }));
+        assert_eq!(Status::of(&headers(&[("grpc-status", "x")])).unwrap().name(), "UNKNOWN");
+        assert_eq!(Status::of(&headers(&[("grpc-message", "x")])), None);
+    }
+
+    #[test]
+    fn frames() {
+        for compress in [false, true] {
+            assert_eq!(unframe(&frame(b"text".to_vec(), compress)).unwrap(), b"text");
+        }
+        assert_eq!(unframe(&frame(Vec::new(), false)).unwrap(), b"");
+        for bad in [&b""[..], b"\0\0\0", b"\0\0\0\0\x02x", b"\x02\0\0\0\0", b"\x01\0\0\0\x01x"] {
+            assert!(unframe(bad).is_err(), "{bad:?}");
+        }
+        let bomb = frame(vec![0; MAX_RESPONSE_BYTES + 1], true);
+        assert!(unframe(&bomb).is_err());
     }
 
     #[test]

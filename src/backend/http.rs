@@ -1,15 +1,16 @@
-//! The one place that makes an HTTP client for tracing back ends: TLS, proxies, bounds, and what went wrong in words.
+//! What all talk with tracing back ends shares: addresses, TLS settings, deadlines, and what went wrong in words.
 
-use std::error::Error as _;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine as _;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use reqwest::{Client, Response, Url, redirect};
+use flate2::read::MultiGzDecoder;
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ClientConfig};
+use url::Url;
 
 use crate::error::Failure;
 use crate::net::text::printable_prefix;
@@ -76,21 +77,6 @@ impl Failure for HttpError {
     }
 }
 
-impl HttpError {
-    /// From what `reqwest` says about a request to `url` that had `timeout` to complete.
-    pub fn of(error: &reqwest::Error, url: &Url, timeout: Duration) -> Self {
-        let host = host(url);
-        if error.is_connect() && error.is_timeout() {
-            return HttpError::Connect { host, why: format!("no connection within {} s", seconds(timeout)) };
-        }
-        if error.is_timeout() {
-            return HttpError::Timeout { host, seconds: seconds(timeout) };
-        }
-        let why = cause(error);
-        if error.is_connect() { HttpError::Connect { host, why } } else { HttpError::Broken { host, why } }
-    }
-}
-
 /// What went wrong, by the innermost cause that says something; and whether trying again at once is of no use.
 pub(super) fn describe_error(error: &(dyn std::error::Error + 'static)) -> (String, bool) {
     let mut at = Some(error);
@@ -110,14 +96,6 @@ pub(super) fn describe_error(error: &(dyn std::error::Error + 'static)) -> (Stri
         };
     }
     (describe_io_error(&innermost), false)
-}
-
-/// The same for `reqwest`, whose own words hold the URL.
-fn cause(error: &reqwest::Error) -> String {
-    if error.is_redirect() {
-        return "it redirects elsewhere, which is not followed".into();
-    }
-    error.source().map_or_else(|| "the request could not be sent".into(), |e| describe_error(e).0)
 }
 
 /// With as many digits as a person wants.
@@ -160,33 +138,6 @@ pub fn address(text: &str) -> Result<(Url, Option<HeaderValue>), HttpError> {
     Ok((url, secret))
 }
 
-/// A client for requests to `url`, each within `timeout` from name resolution to the last byte of the answer. Proxies
-/// come from the environment (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`), but are not asked for this machine
-/// itself. A redirect is followed only on the same host and port: headers can hold secrets. `headers` go with every
-/// request. To be called where time may be spent: for `https` it reads the certificate authorities.
-pub fn client(url: &Url, tls: &Tls, headers: HeaderMap, timeout: Duration) -> Result<Client, HttpError> {
-    let config = if url.scheme() == "https" { tls_config(tls)? } else { without_authorities()? };
-    let origin = url.origin();
-    let mut builder = Client::builder()
-        .tls_backend_preconfigured(config)
-        .user_agent(concat!("trace/", env!("CARGO_PKG_VERSION")))
-        .default_headers(headers)
-        .timeout(timeout)
-        // A little earlier, so that it is known which of both it was: what never connected was not delivered.
-        .connect_timeout(timeout.mul_f64(0.95))
-        .redirect(redirect::Policy::custom(move |attempt| {
-            if attempt.previous().len() < 5 && attempt.url().origin() == origin {
-                attempt.follow()
-            } else {
-                attempt.error("it redirects elsewhere, which is not followed")
-            }
-        }));
-    if is_this_machine(url) {
-        builder = builder.no_proxy();
-    }
-    builder.build().map_err(|e| HttpError::Start(cause(&e)))
-}
-
 /// Headers with `authorization`, as [`address`] gives it.
 pub fn authorized(authorization: Option<HeaderValue>) -> HeaderMap {
     authorization.into_iter().map(|value| (AUTHORIZATION, value)).collect()
@@ -198,17 +149,11 @@ pub fn is_this_machine(url: &Url) -> bool {
     name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// The body of an answer if it has at most `limit` bytes, after decompression.
-pub async fn body(mut answer: Response, limit: usize, timeout: Duration) -> Result<Vec<u8>, HttpError> {
-    let url = answer.url().clone();
+/// What was compressed with gzip, if that has at most `limit` bytes; without an error it has more.
+pub(super) fn gunzip(bytes: &[u8], limit: usize) -> Result<Vec<u8>, Option<std::io::Error>> {
     let mut all = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|e| HttpError::of(&e, &url, timeout))? {
-        if all.len() + chunk.len() > limit {
-            return Err(HttpError::TooLarge { host: host(&url), limit });
-        }
-        all.extend_from_slice(&chunk);
-    }
-    Ok(all)
+    MultiGzDecoder::new(bytes).take(limit as u64 + 1).read_to_end(&mut all)?;
+    if all.len() > limit { Err(None) } else { Ok(all) }
 }
 
 /// How work ended that was not waited for without end.
@@ -260,11 +205,6 @@ pub fn run_with_timeout<T>(timeout: Duration, work: impl Future<Output = T>) -> 
 
 /// How often the user is listened to.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-
-/// For plain HTTP: nothing to read, nobody trusted.
-fn without_authorities() -> Result<ClientConfig, HttpError> {
-    net_tls::config_without_authorities().map_err(|e| HttpError::Tls(e.to_string()))
-}
 
 /// The TLS settings: reads the authorities, and our own certificate if there is one.
 pub(super) fn tls_config(tls: &Tls) -> Result<ClientConfig, HttpError> {

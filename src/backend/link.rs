@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use reqwest::Url;
-use reqwest::header::HeaderMap;
+use bytes::Bytes;
+use hyper::Method;
+use hyper::header::HeaderMap;
+use tokio::time::Instant;
+use url::Url;
 
+use super::client::{Client, Version};
 use super::http::{self, HttpError, Tls};
 use crate::record::model::TraceId;
 
@@ -51,12 +55,14 @@ pub fn base(given: Option<&str>, otlp: Option<&Url>) -> Result<Option<Url>, Http
 
 /// Whether a query service answers at `url`, soon.
 fn is_jaeger(url: &Url) -> Result<bool, HttpError> {
-    let client = http::client(url, &Tls::default(), HeaderMap::new(), TIMEOUT)?;
+    let client = Client::new(url, &Tls::default(), HeaderMap::new(), TIMEOUT, Version::Http1)?;
     let ask = async {
         for (path, key) in [("api/services", "data"), ("api/v3/services", "services")] {
             let Ok(at) = url.join(path) else { continue };
-            let Ok(answer) = client.get(at).send().await else { return false };
-            let Ok(body) = http::body(answer, 1 << 20, TIMEOUT).await else { continue };
+            let until = Instant::now() + TIMEOUT;
+            let asked = client.send(Method::GET, &at, &HeaderMap::new(), Bytes::new(), until).await;
+            let Ok(answer) = asked else { return false };
+            let Ok(body) = answer.body(1 << 20).await else { continue };
             let json: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
             // One that has just started knows no service: then it is `null`.
             let known = |j: serde_json::Value| match j.get(key) {

@@ -5,6 +5,8 @@
 //! programs, and its errors are texts without the status and the time to wait that retrying needs.
 
 pub mod batch;
+mod client;
+mod connect;
 pub mod find;
 mod grpc;
 pub mod http;

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Url};
+use bytes::Bytes;
+use hyper::Method;
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use tokio::time::Instant;
+use url::Url;
 
+use super::client::{Client, Version, accept_gzip};
 use super::http::{self, HttpError, Tls};
 use super::query_error::QueryError;
 use crate::net::retry::{self, Backoff};
@@ -76,7 +80,7 @@ impl QueryClient {
         let (base, authorization) = http::address(&access.url)?;
         let mut headers: HeaderMap = http::authorized(authorization);
         headers.extend(access.headers.clone());
-        let client = http::client(&base, &Tls::default(), headers, access.timeout)?;
+        let client = Client::new(&base, &Tls::default(), headers, access.timeout, Version::Http1)?;
         let host = http::host(&base);
         Ok(QueryClient { client, host, base, timeout: access.timeout, skipped: Skipped::default() })
     }
@@ -112,24 +116,26 @@ impl QueryClient {
 
     /// One try. With the error stands how long to wait before the next one, if another makes sense.
     async fn once(&self, url: &Url, accept: &'static str) -> Result<QueryResponse, (HttpError, Option<Duration>)> {
-        let failed = |e: HttpError| {
-            let again = matches!(e, HttpError::Connect { .. } | HttpError::Timeout { .. } | HttpError::Broken { .. });
-            (e, again.then_some(Duration::ZERO))
+        let again = |e: &HttpError| {
+            matches!(e, HttpError::Connect { .. } | HttpError::Timeout { .. } | HttpError::Broken { .. })
+                .then_some(Duration::ZERO)
         };
-        let request = self.client.get(url.clone()).header(ACCEPT, accept);
-        let answer = request.send().await.map_err(|e| {
-            let redirected = e.is_redirect();
-            let (e, again) = failed(HttpError::of(&e, url, self.timeout));
-            (e, again.filter(|_| !redirected))
+        let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(accept)), accept_gzip()]);
+        let until = Instant::now() + self.timeout;
+        let answer = self.client.send(Method::GET, url, &headers, Bytes::new(), until).await.map_err(|e| {
+            let after = again(&e.error).filter(|_| !e.lasting);
+            (e.error, after)
         })?;
         let status = answer.status().as_u16();
-        let text = |name| answer.headers().get(name).and_then(|v: &HeaderValue| v.to_str().ok());
-        let content_type = text(CONTENT_TYPE).unwrap_or_default().split(';').next().unwrap_or_default();
+        let content_type = answer.header(CONTENT_TYPE).unwrap_or_default().split(';').next().unwrap_or_default();
         let content_type = content_type.trim().to_ascii_lowercase();
-        let after = text(RETRY_AFTER).and_then(retry::retry_after).unwrap_or_default();
+        let after = answer.header(RETRY_AFTER).and_then(retry::retry_after).unwrap_or_default();
         let refused = !(200..300).contains(&status);
         let limit = if refused { 64 << 10 } else { MAX_RESPONSE_BYTES };
-        let body = http::body(answer, limit, self.timeout).await.map_err(failed)?;
+        let body = answer.body(limit).await.map_err(|e| {
+            let after = again(&e);
+            (e, after)
+        })?;
         if matches!(status, 408 | 425 | 429 | 502 | 503 | 504) {
             let body = String::from_utf8_lossy(&body[..body.len().min(1000)]).into_owned();
             return Err((HttpError::Status { host: self.host.clone(), status, body }, Some(after)));

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use hyper::Method;
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message as _;
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until, timeout_at};
-use tonic::transport::Channel;
 
 use super::batch::{Batch, Body};
+use super::client::{Client, RequestError, Version, accept_gzip};
 use super::grpc::{self, RpcStatus};
 use super::http::{self, Completion, HttpError};
 use super::settings::{Protocol, Target};
@@ -83,6 +84,14 @@ impl SendError {
     }
 }
 
+impl From<RequestError> for SendError {
+    fn from(RequestError { error, undelivered, lasting }: RequestError) -> Self {
+        let delivery = if undelivered { Delivery::Retryable } else { Delivery::Indeterminate };
+        let error = SendError::new(error, delivery);
+        if lasting { error.permanent() } else { error }
+    }
+}
+
 impl std::fmt::Display for SendError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.why.fmt(f)
@@ -128,22 +137,16 @@ pub struct DeliveryReport {
     pub message: String,
 }
 
-#[derive(Clone)]
-enum Transport {
-    Http(reqwest::Client),
-    Grpc(Channel),
-}
-
 /// Sends to one target; several batches may be under way at once.
 pub struct Sender {
     target: Target,
-    transport: Mutex<Option<Transport>>,
+    client: Mutex<Option<Client>>,
 }
 
 impl Sender {
     /// Connects only with the first batch.
     pub fn new(target: Target) -> Self {
-        Sender { target, transport: Mutex::new(None) }
+        Sender { target, client: Mutex::new(None) }
     }
 
     /// Delivers all requests of a batch, one after the other: each with all its retries within `each`, all of them
@@ -197,71 +200,50 @@ impl Sender {
     }
 
     async fn attempt(&self, body: &Body, until: Instant) -> Result<PartialSuccess, SendError> {
-        let transport = self.transport(until).await?;
-        let answered = match &transport {
-            Transport::Http(client) => self.post(client, body, until).await,
-            Transport::Grpc(channel) => grpc::call(channel.clone(), &self.target, body, until).await,
-        };
-        // A connection that broke is made anew, so that it is known whether there is one.
-        if matches!(transport, Transport::Grpc(_))
-            && matches!(&answered, Err(e) if matches!(e.why, HttpError::Broken { .. }))
-        {
-            *self.transport.lock().await = None;
+        let client = self.client(until).await?;
+        match self.target.protocol {
+            Protocol::Grpc => grpc::call(&client, &self.target, body, until).await,
+            Protocol::HttpProtobuf | Protocol::HttpJson => self.post(&client, body, until).await,
         }
-        answered
     }
 
-    async fn transport(&self, until: Instant) -> Result<Transport, SendError> {
-        let mut slot = self.transport.lock().await;
-        if let Some(transport) = &*slot {
-            return Ok(transport.clone());
+    async fn client(&self, until: Instant) -> Result<Client, SendError> {
+        let mut slot = self.client.lock().await;
+        if let Some(client) = &*slot {
+            return Ok(client.clone());
         }
-        let transport = match self.target.protocol {
-            Protocol::Grpc => Transport::Grpc(grpc::connect(&self.target, until).await?),
-            Protocol::HttpProtobuf | Protocol::HttpJson => Transport::Http(self.client(until).await?),
-        };
-        Ok(slot.insert(transport).clone())
-    }
-
-    async fn client(&self, until: Instant) -> Result<reqwest::Client, SendError> {
         let target = self.target.clone();
         let timeout = until - Instant::now();
-        let make = move || http::client(&target.url, &target.tls, target.headers, timeout);
+        let version = if target.protocol == Protocol::Grpc { Version::Http2 } else { Version::Http1 };
+        let make = move || Client::new(&target.url, &target.tls, target.headers, timeout, version);
         let never = |error| SendError::new(error, Delivery::Retryable).permanent();
-        if self.target.url.scheme() != "https" {
-            return make().map_err(never);
-        }
-        // On a thread of its own: a file of certificates can be a pipe that nobody writes.
-        timeout_at(until, tokio::task::spawn_blocking(make))
-            .await
-            .map_err(|_| never(HttpError::Tls("the certificate files cannot be read in time".into())))?
-            .map_err(|e| never(HttpError::Tls(e.to_string())))?
-            .map_err(never)
+        let client = if self.target.url.scheme() == "https" {
+            // On a thread of its own: a file of certificates can be a pipe that nobody writes.
+            timeout_at(until, tokio::task::spawn_blocking(make))
+                .await
+                .map_err(|_| never(HttpError::Tls("the certificate files cannot be read in time".into())))?
+                .map_err(|e| never(HttpError::Tls(e.to_string())))?
+        } else {
+            make()
+        };
+        Ok(slot.insert(client.map_err(never)?).clone())
     }
 
-    async fn post(&self, client: &reqwest::Client, body: &Body, until: Instant) -> Result<PartialSuccess, SendError> {
-        let url = &self.target.url;
-        let left = until.saturating_duration_since(Instant::now());
-        let mut request = client.post(url.clone()).timeout(left).header(CONTENT_TYPE, body.media_type());
+    async fn post(&self, client: &Client, body: &Body, until: Instant) -> Result<PartialSuccess, SendError> {
+        let mut headers = HeaderMap::from_iter([accept_gzip()]);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(body.media_type()));
         let mut bytes = body.bytes();
         if self.target.gzip {
             bytes = gzip(&bytes);
-            request = request.header(CONTENT_ENCODING, "gzip");
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
-        let failed = |e: reqwest::Error| {
-            let lasting = e.is_redirect() || std::error::Error::source(&e).is_some_and(|e| http::describe_error(e).1);
-            // Who does not speak the protocol has not understood the request either.
-            let delivery =
-                if e.is_connect() || e.is_builder() || lasting { Delivery::Retryable } else { Delivery::Indeterminate };
-            let error = SendError::new(HttpError::of(&e, url, left), delivery);
-            if lasting { error.permanent() } else { error }
-        };
-        let answer = request.body(bytes).send().await.map_err(failed)?;
+        let sent = client.send(Method::POST, &self.target.url, &headers, bytes.into(), until).await;
+        let answer = sent.map_err(SendError::from)?;
         let status = answer.status();
-        let header = |name| answer.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let header = |name| answer.header(name).map(str::to_owned);
         let (media_type, wait) = (header(CONTENT_TYPE), header(RETRY_AFTER));
         let unknown = |error| SendError::new(error, Delivery::Indeterminate);
-        let content = http::body(answer, MAX_RESPONSE_BYTES, left).await;
+        let content = answer.body(MAX_RESPONSE_BYTES).await;
         if status.is_success() {
             let content = content.map_err(|e| match e {
                 HttpError::TooLarge { .. } => unknown(e).permanent(),
@@ -282,7 +264,7 @@ impl Sender {
     }
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut out = GzEncoder::new(Vec::new(), Compression::fast());
     std::io::Write::write_all(&mut out, bytes).and_then(|()| out.finish()).expect("memory takes it")
 }

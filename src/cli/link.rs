@@ -1,6 +1,6 @@
 //! Says where runs that were sent can be looked at.
 
-use reqwest::Url;
+use url::Url;
 
 use super::output::{clean, say};
 use crate::backend::link;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::HeaderMap;
+use hyper::header::HeaderMap;
 
 use super::output::{To, clean, print, say, style};
 use super::{CliError, Done, args, show};
@@ -139,7 +139,7 @@ fn find(program: &str) -> Option<PathBuf> {
 }
 
 /// Where the trace was sent to, else where the environment says that traces go.
-fn endpoint(id: TraceId) -> Option<reqwest::Url> {
+fn endpoint(id: TraceId) -> Option<url::Url> {
     let env = &settings::environment;
     let sent = Store::default_root().and_then(|root| Store::open(&root)).ok().and_then(|store| store.sent_to(id));
     let target = match sent {

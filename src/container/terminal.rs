@@ -22,8 +22,8 @@ pub(super) struct Pair {
     pub slave: OwnedFd,
 }
 
-/// Makes a terminal in the devpts mounted on the directory `pts`. System calls only. What lies there may be somebody else's
-/// doing: it counts for nothing unless it is a devpts and its `ptmx` the kernel's.
+/// Makes a terminal in the devpts mounted on the directory `pts`. System calls only. What lies there may be somebody
+/// else's doing: it counts for nothing unless it is a devpts and its `ptmx` the kernel's.
 pub(super) fn open(pts: BorrowedFd<'_>) -> Result<Pair, Errno> {
     const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
     if rustix::fs::fstatfs(pts)?.f_type != DEVPTS_SUPER_MAGIC {
@@ -98,8 +98,8 @@ pub struct Window {
 }
 
 impl Window {
-    /// Of the terminal that `master` is our side of. With `typing` our own is put into raw mode: whatever is typed there is
-    /// the program's.
+    /// Of the terminal that `master` is our side of. With `typing` our own is put into raw mode: whatever is typed
+    /// there is the program's.
     pub(super) fn new(master: BorrowedFd<'_>, typing: bool) -> Result<Self, Errno> {
         let raw = if typing { RawMode::enter(io::stdin().as_fd())? } else { None };
         let open = sys::terminal::peer(master).ok();

@@ -42,13 +42,6 @@ pub fn client_config(
         .with_custom_certificate_verifier(Arc::new(OrTheCertificateItself { by_authority, trusted })))
 }
 
-/// The settings of a client that trusts nobody, for plain HTTP: nothing is read.
-pub fn config_without_authorities() -> Result<ClientConfig, rustls::Error> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()?;
-    Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
-}
-
 /// Accepts what an authority signed, and a certificate that is itself among the trusted ones. That is what
 /// `openssl req -x509` makes for a registry: it calls itself an authority (`CA:TRUE`), which rustls refuses in a
 /// server's own certificate and Go, OpenSSL and GnuTLS do not. Its name and its time are checked either way.

@@ -66,8 +66,8 @@ const FATAL: [c_int; 14] = [
     libc::SIGXFSZ,
 ];
 
-/// From here until [`killed_as_usual`] a signal that kills this program first gives the terminal its state of now back. Of
-/// one terminal at a time.
+/// From here until [`killed_as_usual`] a signal that kills this program first gives the terminal its state of now back.
+/// Of one terminal at a time.
 pub fn restore_when_killed(terminal: BorrowedFd<'_>) {
     let mut now = MaybeUninit::<libc::termios>::uninit();
     // SAFETY: the kernel fills it.

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use reqwest::Url;
 use trace_run::formats::{WireFormat, jaeger};
 use trace_run::record::file;
 use trace_run::record::model::{Attributes, Kind, Origin, Span, SpanId, Status, Trace, TraceId};
 use trace_run::record::time;
+use url::Url;
 
 use super::common::jaeger::Jaeger;
 use super::common::lab::{Lab, Running, eventually, read_trace};

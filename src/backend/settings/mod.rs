@@ -5,8 +5,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use reqwest::Url;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use url::Url;
 
 use super::http::{self, Tls};
 use crate::error::Failure;
@@ -199,7 +199,7 @@ pub fn target(signal: Signal, url: Option<&str>, env: Variables) -> Result<Targe
         headers = parse_headers(&name, &list)?;
     }
     if let Some(value) = authorization {
-        headers.insert(reqwest::header::AUTHORIZATION, value);
+        headers.insert(hyper::header::AUTHORIZATION, value);
     }
     let timeout = either(env, signal, "TIMEOUT").map(|(name, value)| match value.parse::<u32>() {
         Ok(ms) if ms > 0 => Ok(Duration::from_millis(ms.into())),
