@@ -207,6 +207,8 @@ pub mod attr {
     pub const HTTP_RESPONSE_STATUS_CODE: &str = "http.response.status_code";
     /// Ordinal of the retry, absent on the first try.
     pub const HTTP_REQUEST_RESEND_COUNT: &str = "http.request.resend_count";
+    /// The part of a blob that is asked for, where a download goes on.
+    pub const HTTP_REQUEST_RANGE: &str = "http.request.header.range";
     /// Body bytes received.
     pub const HTTP_RESPONSE_BODY_SIZE: &str = "http.response.body.size";
     /// Host asked.
@@ -256,6 +258,8 @@ pub mod attr {
     pub const WAIT_OUTPUT_NS: &str = "trace.wait.output_ns";
     /// Bytes that went into this stage.
     pub const BYTES: &str = "trace.bytes";
+    /// Bytes of a layer's blob that an earlier pull had fetched before it was broken off.
+    pub const BYTES_KEPT: &str = "trace.bytes.kept";
     /// Files, directories and links made.
     pub const FILES: &str = "trace.files";
 

@@ -161,7 +161,8 @@ pub fn prune(args: &args::Prune) -> Done {
         container.remove(&store, false)?;
         removed += 1;
     }
-    let collected = store.collect(&mut patience())?;
+    let mut collected = store.collect(&mut patience())?;
+    collected.bytes += store.discard_partials(true)?;
     store.collect_locks(&mut patience())?;
     let pruned = store.prune_traces(&args.keep_traces.unwrap_or_else(super::recording::limits))?;
     if pruned.runs > 0 {

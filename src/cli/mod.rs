@@ -12,6 +12,7 @@ mod hub;
 mod images;
 mod import;
 mod link;
+mod login;
 mod metrics;
 mod open;
 mod output;
@@ -56,6 +57,8 @@ pub fn main(started: Mono) -> u8 {
         Command::Import(args) => import::import(&args),
         Command::Open(args) => open::open(&args),
         Command::Metrics(args) => metrics::metrics(&args),
+        Command::Login(args) => login::login(&args, verbose),
+        Command::Logout(args) => login::logout(&args),
         Command::Images(args) => images::list(&args),
         Command::Image(Image::Rm { images, force }) => images::remove(&images, force),
         Command::Ps(args) => containers::list(&args),
@@ -106,6 +109,8 @@ pub enum CliError {
     SeccompProfile { path: String, why: String },
     #[error("the input device is not a TTY")]
     NoTerminal,
+    #[error("{0}")]
+    Login(String),
     #[error("interrupted")]
     Interrupted,
     #[error("no recorded run is `{0}`")]
@@ -135,6 +140,7 @@ impl Failure for CliError {
             CliError::Interrupted => 130,
             // docker's
             CliError::NoTerminal => 1,
+            CliError::Login(_) => 1,
             _ => 125,
         }
     }

@@ -72,6 +72,7 @@ impl PullLines {
             LayerState::Exists => say("Already exists"),
             LayerState::Queued => say("Waiting"),
             LayerState::Downloading(_) => {}
+            LayerState::Retrying(pause) => say(&retrying(*pause)),
             LayerState::Downloaded => {
                 say("Verifying Checksum");
                 say("Download complete");
@@ -79,6 +80,12 @@ impl PullLines {
             LayerState::Complete => say("Pull complete"),
         }
     }
+}
+
+/// docker's words, in whole seconds.
+fn retrying(pause: Duration) -> String {
+    let seconds = pause.as_secs() + u64::from(pause.subsec_nanos() > 0);
+    format!("Retrying in {seconds} second{}", if seconds == 1 { "" } else { "s" })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -138,6 +145,8 @@ struct Shared {
 struct Running {
     progress: Arc<Progress>,
     downloaded: bool,
+    /// Where it waits for its next try.
+    stopped_at: Option<u64>,
 }
 
 impl Bars {
@@ -173,7 +182,13 @@ impl Bars {
             LayerState::Downloading(progress) => {
                 bar.set_style(moving());
                 bar.set_message("Downloading");
-                running[index] = Some(Running { progress: Arc::clone(progress), downloaded: false });
+                running[index] = Some(Running { progress: Arc::clone(progress), downloaded: false, stopped_at: None });
+            }
+            LayerState::Retrying(pause) => {
+                bar.set_message(retrying(*pause));
+                if let Some(running) = &mut running[index] {
+                    running.stopped_at = Some(running.progress.downloaded.load(Ordering::Relaxed));
+                }
             }
             LayerState::Downloaded => {
                 bar.set_style(unpacking());
@@ -197,8 +212,12 @@ impl Bars {
 
 impl Shared {
     fn draw(&self) {
-        for (bar, running) in self.bars.iter().zip(lock(&self.running).iter()) {
-            if let Some(Running { progress, downloaded }) = running {
+        for (bar, running) in self.bars.iter().zip(lock(&self.running).iter_mut()) {
+            if let Some(Running { progress, downloaded, stopped_at }) = running {
+                if stopped_at.is_some_and(|at| progress.downloaded.load(Ordering::Relaxed) > at) {
+                    *stopped_at = None;
+                    bar.set_message("Downloading");
+                }
                 if *downloaded {
                     bar.set_position(progress.extracted.load(Ordering::Relaxed));
                 } else {

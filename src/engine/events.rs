@@ -1,6 +1,7 @@
 //! What the engine tells while it works. It never draws: one file of the command line does.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::layer::Progress;
 
@@ -68,6 +69,8 @@ pub enum LayerState {
     Queued,
     /// Bytes are arriving and being extracted; the numbers move while it lasts.
     Downloading(Arc<Progress>),
+    /// Its download broke off, and goes on after this time.
+    Retrying(Duration),
     /// All bytes of the blob are here.
     Downloaded,
     /// In the store.

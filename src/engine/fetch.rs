@@ -4,8 +4,11 @@
 //! stages are added when it is done, from what its threads measured.
 
 use std::collections::VecDeque;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -67,6 +70,8 @@ pub(super) struct Fetch {
     pub(super) threads: Threads,
     pub(super) flavor: Flavor,
     pub(super) squash: bool,
+    /// Nothing that an earlier pull left unfinished is used.
+    pub(super) fresh: bool,
 }
 
 /// What came of all layers together.
@@ -80,6 +85,8 @@ pub(super) struct Totals {
 /// A layer that is in the store now; what it took, unless it was there.
 struct Fetched {
     outcome: Option<Outcome>,
+    /// Bytes of its blob that an earlier pull had fetched.
+    kept: u64,
 }
 
 impl Fetch {
@@ -99,11 +106,11 @@ impl Fetch {
         let mut first_error = None;
         while let Some(joined) = tasks.join_next().await {
             match joined {
-                Ok(Ok(Fetched { outcome: Some(outcome) })) => {
-                    totals.wire += outcome.meters.download.bytes;
+                Ok(Ok(Fetched { outcome: Some(outcome), kept })) => {
+                    totals.wire += outcome.meters.download.bytes.saturating_sub(kept);
                     totals.unpacked += outcome.unpacked_bytes;
                 }
-                Ok(Ok(Fetched { outcome: None })) => totals.cached += 1,
+                Ok(Ok(Fetched { outcome: None, .. })) => totals.cached += 1,
                 // The others are given up; what they have finished stays in the store.
                 Ok(Err(e)) => {
                     first_error = first_error.or(Some(e));
@@ -126,8 +133,8 @@ impl Fetch {
         stage.set(attr::LAYER_MEDIA_TYPE, layer.media_type.as_str());
         stage.set(attr::LAYER_SIZE, layer.size);
         let result = self.in_a_slot(&stage, index, layer, diff_id).await;
-        stage.set(attr::CACHE, if matches!(&result, Ok(Fetched { outcome: None })) { "hit" } else { "miss" });
-        if let Ok(Fetched { outcome: Some(outcome) }) = &result {
+        stage.set(attr::CACHE, if matches!(&result, Ok(Fetched { outcome: None, .. })) { "hit" } else { "miss" });
+        if let Ok(Fetched { outcome: Some(outcome), .. }) = &result {
             stage.set(attr::LAYER_SIZE_UNPACKED, outcome.unpacked_bytes);
         }
         stage.end(result)
@@ -142,7 +149,7 @@ impl Fetch {
     ) -> Result<Fetched, EngineError> {
         if self.store.has_layer(&diff_id, &layer.digest, layer.size) {
             self.observer.event(Event::Layer { index, state: LayerState::Exists });
-            return Ok(Fetched { outcome: None });
+            return Ok(Fetched { outcome: None, kept: 0 });
         }
         let waited = self.slots.free.available_permits() == 0;
         if waited {
@@ -165,40 +172,53 @@ impl Fetch {
         layer: &Descriptor,
         diff_id: Digest,
     ) -> Result<Fetched, EngineError> {
-        let draft = loop {
+        let mut draft = loop {
             match self.store.claim_layer(&diff_id, &layer.digest, layer.size)? {
                 Claim::Ours(draft) => break draft,
                 Claim::There => {
                     self.observer.event(Event::Layer { index, state: LayerState::Exists });
-                    return Ok(Fetched { outcome: None });
+                    return Ok(Fetched { outcome: None, kept: 0 });
                 }
                 Claim::Busy => tokio::time::sleep(ASK_AGAIN).await,
             }
         };
-        let progress = Arc::new(Progress::default());
-        self.observer.event(Event::Layer { index, state: LayerState::Downloading(Arc::clone(&progress)) });
-        let (chunks, applied) = self.start_thread(layer, diff_id, &draft, progress)?;
-        let downloaded = self.download(stage, index, layer, chunks).await;
-        let Ok(applied) = applied.await else {
-            return Err(EngineError::Runtime(std::io::Error::other("a layer's thread ended without a word")));
-        };
-        add_spans(stage, &applied, &downloaded);
-        let outcome = match applied.result {
-            Ok(outcome) => outcome,
-            Err(source) => {
-                // A download that broke off says why better than the layer that missed its bytes.
-                if let Downloaded { error: Some(e), .. } = downloaded {
-                    return Err(e.into());
-                }
-                let (image, digest) = (self.image.familiar(), layer.digest.to_string());
-                return Err(EngineError::Layer { image, digest, source: Box::new(source) });
+        let mut fresh = self.fresh;
+        let (outcome, kept) = loop {
+            let (blob, kept) = draft.blob(&self.store, fresh)?;
+            let progress = Arc::new(Progress::default());
+            self.observer.event(Event::Layer { index, state: LayerState::Downloading(Arc::clone(&progress)) });
+            let there = Earlier { bytes: kept, file: blob.try_clone().map_err(EngineError::Runtime)? };
+            let (chunks, applied) = self.start_thread(layer, diff_id, &draft, (blob, kept), progress)?;
+            let downloaded = self.download(stage, index, layer, there, chunks).await;
+            let Ok(applied) = applied.await else {
+                return Err(EngineError::Runtime(std::io::Error::other("a layer's thread ended without a word")));
+            };
+            add_spans(stage, &applied, &downloaded);
+            let source = match applied.result {
+                Ok(outcome) => break (outcome, kept),
+                Err(source) => source,
+            };
+            // A download that broke off says why better than the layer that missed its bytes.
+            if let Downloaded { error: Some(e), .. } = downloaded {
+                return Err(e.into());
             }
+            // What came is of no use to anybody.
+            draft.discard_blob();
+            let wrong = matches!(source, LayerError::DigestMismatch { .. } | LayerError::Truncated { .. });
+            if kept > 0 && (wrong || source.blames_content()) {
+                // The part that was kept may be at fault: a power cut, or another program.
+                fresh = true;
+                draft.begin_anew()?;
+                continue;
+            }
+            let (image, digest) = (self.image.familiar(), layer.digest.to_string());
+            return Err(EngineError::Layer { image, digest, source: Box::new(source) });
         };
         let commit = stage!(span::LAYER_COMMIT, in stage);
-        let kept = Kept { unpacked: outcome.unpacked_bytes, notes: outcome.notes.clone(), maker: None };
-        commit.end(self.store.commit_layer(draft, &kept, &outcome.record))?;
+        let notes = Kept { unpacked: outcome.unpacked_bytes, notes: outcome.notes.clone(), maker: None };
+        commit.end(self.store.commit_layer(draft, &notes, &outcome.record))?;
         self.observer.event(Event::Layer { index, state: LayerState::Complete });
-        Ok(Fetched { outcome: Some(outcome) })
+        Ok(Fetched { outcome: Some(outcome), kept })
     }
 
     fn start_thread(
@@ -206,6 +226,7 @@ impl Fetch {
         layer: &Descriptor,
         diff_id: Digest,
         draft: &Draft,
+        (blob, kept): (File, u64),
         progress: Arc<Progress>,
     ) -> Result<(Chunks, oneshot::Receiver<Applied>), EngineError> {
         let dest = draft.dest()?;
@@ -216,7 +237,8 @@ impl Fetch {
             diff_id,
             compression: compression(&layer.media_type),
             dest,
-            blob: Some(draft.blob()?),
+            blob: Some(blob),
+            kept,
             flavor: self.flavor,
             unmapped: if self.squash { Unmapped::Squash } else { Unmapped::Refuse },
             limits: Limits::default().on_disk_with(free),
@@ -235,13 +257,24 @@ impl Fetch {
     }
 
     /// Feeds the layer. Its own thread says what went wrong, except when it was the network.
-    async fn download(&self, stage: &Stage, index: usize, layer: &Descriptor, chunks: Chunks) -> Downloaded {
+    async fn download(
+        &self,
+        stage: &Stage,
+        index: usize,
+        layer: &Descriptor,
+        there: Earlier,
+        chunks: Chunks,
+    ) -> Downloaded {
         let download = stage!(span::LAYER_DOWNLOAD, in stage);
         let begun = Mono::now();
         let mut meter = Meter { first: begun, ..Meter::default() };
-        let error = self.transfer(&download, layer, chunks, &mut meter).await.err();
+        let kept = there.bytes;
+        let error = self.transfer(&download, (index, layer), there, chunks, &mut meter).await.err();
         meter.last = Mono::now();
-        if error.is_none() && meter.bytes == layer.size {
+        if kept > 0 {
+            download.set(attr::BYTES_KEPT, kept);
+        }
+        if error.is_none() && kept + meter.bytes == layer.size {
             self.observer.event(Event::Layer { index, state: LayerState::Downloaded });
         }
         download.set(attr::BYTES, meter.bytes);
@@ -260,12 +293,23 @@ impl Fetch {
     async fn transfer(
         &self,
         download: &Stage,
-        layer: &Descriptor,
+        (index, layer): (usize, &Descriptor),
+        there: Earlier,
         chunks: Chunks,
         meter: &mut Meter,
     ) -> Result<(), RegistryError> {
+        let mut from = 0;
+        while from < there.bytes {
+            let Some(chunk) = there.read(from) else { return Ok(()) };
+            from += chunk.len() as u64;
+            // A layer that has failed takes no more; its own error tells why.
+            if chunks.send(Ok(chunk)).await.is_err() {
+                return Ok(());
+            }
+        }
+        let told = |pause| self.observer.event(Event::Layer { index, state: LayerState::Retrying(pause) });
         let asked = Mono::now();
-        let blob = self.client.blob(download, &self.image, layer).await;
+        let blob = self.client.blob(download, &self.image, layer, from, &told).await;
         let mut now = Mono::now();
         meter.wait_input_ns += now.since(asked);
         let mut blob = match blob {
@@ -322,8 +366,23 @@ fn stage_of(error: &LayerError) -> &'static str {
     }
 }
 
+/// What an earlier pull left of a blob.
+struct Earlier {
+    bytes: u64,
+    file: File,
+}
+
+impl Earlier {
+    /// Some of it, from a place before its end. `None` if it cannot be read: the layer ends as one that is too short then,
+    /// and is begun anew.
+    fn read(&self, from: u64) -> Option<Bytes> {
+        let mut chunk = vec![0; (self.bytes - from).min(256 << 10) as usize];
+        self.file.read_exact_at(&mut chunk, from).ok().map(|()| chunk.into())
+    }
+}
+
 /// The way of a blob's bytes to its layer.
-type Chunks = mpsc::Sender<Result<bytes::Bytes, Broken>>;
+type Chunks = mpsc::Sender<Result<Bytes, Broken>>;
 
 /// Tells a layer's threads that the rest will not come; why is kept where it happened.
 #[derive(Debug, thiserror::Error)]

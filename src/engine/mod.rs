@@ -145,6 +145,7 @@ fn stages(
     run.set(attr::RUNTIME, "builtin");
     run.set(attr::ISOLATION, if context.privilege.is_some() { "namespaces" } else { "none" });
     let mut request = ImageRequest::new(options.image.clone(), &options.hub, options.platform.clone())?;
+    request.fresh = options.cold;
     describe(run, &request);
     if context.privilege.is_none() && !options.plain {
         request = only_builtin(context, request)?;

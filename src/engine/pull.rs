@@ -14,7 +14,7 @@ use crate::hub::{self, Hub};
 use crate::layer::Flavor;
 use crate::names::{attr, span};
 use crate::record::{Mono, Stage};
-use crate::registry::{Client, ImageConfig, Options, Origin, Platform, Resolved};
+use crate::registry::{Client, Credentials, ImageConfig, Options, Origin, Places, Platform, Resolved};
 use crate::stage;
 use crate::store::images::{Document, Image};
 use crate::store::layers::ASK_AGAIN;
@@ -83,7 +83,8 @@ async fn pull_or_fall_back(
     if request.builtin {
         return from_builtin(context, stage, request, threads).await;
     }
-    match from_registry(context, stage, request, threads, Options::default()).await {
+    let options = Options { credentials: Credentials::Stored(Places::from_environment()), ..Options::default() };
+    match from_registry(context, stage, request, threads, options).await {
         Err(EngineError::Registry(e))
             if request.fallback
                 && e.is_unreachable()
@@ -177,6 +178,7 @@ async fn from_registry(
         threads: threads.clone(),
         flavor: flavor(context.privilege),
         squash: !context.privilege.is_some_and(Privilege::keeps_owners),
+        fresh: request.fresh,
     };
     let totals = fetch.layers(&resolved.layers, &config.diff_ids).await?;
     stage.set(attr::BYTES_WIRE, totals.wire);

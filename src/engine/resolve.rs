@@ -47,12 +47,14 @@ pub struct ImageRequest {
     pub builtin: bool,
     /// Platform.
     pub platform: Platform,
+    /// Nothing of it that is here from before is to be used.
+    pub fresh: bool,
 }
 
 impl ImageRequest {
     /// What `image` means under `hub`. An error if `hub` is a host that no name can have.
     pub fn new(image: ImageRef, hub: &HubChoice, platform: Platform) -> Result<Self, EngineError> {
-        let request = |image, fallback, builtin| Ok(ImageRequest { image, fallback, builtin, platform });
+        let request = |image, fallback, builtin| Ok(ImageRequest { image, fallback, builtin, platform, fresh: false });
         if !image.is_docker_hub() {
             return request(image, false, false);
         }

@@ -124,6 +124,7 @@ impl Verifier {
                 compression: Compression::None,
                 dest: draft.dest()?,
                 blob: None,
+                kept: 0,
                 flavor: self.flavor,
                 unmapped: if self.squash { Unmapped::Squash } else { Unmapped::Refuse },
                 limits: Limits::default(),

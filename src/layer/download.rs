@@ -19,9 +19,8 @@ use crate::record::Mono;
 
 /// Runs on a thread of its own: counts, hashes and keeps the blob.
 pub(super) fn download<E>(
-    digest: Digest,
-    size: u64,
-    mut keep: Option<std::fs::File>,
+    (digest, size): (Digest, u64),
+    (mut keep, mut kept): (Option<std::fs::File>, u64),
     mut chunks: mpsc::Receiver<Result<Bytes, E>>,
     next: &SyncSender<Option<Bytes>>,
     shared: &Shared,
@@ -60,7 +59,9 @@ where
             }
             hash.update(&chunk);
             if let Some(file) = &mut keep {
-                file.write_all(&chunk).map_err(|source| LayerError::Keep { digest, source })?;
+                let there = kept.min(chunk.len() as u64);
+                kept -= there;
+                file.write_all(&chunk[there as usize..]).map_err(|source| LayerError::Keep { digest, source })?;
             }
         }
         if got < size {

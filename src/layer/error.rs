@@ -152,7 +152,7 @@ pub enum LayerError {
 
 impl LayerError {
     /// Whether the bytes are at fault, so that a wrong digest would explain it.
-    pub(super) fn blames_content(&self) -> bool {
+    pub(crate) fn blames_content(&self) -> bool {
         matches!(self, Self::Corrupt { .. } | Self::Compression { .. } | Self::Tar { .. } | Self::Refused { .. })
     }
 

@@ -53,6 +53,8 @@ pub struct Job {
     pub dest: OwnedFd,
     /// Where the blob is kept while it streams by. Not flushed to disk here.
     pub blob: Option<File>,
+    /// So many bytes of the blob are in that file already. They come as chunks nevertheless, and are checked.
+    pub kept: u64,
     /// Which marks overlayfs will look for.
     pub flavor: Flavor,
     /// What to do with owners that this user namespace does not know.

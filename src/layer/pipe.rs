@@ -55,7 +55,7 @@ pub fn run<E>(job: Job, chunks: mpsc::Receiver<Result<Bytes, E>>, progress: &Pro
 where
     E: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
 {
-    let Job { digest, size, diff_id, compression, dest, blob, flavor, unmapped, limits } = job;
+    let Job { digest, size, diff_id, compression, dest, blob, kept, flavor, unmapped, limits } = job;
     let shared = Shared::default();
     let (to_inflate, from_download) = sync_channel(CHUNKS);
     let (to_apply, from_inflate) = sync_channel(BLOCKS);
@@ -66,7 +66,7 @@ where
     let (received, inflated, applied) = thread::scope(|scope| {
         let receiving = thread::Builder::new()
             .name("layer-download".into())
-            .spawn_scoped(scope, move || download(digest, size, blob, chunks, &to_inflate, shared, progress))
+            .spawn_scoped(scope, move || download((digest, size), (blob, kept), chunks, &to_inflate, shared, progress))
             .map_err(no_thread)?;
         let inflating = thread::Builder::new().name("layer-inflate".into()).spawn_scoped(scope, move || {
             let _guard = HaltOnPanic(shared);

@@ -1,26 +1,28 @@
-//! Asking until there is an answer: redirects, retries, tokens.
+//! Asking until there is an answer: redirects, and trying again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use hyper::header::HeaderValue;
+use http_body_util::{BodyExt, Full};
+use hyper::Method;
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use tokio::time::sleep;
 
 use super::Options;
-use super::auth::{self, Challenge, Credentials, Token, Tokens};
+use super::auth::Tokens;
+use super::credentials::Logins;
 use super::error::RegistryError;
-use super::exchange::{self, Again, Exchange, Get};
+use super::exchange::{self, Again, Ask, Exchange, Patience, RequestBody};
 use super::pool::{Pool, host_port};
-use super::reference::ImageRef;
-use super::said::{Said, limit, said};
-use super::url::{Origin, Url};
-use crate::names::{attr, span};
+use super::said::{Secrets, limit, said};
+use super::url::Url;
 use crate::net::retry::{self, Backoff};
 use crate::record::Stage;
 use crate::record::model::SpanId;
-use crate::stage;
 
-/// How often one URL is asked, counting the first time.
-const TRIES: u32 = 3;
+/// How often one thing is tried while nothing comes of it, counting the first time.
+const TRIES: u32 = 5;
+/// After so long without success it is not tried again.
+const GIVE_UP: Duration = Duration::from_secs(60);
 /// Redirects followed one after another.
 const REDIRECTS: usize = 10;
 /// A server that wants a longer pause is not waited for.
@@ -30,214 +32,168 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 pub(super) struct Asker {
     pub(super) pool: Pool,
     pub(super) tokens: Tokens,
+    pub(super) logins: Logins,
+    pub(super) secrets: Secrets,
     pub(super) options: Options,
 }
 
-/// One thing wanted, and how often it was asked for already.
-struct Want<'a> {
-    url: &'a Url,
-    accept: &'static [&'static str],
-    authorization: Option<&'a HeaderValue>,
+/// Is told of each pause before something is tried again.
+pub type Told<'t> = dyn Fn(Duration) + Send + Sync + 't;
+
+/// How often one thing was tried.
+pub(super) struct Tries<'t> {
+    /// Requests of all kinds that went out for it.
+    pub(super) sent: u32,
+    failed: u32,
+    since: Instant,
+    told: Option<&'t Told<'t>>,
+}
+
+impl<'t> Tries<'t> {
+    pub(super) fn new(told: Option<&'t Told<'t>>) -> Self {
+        Tries { sent: 0, failed: 0, since: Instant::now(), told }
+    }
+
+    /// Something came of it; what fails from here on is tried as often again.
+    pub(super) fn succeeded(&mut self) {
+        (self.failed, self.since) = (0, Instant::now());
+    }
+
+    /// After one more failure: waits and lets the caller try again, or doesn't. `asked` is how long the server wants to be
+    /// left alone.
+    pub(super) async fn again(&mut self, options: &Options, asked: Option<Duration>) -> bool {
+        self.failed += 1;
+        if self.failed >= TRIES || self.since.elapsed() >= GIVE_UP || asked.is_some_and(|a| a > PAUSE_MAX) {
+            return false;
+        }
+        let backoff = Backoff { initial: options.retry_pause, factor: 3, max: PAUSE_MAX };
+        let mut random = [0; 8];
+        let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());
+        let pause = backoff.after_with_jitter(self.failed, u64::from_ne_bytes(random)).max(asked.unwrap_or_default());
+        if let Some(told) = self.told {
+            told(pause);
+        }
+        sleep(pause).await;
+        true
+    }
+
+    /// The last error, with how often it was tried.
+    pub(super) fn sum_up(&self, last: RegistryError) -> RegistryError {
+        if self.failed < 2 || matches!(last, RegistryError::GaveUp { .. }) {
+            return last;
+        }
+        let seconds = self.since.elapsed().as_secs_f64();
+        RegistryError::GaveUp { last: Box::new(last), tries: self.failed, seconds }
+    }
+}
+
+/// One thing wanted.
+pub(super) struct Want<'a> {
+    pub(super) url: &'a Url,
+    pub(super) method: Method,
+    pub(super) accept: &'static [&'static str],
+    pub(super) authorization: Option<&'a HeaderValue>,
+    pub(super) headers: &'a [(HeaderName, HeaderValue)],
+    /// A form that is posted, and may hold secrets.
+    pub(super) form: Option<&'a str>,
+    pub(super) patience: Patience,
     /// The span that the next request could not go out before.
-    after: Option<SpanId>,
+    pub(super) after: Option<SpanId>,
     /// Whether a server on the way here has answered already.
-    reached: bool,
-    resent: &'a mut u32,
+    pub(super) reached: bool,
+    /// The address comes from a server, so that it must not be of this machine or of the link (see [`Pool::take`]).
+    pub(super) guarded: bool,
+}
+
+impl<'a> Want<'a> {
+    /// A GET of something small.
+    pub(super) fn small(options: &Options, url: &'a Url, accept: &'static [&'static str]) -> Self {
+        Want {
+            url,
+            method: Method::GET,
+            accept,
+            authorization: None,
+            headers: &[],
+            form: None,
+            patience: options.patience_with_documents(),
+            after: None,
+            reached: false,
+            guarded: false,
+        }
+    }
 }
 
 impl Asker {
-    /// Asks `api` for `path` of the image's repository, with a token if it wants one. Any final answer that is not a
-    /// redirect is given back, with status 401 and 403 already turned into errors.
-    /// `auth_parent` gets the `registry.auth` span, `parent` the requests.
-    pub(super) async fn authorized(
-        &self,
-        auth_parent: &Stage,
-        parent: &Stage,
-        image: &ImageRef,
-        path: String,
-        accept: &'static [&'static str],
-    ) -> Result<Exchange, RegistryError> {
-        let api = self.options.origin_of(image)?;
-        let url = Url::new(&api, format!("/v2/{}/{path}", image.repository()));
-        let mut resent = 0;
-        let cached = self.tokens.get(&api, image.repository());
-        let want = Want {
-            url: &url,
-            accept,
-            authorization: cached.as_ref(),
-            after: None,
-            reached: false,
-            resent: &mut resent,
-        };
-        let mut answer = self.send(parent, want).await?;
-        let mut used = cached;
-        let challenge = match answer.status {
-            // A redirect's host has no say in whom we ask for a token, nor in who may read the repository.
-            _ if answer.origin != api => None,
-            401 => Some(auth::challenge(&answer.headers)),
-            403 | 404 if used.is_none() => {
-                // Its connection is free for the next question then.
-                answer.drain().await;
-                self.ping(parent, &api).await.map(Ok)
-            }
-            _ => None,
-        };
-        if let Some(challenge) = challenge {
-            let body = answer.drain().await;
-            drop(answer);
-            let stage = stage!(span::REGISTRY_AUTH, in auth_parent);
-            let auth_span = stage.id();
-            let token = self.token(&stage, &api, image, challenge).await;
-            let Some(token) = stage.end(token)? else {
-                return Err(denied(image, said(&body, used.as_ref())));
-            };
-            let want = Want {
-                url: &url,
-                accept,
-                authorization: Some(&token.header),
-                after: auth_span,
-                reached: true,
-                resent: &mut resent,
-            };
-            answer = self.send(parent, want).await?;
-            used = Some(token.header.clone());
-            if answer.status != 401 {
-                self.tokens.put(&api, image.repository(), token);
-            }
-        }
-        if matches!(answer.status, 401 | 403) && answer.origin == api {
-            let body = answer.drain().await;
-            return Err(denied(image, said(&body, used.as_ref())));
-        }
-        if answer.status != 200 {
-            return Err(self.refused(answer, used.as_ref()).await);
-        }
-        Ok(answer)
-    }
-
-    /// What the API asks for at its top, if that is a token: some registries say 404 or 403 to who has none, and tell
-    /// only there how to get one. docker and podman begin every pull there.
-    async fn ping(&self, parent: &Stage, api: &Origin) -> Option<Challenge> {
-        let url = Url::new(api, "/v2/".into());
-        let mut resent = 0;
-        let want =
-            Want { url: &url, accept: &["*/*"], authorization: None, after: None, reached: true, resent: &mut resent };
-        let mut answer = self.send(parent, want).await.ok()?;
-        let challenge = (answer.status == 401 && answer.origin == *api).then(|| auth::challenge(&answer.headers));
-        answer.drain().await;
-        challenge?.ok().filter(|challenge| matches!(challenge, Challenge::Bearer { .. }))
-    }
-
-    /// Gets a token as the challenge asks. `None` if the token server refuses one.
-    async fn token(
-        &self,
-        stage: &Stage,
-        api: &Origin,
-        image: &ImageRef,
-        challenge: Result<Challenge, String>,
-    ) -> Result<Option<Token>, RegistryError> {
-        let fail = |why: String| RegistryError::Auth { host: host_port(api), why };
-        let (realm, service, scope) = match challenge.map_err(fail)? {
-            Challenge::Bearer { realm, service, scope } => (realm, service, scope),
-            Challenge::Basic => {
-                stage.set(attr::AUTH_SCHEME, "basic");
-                return Err(fail("it asks for a user name and password, which cannot be given yet".into()));
-            }
-        };
-        stage.set(attr::AUTH_SCHEME, "bearer");
-        let scope = scope.unwrap_or_else(|| format!("repository:{}:pull", image.repository()));
-        let url = auth::token_url(api, &realm, service.as_deref(), &scope).map_err(fail)?;
-        match self.options.credentials {
-            Credentials::Anonymous => {}
-        }
-        let mut resent = 0;
-        let want = Want {
-            url: &url,
-            accept: &["application/json"],
-            authorization: None,
-            after: None,
-            reached: true,
-            resent: &mut resent,
-        };
-        let mut answer = self.send(stage, want).await?;
-        match answer.status {
-            200 => {}
-            401 | 403 => {
-                answer.drain().await;
-                stage.fail("denied", "the token server gives no token for this repository");
-                return Ok(None);
-            }
-            _ => return Err(self.refused(answer, None).await),
-        }
-        let body = answer.read("the token server's answer", auth::TOKEN_MAX).await?;
-        Token::parse(&body).map(Some).map_err(fail)
-    }
-
     /// One answer, after redirects and retries.
-    async fn send(&self, parent: &Stage, mut want: Want<'_>) -> Result<Exchange, RegistryError> {
-        let mut failed = 0;
-        let mut waited = false;
+    pub(super) async fn send(
+        &self,
+        parent: &Stage,
+        want: &mut Want<'_>,
+        tries: &mut Tries<'_>,
+    ) -> Result<Exchange, RegistryError> {
         loop {
-            let answer = match self.follow(parent, &mut want).await {
+            let answer = match self.follow(parent, want, tries).await {
                 Ok(answer) => answer,
                 Err((error, retry)) => {
-                    failed += 1;
-                    if !retry || failed == TRIES {
-                        return Err(error);
+                    if !retry || !tries.again(&self.options, None).await {
+                        return Err(tries.sum_up(error));
                     }
-                    sleep(self.pause(failed, None)).await;
                     continue;
                 }
             };
             let after = answer.header("retry-after").and_then(retry::retry_after);
-            match answer.status {
-                408 | 500..=599 if failed + 1 < TRIES && after.is_none_or(|s| s <= PAUSE_MAX) => {
-                    failed += 1;
-                    self.discard(answer).await;
-                    sleep(self.pause(failed, after)).await;
-                }
-                // A quota is not tried against; a short pause that the server asks for is made once.
-                429 if !waited && after.is_some_and(|s| s <= PAUSE_MAX) => {
-                    waited = true;
-                    self.discard(answer).await;
-                    sleep(self.pause(1, after)).await;
-                }
-                _ => return Ok(answer),
+            // A quota is not tried against; a short pause that the server asks for is made.
+            let passes = matches!(answer.status, 408 | 500 | 502..=599) || answer.status == 429 && after.is_some();
+            if !passes {
+                return Ok(answer);
+            }
+            let mut answer = answer;
+            // Its connection is free for the next try then.
+            answer.drain().await;
+            if !tries.again(&self.options, after).await {
+                return Ok(answer);
             }
         }
     }
 
-    async fn discard(&self, mut answer: Exchange) {
-        answer.drain().await;
-    }
-
-    /// The pause after so many failures, or what the server asks for if that is longer.
-    fn pause(&self, failures: u32, asked: Option<Duration>) -> Duration {
-        let backoff = Backoff { initial: self.options.retry_pause, factor: 3, max: Duration::MAX };
-        backoff.after(failures).max(asked.unwrap_or_default())
-    }
-
     /// One answer, after redirects. With an error: whether to try again.
-    async fn follow(&self, parent: &Stage, want: &mut Want<'_>) -> Result<Exchange, (RegistryError, bool)> {
+    async fn follow(
+        &self,
+        parent: &Stage,
+        want: &mut Want<'_>,
+        tries: &mut Tries<'_>,
+    ) -> Result<Exchange, (RegistryError, bool)> {
         let mut url = want.url.clone();
         let mut seen = vec![url.clone()];
-        let mut authorization = want.authorization;
+        let (mut authorization, mut form, mut method) = (want.authorization, want.form, want.method.clone());
         loop {
             let reached = want.reached || seen.len() > 1 || self.pool.has_answered(&url.origin);
-            let mut answer = match self.once(parent, &url, authorization, want).await {
+            let what = (&url, &method, authorization, form);
+            let mut answer = match self.once(parent, what, want, tries).await {
                 Err((error, _)) if reached && error.is_unreachable() => return Err((error.after_an_answer(), true)),
                 answer => answer?,
             };
             if !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
                 return Ok(answer);
             }
+            let status = answer.status;
             let next = next_hop(&url, answer.headers.get("location").map(HeaderValue::as_bytes), &seen);
             answer.drain().await;
             drop(answer);
             let next = next.map_err(|e| (e, false))?;
+            if method == Method::POST && !matches!(status, 307 | 308) {
+                (method, form) = (Method::GET, None);
+            }
             if next.origin != url.origin {
                 // Not sent again either if a later hop leads back.
                 authorization = None;
+                if form.is_some() {
+                    let why = "what was to be sent is for the first one alone".into();
+                    return Err((
+                        RegistryError::Redirect { url: url.to_string(), to: format!("`{next}`"), why },
+                        false,
+                    ));
+                }
             }
             seen.push(next.clone());
             url = next;
@@ -248,24 +204,29 @@ impl Asker {
     async fn once(
         &self,
         parent: &Stage,
-        url: &Url,
-        authorization: Option<&HeaderValue>,
+        (url, method, authorization, form): (&Url, &Method, Option<&HeaderValue>, Option<&str>),
         want: &mut Want<'_>,
+        tries: &mut Tries<'_>,
     ) -> Result<Exchange, (RegistryError, bool)> {
         let mut fresh = false;
+        let form_type = [(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"))];
         loop {
-            let get = Get {
+            let ask = Ask {
                 url,
+                method: method.clone(),
                 accept: want.accept,
                 authorization,
+                headers: if form.is_some() { &form_type } else { want.headers },
+                body: body(form.unwrap_or_default()),
                 user_agent: &self.options.user_agent,
-                resent: *want.resent,
+                resent: tries.sent,
                 fresh,
-                stall: self.options.stall_timeout,
+                patience: want.patience,
                 after: want.after.take(),
+                guarded: want.guarded,
             };
-            *want.resent += 1;
-            match exchange::get(&self.pool, parent, get).await {
+            tries.sent += 1;
+            match exchange::send(&self.pool, parent, ask).await {
                 Ok(answer) => return Ok(answer),
                 Err(no) if no.again == Again::OnFreshConnection && !fresh => fresh = true,
                 Err(no) => return Err((no.error, no.again != Again::No)),
@@ -274,11 +235,11 @@ impl Asker {
     }
 
     /// The error for a status that is not wanted.
-    async fn refused(&self, mut answer: Exchange, secret: Option<&HeaderValue>) -> RegistryError {
+    pub(super) async fn refused(&self, mut answer: Exchange, tries: &Tries<'_>) -> RegistryError {
         let limit = (answer.status == 429).then(|| limit(&answer));
         let body = answer.drain().await;
-        let said = said(&body, secret);
-        match limit {
+        let said = said(&body, &self.secrets);
+        let error = match limit {
             Some(limit) => {
                 let host = host_port(&answer.origin);
                 RegistryError::RateLimited { host, limit, said: said.text }
@@ -289,12 +250,13 @@ impl Asker {
                 code: said.code,
                 said: said.text,
             },
-        }
+        };
+        if matches!(answer.status, 408 | 429 | 500..=599) { tries.sum_up(error) } else { error }
     }
 }
 
-fn denied(image: &ImageRef, said: Said) -> RegistryError {
-    RegistryError::Denied { name: image.familiar_name(), said: said.text }
+fn body(text: &str) -> RequestBody {
+    Full::from(text.to_owned()).map_err(|never| match never {}).boxed_unsync()
 }
 
 /// Where a redirect leads, if it may be followed.

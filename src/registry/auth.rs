@@ -1,18 +1,24 @@
-//! From a registry's challenge to a token (distribution `docs/spec/auth/token.md`).
+//! From a registry's challenge to a token (distribution `docs/spec/auth/token.md`, `oauth.md`).
 //!
-//! Only anonymous tokens so far. What a later login adds has its place in [`Credentials`]: it goes into the request
-//! for the token, and nowhere else.
+//! What somebody logged in with goes into the request for a token, or into each request if the registry wants it so, and
+//! nowhere else.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http_auth::ChallengeParser;
 use hyper::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 
+use super::credentials::Login;
 use super::error::foreign;
 use super::url::{Origin, Url};
 use crate::json::{self, Roughly, object};
+use crate::net::percent;
+use crate::record::model::SpanId;
 
 /// The most bytes of a token's response that are read.
 pub(super) const TOKEN_MAX: u64 = 1 << 20;
@@ -22,15 +28,8 @@ const LIFETIME_DEFAULT: u64 = 60;
 const LIFETIME_MARGIN: u64 = 5;
 /// No header is longer than what servers accept.
 const TOKEN_LENGTH_MAX: usize = 32 << 10;
-
-/// Who asks.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Credentials {
-    /// Nobody in particular: public images only.
-    #[default]
-    Anonymous,
-}
+/// What we call ourselves to token servers.
+const CLIENT_ID: &str = "trace";
 
 /// What a 401 asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,15 +40,21 @@ pub(super) enum Challenge {
     Basic,
 }
 
-/// Tokens by registry and repository, until they expire.
+/// Tokens by registry and repository, until they expire. A slot is locked while its token is being fetched.
 #[derive(Default)]
-pub(super) struct Tokens(Mutex<HashMap<(Origin, String), Token>>);
+pub(super) struct Tokens(Mutex<HashMap<(Origin, String), Slot>>);
+
+pub(super) type Slot = Arc<tokio::sync::Mutex<Option<Token>>>;
 
 #[derive(Clone)]
 pub(super) struct Token {
-    /// `Bearer …`, marked sensitive.
+    /// `Bearer …` or `Basic …`, marked sensitive.
     pub(super) header: HeaderValue,
-    until: Instant,
+    pub(super) until: Instant,
+    /// The span that got it.
+    pub(super) by: Option<SpanId>,
+    /// Somebody logged in for it.
+    pub(super) logged_in: bool,
 }
 
 object! {
@@ -61,32 +66,46 @@ object! {
 }
 
 impl Tokens {
-    /// A token that is still good.
-    pub(super) fn get(&self, origin: &Origin, repository: &str) -> Option<HeaderValue> {
-        let tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let token = tokens.get(&(origin.clone(), repository.to_owned()))?;
-        (token.until > Instant::now()).then(|| token.header.clone())
-    }
-
-    pub(super) fn put(&self, origin: &Origin, repository: &str, token: Token) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert((origin.clone(), repository.to_owned()), token);
+    pub(super) fn slot(&self, origin: &Origin, repository: &str) -> Slot {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(slots.entry((origin.clone(), repository.to_owned())).or_default())
     }
 }
 
 impl Token {
+    /// Whether it has not expired.
+    pub(super) fn is_good(&self) -> bool {
+        self.until > Instant::now()
+    }
+
     /// Reads the token server's answer. The error never contains any of it.
     pub(super) fn parse(body: &[u8]) -> Result<Self, String> {
         let document: TokenDocument =
             json::parse(body).map_err(|_| "what the token server sent is no token".to_owned())?;
         let token = [document.token, document.access_token].into_iter().find(|t| !t.is_empty());
         let token = token.ok_or("the token server's answer has neither `token` nor `access_token`")?;
+        Token::bearer(&token, Some(document.expires_in.0))
+    }
+
+    /// One that lives for so many seconds.
+    pub(super) fn bearer(token: &str, lifetime: Option<u64>) -> Result<Self, String> {
         if token.len() > TOKEN_LENGTH_MAX || !token.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(format!("a token of {} bytes that does not fit into a header", token.len()));
         }
-        let mut header = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| "the token fits no header")?;
+        let lifetime = lifetime.map_or(24 * 3600, |l| l.clamp(LIFETIME_DEFAULT, 24 * 3600));
+        Token::new(&format!("Bearer {token}"), lifetime - LIFETIME_MARGIN)
+    }
+
+    /// User name and password with each request.
+    pub(super) fn basic(user: &str, password: &str) -> Result<Self, String> {
+        let token = Token::new(&format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))), 24 * 3600)?;
+        Ok(Token { logged_in: true, ..token })
+    }
+
+    fn new(header: &str, seconds: u64) -> Result<Self, String> {
+        let mut header = HeaderValue::try_from(header).map_err(|_| "the token fits no header")?;
         header.set_sensitive(true);
-        let lifetime = document.expires_in.0.clamp(LIFETIME_DEFAULT, 24 * 3600);
-        Ok(Token { header, until: Instant::now() + Duration::from_secs(lifetime - LIFETIME_MARGIN) })
+        Ok(Token { header, until: Instant::now() + Duration::from_secs(seconds), by: None, logged_in: false })
     }
 }
 
@@ -117,21 +136,81 @@ pub(super) fn challenge(headers: &HeaderMap) -> Result<Challenge, String> {
     }
 }
 
-/// The URL that gives a token. `scope` is what is needed if the challenge doesn't say.
-pub(super) fn token_url(registry: &Origin, realm: &str, service: Option<&str>, scope: &str) -> Result<Url, String> {
-    let mut url = Url::parse(realm).map_err(|why| format!("its token server's address is unusable: {why}"))?;
-    let local = !registry.tls && registry.is_loopback() && url.origin.is_loopback();
-    if !url.origin.tls && !local {
-        return Err(format!("its token server `{}` is not HTTPS", url.origin));
+/// The address of a token server, if it may be asked: by HTTPS, or on this machine if the registry is, or by plain HTTP on
+/// the very host that is asked by plain HTTP anyway. Addresses of this machine and of its link (where clouds answer with
+/// the machine's own credentials) are for registries there.
+pub(super) fn realm(registry: &Origin, realm: &str) -> Result<Url, String> {
+    let url = Url::parse(realm).map_err(|why| format!("its token server's address is unusable: {why}"))?;
+    let at = &url.origin;
+    let local = registry.is_loopback() && at.is_loopback();
+    let same = !registry.tls && registry.host == at.host;
+    if !at.tls && !local && !same {
+        return Err(format!("its token server `{at}` is not HTTPS"));
+    }
+    if is_near(at) && !is_near(registry) {
+        return Err(format!("its token server `{at}` is this machine or its link, and the registry is not"));
+    }
+    Ok(url)
+}
+
+/// Whether this is, by its name or address, this machine or something that only answers on its link.
+pub(super) fn is_near(origin: &Origin) -> bool {
+    let host = origin.host.trim_end_matches('.');
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || matches!(host, "metadata" | "metadata.google.internal")
+        || origin.ip().is_some_and(is_near_address)
+}
+
+/// Loopback, link-local and unspecified addresses, and those where clouds keep their metadata.
+pub(super) fn is_near_address(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(v4) => {
+            v4.is_loopback() || v4.is_link_local() || v4.is_unspecified() || v4.octets() == [100, 100, 100, 200]
+        }
+        IpAddr::V6(v6) => {
+            v6.is_loopback()
+                || v6.is_unspecified()
+                || v6.is_unicast_link_local()
+                || v6.segments() == [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]
+        }
+    }
+}
+
+/// Several scopes in one challenge are separated by spaces and asked for one by one.
+fn each_scope(scopes: &str) -> impl Iterator<Item = &str> {
+    scopes.split(' ').filter(|s| !s.is_empty()).take(8)
+}
+
+/// The URL that gives a token.
+pub(super) fn token_url(realm: &Url, login: Option<&Login>, service: Option<&str>, scopes: &str) -> Url {
+    let mut url = realm.clone();
+    if let Some(Login::Password { user, .. }) = login {
+        url.push_query("account", user);
     }
     if let Some(service) = service {
         url.push_query("service", service);
     }
-    // Several scopes in one challenge are separated by spaces and asked for one by one.
-    for scope in scope.split(' ').filter(|s| !s.is_empty()).take(8) {
+    for scope in each_scope(scopes) {
         url.push_query("scope", scope);
     }
-    Ok(url)
+    url
+}
+
+/// The form that gives a token by OAuth 2.0.
+pub(super) fn form(login: &Login, service: Option<&str>, scopes: &str) -> Option<String> {
+    let scopes = each_scope(scopes).collect::<Vec<_>>().join(" ");
+    let mut fields = vec![("client_id", CLIENT_ID), ("service", service.unwrap_or_default()), ("scope", &scopes)];
+    match login {
+        Login::Password { user, password } => {
+            fields.extend([("grant_type", "password"), ("username", user), ("password", password)]);
+        }
+        Login::Identity(token) => fields.extend([("grant_type", "refresh_token"), ("refresh_token", token)]),
+        Login::Bearer(_) => return None,
+    }
+    fields.retain(|(_, value)| !value.is_empty());
+    let pairs: Vec<String> = fields.iter().map(|(k, v)| format!("{k}={}", percent::encode(v.as_bytes()))).collect();
+    Some(pairs.join("&"))
 }
 
 #[cfg(test)]
@@ -197,24 +276,52 @@ mod tests {
     }
 
     #[test]
-    fn tokens_come_over_https_or_stay_on_this_machine() {
-        let at = |registry: &str, realm: &str| {
-            token_url(
-                &Origin::of_registry(registry).unwrap(),
-                realm,
-                Some("a b"),
-                "repository:x:pull repository:y:pull",
-            )
-            .map(|u| format!("{}{}", u.origin, u.target()))
+    fn tokens_come_over_https_or_stay_where_the_registry_is() {
+        let at = |registry: &str, address: &str| {
+            realm(&Origin::of_registry(registry).unwrap(), address).map(|u| format!("{}{}", u.origin, u.target()))
         };
-        assert_eq!(
-            at("r.io", "https://auth.io/t").unwrap(),
-            "https://auth.io/t?service=a%20b&scope=repository:x:pull&scope=repository:y:pull"
-        );
+        assert_eq!(at("r.io", "https://auth.io/t").unwrap(), "https://auth.io/t");
         assert!(at("127.0.0.1:5000", "http://localhost:1/t").is_ok());
+        assert!(at("r.io", "https://10.1.2.3/t").is_ok(), "a private range");
+        assert!(at("169.254.1.1", "https://169.254.1.2/t").is_ok());
+        for address in ["http://auth.io/t", "http://localhost/t"] {
+            assert!(at("r.io", address).unwrap_err().contains("not HTTPS"), "{address}");
+        }
         assert!(at("127.0.0.1:5000", "http://auth.io/t").unwrap_err().contains("not HTTPS"));
-        assert!(at("r.io", "http://auth.io/t").unwrap_err().contains("not HTTPS"));
-        assert!(at("r.io", "http://localhost/t").unwrap_err().contains("not HTTPS"));
         assert!(at("r.io", "file:///etc/passwd").unwrap_err().contains("unusable"));
+        for address in [
+            "https://localhost/t",
+            "https://127.0.0.1/t",
+            "https://[::1]/t",
+            "https://[::ffff:127.0.0.1]/t",
+            "https://169.254.169.254/latest/",
+            "https://[fe80::1]/t",
+            "https://[fd00:ec2::254]/t",
+            "https://metadata.google.internal/t",
+            "https://0.0.0.0/t",
+        ] {
+            assert!(at("r.io", address).unwrap_err().contains("is this machine or its link"), "{address}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_of_a_token_server() {
+        let realm = Url::parse("https://auth.io/t?x=1").unwrap();
+        let scopes = "repository:x:pull repository:y:pull";
+        assert_eq!(
+            token_url(&realm, None, Some("a b"), scopes).target(),
+            "/t?x=1&service=a%20b&scope=repository:x:pull&scope=repository:y:pull"
+        );
+        let login = Login::Password { user: "me".into(), password: "p&w=é".into() };
+        assert_eq!(token_url(&realm, Some(&login), None, "").target(), "/t?x=1&account=me");
+        assert_eq!(
+            form(&login, Some("s"), scopes).unwrap(),
+            "client_id=trace&service=s&scope=repository%3Ax%3Apull%20repository%3Ay%3Apull&grant_type=password&\
+             username=me&password=p%26w%3D%C3%A9"
+        );
+        let identity = Login::Identity("tok".into());
+        assert_eq!(form(&identity, None, "").unwrap(), "client_id=trace&grant_type=refresh_token&refresh_token=tok");
+        assert_eq!(form(&Login::Bearer("x".into()), None, ""), None);
+        assert_eq!(Token::basic("u", "p").unwrap().header, "Basic dTpw");
     }
 }

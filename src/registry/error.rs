@@ -62,6 +62,28 @@ pub enum RegistryError {
         /// Body bytes expected, if known.
         expected: Option<u64>,
     },
+    /// So little came in so long a time that the end is not waited for.
+    #[error("`{url}` sends too slowly: {got} bytes in {seconds} s, expected {}", Expected(*.expected))]
+    TooSlow {
+        /// What was asked for.
+        url: String,
+        /// In which time.
+        seconds: f64,
+        /// Body bytes that came in it.
+        got: u64,
+        /// Body bytes expected altogether, if known.
+        expected: Option<u64>,
+    },
+    /// It was tried several times, and this came of the last one.
+    #[error("{last}; it was tried {tries} times in {} s", Seconds(*.seconds))]
+    GaveUp {
+        /// How the last one ended.
+        last: Box<RegistryError>,
+        /// How often it was tried.
+        tries: u32,
+        /// From the first try to the end of the last.
+        seconds: f64,
+    },
     /// The body ended early.
     #[error("`{url}` was cut off ({why}): got {got} bytes, expected {}", Expected(*.expected))]
     Truncated {
@@ -139,6 +161,24 @@ pub enum RegistryError {
         name: String,
         /// The registry's own words.
         said: String,
+        /// It was asked in somebody's name.
+        logged_in: bool,
+    },
+    /// A login that was tried is not accepted.
+    #[error("`{host}` refuses this login{}", Said(.said))]
+    LoginRefused {
+        /// Host and port of the registry.
+        host: String,
+        /// The registry's own words.
+        said: String,
+    },
+    /// It wants a user name and password, and there are none.
+    #[error("`{host}` asks for a user name and password, and nobody is logged in to it{}", Said(.problem))]
+    LoginNeeded {
+        /// Host and port of the registry.
+        host: String,
+        /// Why a login that may be there was not used.
+        problem: String,
     },
     /// Too many requests.
     #[error("`{host}` refuses more requests for now (status 429){limit}{}", Said(.said))]
@@ -218,7 +258,26 @@ impl RegistryError {
     /// Whether the registry cannot be reached at all, so that another one may be asked instead. Any answer, even a bad
     /// one or a redirect to a host that is not there, makes this false.
     pub fn is_unreachable(&self) -> bool {
-        matches!(self, RegistryError::Unreachable { .. })
+        matches!(self.last(), RegistryError::Unreachable { .. })
+    }
+
+    /// Whether the way broke, not what came on it: the same question may well have an answer.
+    pub(super) fn is_broken(&self) -> bool {
+        matches!(
+            self,
+            RegistryError::Connection { .. }
+                | RegistryError::Stalled { .. }
+                | RegistryError::TooSlow { .. }
+                | RegistryError::Truncated { .. }
+        )
+    }
+
+    /// Without how often it was tried.
+    fn last(&self) -> &RegistryError {
+        match self {
+            RegistryError::GaveUp { last, .. } => last.last(),
+            other => other,
+        }
     }
 
     /// The same, where something has answered before.
@@ -260,13 +319,14 @@ impl RegistryError {
 impl Failure for RegistryError {
     fn kind(&self) -> &'static str {
         match self {
+            RegistryError::GaveUp { last, .. } => last.kind(),
             RegistryError::Unreachable { why: Unreachable::Name(_) | Unreachable::NoName(_), .. } => "name_not_found",
             RegistryError::Unreachable { why: Unreachable::Timeout(_), .. } => "connect_timeout",
             RegistryError::Unreachable { .. } => "unreachable",
             RegistryError::Address { .. } => "invalid_address",
             RegistryError::Tls { .. } => "tls",
             RegistryError::Connection { .. } => "connection",
-            RegistryError::Stalled { .. } => "timeout",
+            RegistryError::Stalled { .. } | RegistryError::TooSlow { .. } => "timeout",
             RegistryError::Truncated { .. } => "truncated",
             RegistryError::Size { .. } => "size_mismatch",
             RegistryError::TooLarge { .. } => "too_large",
@@ -274,7 +334,9 @@ impl Failure for RegistryError {
             RegistryError::Status { .. } => "http_status",
             RegistryError::ManifestUnknown { .. } => "manifest_unknown",
             RegistryError::RepositoryUnknown { .. } => "repository_unknown",
-            RegistryError::Denied { .. } => "denied",
+            RegistryError::Denied { .. } | RegistryError::LoginNeeded { .. } | RegistryError::LoginRefused { .. } => {
+                "denied"
+            }
             RegistryError::RateLimited { .. } => "rate_limited",
             RegistryError::Redirect { .. } => "redirect",
             RegistryError::Auth { .. } => "auth",
@@ -285,14 +347,21 @@ impl Failure for RegistryError {
     }
 
     fn hint(&self) -> Option<String> {
-        Some(match self {
+        Some(match self.last() {
+            RegistryError::Stalled { .. } | RegistryError::TooSlow { .. } | RegistryError::Truncated { .. } => {
+                "try again: what has come of its layers is kept and not fetched again".into()
+            }
             RegistryError::Unreachable { .. } => "check the network, or give another registry with `--hub`".into(),
             RegistryError::Tls { trust: true, .. } => {
                 "if you trust it, put its authority's certificate in a PEM file and name that in `SSL_CERT_FILE`".into()
             }
-            RegistryError::Denied { .. } => {
-                "check the spelling; logging in to a registry is not built yet, only public images can be pulled".into()
+            RegistryError::Denied { logged_in: false, .. } => {
+                "check the spelling; if it is private, log in with `trace login`".into()
             }
+            RegistryError::Denied { .. } => {
+                "check the spelling, and whether this login may pull it (`trace login` makes another)".into()
+            }
+            RegistryError::LoginNeeded { host, .. } => format!("log in with `trace login {host}`"),
             RegistryError::RateLimited { .. } => "wait for the limit to pass, or pull from another registry".into(),
             RegistryError::PlatformMissing { present, .. } => {
                 format!("choose one of those with `--platform {}`", present.first()?)
@@ -309,6 +378,14 @@ impl fmt::Display for Expected {
             Some(n) => write!(f, "{n}"),
             None => f.write_str("more"),
         }
+    }
+}
+
+/// A tenth of a second is exact enough.
+struct Seconds(f64);
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", (self.0 * 10.0).round() / 10.0)
     }
 }
 

@@ -1,12 +1,15 @@
 //! One request and its response, and the spans of both.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Body, Incoming};
-use hyper::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HOST, HeaderMap, HeaderValue, USER_AGENT};
-use hyper::{Request, Version};
+use hyper::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, RANGE, USER_AGENT,
+};
+use hyper::{Method, Request, Version};
 use tokio::time::timeout;
 
 use super::coding::Unpacker;
@@ -21,21 +24,42 @@ use crate::stage;
 
 /// The most of a body that nobody asked for (an error page, a redirect's) that is read to keep its connection.
 const DRAIN_MAX: usize = 64 << 10;
+/// The longest time for it.
+const EXPLANATION: Duration = Duration::from_secs(10);
 
-/// One GET, as it goes out.
-pub(super) struct Get<'a> {
+/// What goes out with a request.
+pub(super) type RequestBody = UnsyncBoxBody<Bytes, std::io::Error>;
+
+/// How long a response may take. None of it is counted while nobody asks for more of the body.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// Longest silence.
+    pub(super) stall: Duration,
+    /// From the request to the end of the body, for what is small.
+    pub(super) total: Option<Duration>,
+    /// At least so many bytes must come in each such time.
+    pub(super) slowest: Option<(u64, Duration)>,
+}
+
+/// One request, as it goes out.
+pub(super) struct Ask<'a> {
     pub(super) url: &'a Url,
+    pub(super) method: Method,
     pub(super) accept: &'static [&'static str],
     pub(super) authorization: Option<&'a HeaderValue>,
+    /// More headers.
+    pub(super) headers: &'a [(HeaderName, HeaderValue)],
+    pub(super) body: RequestBody,
     pub(super) user_agent: &'a str,
     /// How often this was asked before, for whatever reason (`http.request.resend_count`).
     pub(super) resent: u32,
     /// Not on a connection that was used before.
     pub(super) fresh: bool,
-    /// Longest silence.
-    pub(super) stall: Duration,
+    pub(super) patience: Patience,
     /// The span that this could not go out before.
     pub(super) after: Option<SpanId>,
+    /// Not to an address of this machine or of its link.
+    pub(super) guarded: bool,
 }
 
 /// A response whose body is still to be read. Its spans end when the body has been read or dropped.
@@ -54,7 +78,10 @@ pub(super) struct Exchange {
     /// What was asked for, as it may be shown.
     pub(super) url: String,
     got: u64,
-    stall: Duration,
+    patience: Patience,
+    begun: Instant,
+    /// Since when the bytes are counted that must not be too few, how many came, and how long they were waited for.
+    window: (u64, Duration),
     unpacker: Option<Unpacker>,
     /// What [`Exchange::drain`] found.
     drained: Option<Vec<u8>>,
@@ -77,13 +104,17 @@ pub(super) enum Again {
     Later,
 }
 
-/// Sends one GET and waits for the response's head.
-pub(super) async fn get(pool: &Pool, parent: &Stage, ask: Get<'_>) -> Result<Exchange, NoResponse> {
-    let stage = stage!(span::HTTP_GET, in parent);
+/// Sends one request and waits for the response's head.
+pub(super) async fn send(pool: &Pool, parent: &Stage, ask: Ask<'_>) -> Result<Exchange, NoResponse> {
+    let stage = match ask.method {
+        Method::HEAD => stage!(span::HTTP_HEAD, in parent),
+        Method::POST => stage!(span::HTTP_POST, in parent),
+        _ => stage!(span::HTTP_GET, in parent),
+    };
     let origin = &ask.url.origin;
     let shown = ask.url.to_string();
     stage.kind(Kind::Client);
-    stage.set(attr::HTTP_REQUEST_METHOD, "GET");
+    stage.set(attr::HTTP_REQUEST_METHOD, ask.method.as_str());
     stage.set(attr::URL_FULL, shown.as_str());
     stage.set(attr::SERVER_ADDRESS, origin.host.as_str());
     stage.set(attr::SERVER_PORT, origin.port);
@@ -91,7 +122,10 @@ pub(super) async fn get(pool: &Pool, parent: &Stage, ask: Get<'_>) -> Result<Exc
     if ask.resent > 0 {
         stage.set(attr::HTTP_REQUEST_RESEND_COUNT, ask.resent);
     }
-    match exchange(pool, &stage, &ask, &shown).await {
+    if let Some((_, range)) = ask.headers.iter().find(|(name, _)| *name == RANGE) {
+        stage.set(attr::HTTP_REQUEST_RANGE, range.to_str().unwrap_or_default());
+    }
+    match exchange(pool, &stage, ask, &shown).await {
         Ok(exchange) => Ok(exchange),
         Err(no) => {
             stage.fail(no.error.kind(), &no.error.to_string());
@@ -100,9 +134,10 @@ pub(super) async fn get(pool: &Pool, parent: &Stage, ask: Get<'_>) -> Result<Exc
     }
 }
 
-async fn exchange(pool: &Pool, stage: &Stage, ask: &Get<'_>, shown: &str) -> Result<Exchange, NoResponse> {
+async fn exchange(pool: &Pool, stage: &Stage, ask: Ask<'_>, shown: &str) -> Result<Exchange, NoResponse> {
+    let (patience, origin) = (ask.patience, ask.url.origin.clone());
     let mut conn = pool
-        .take(stage, ask.url, ask.fresh)
+        .take(stage, ask.url, ask.fresh, ask.guarded)
         .await
         // The first contact is not tried again: whether anything is there at all shall be known soon.
         .map_err(|error| NoResponse { error, again: Again::No })?;
@@ -112,24 +147,28 @@ async fn exchange(pool: &Pool, stage: &Stage, ask: &Get<'_>, shown: &str) -> Res
     let broken = |why: String| RegistryError::Connection { url: shown.to_owned(), why };
     let request = request(ask).map_err(|why| NoResponse { error: broken(why), again: Again::No })?;
     let wait = stage!(span::HTTP_WAIT, in stage);
-    let response = match timeout(ask.stall, conn.sender.send_request(request)).await {
-        Ok(Ok(response)) => response,
-        Ok(Err(e)) => {
-            let again = match () {
-                () if e.is_parse() => Again::No,
-                () if conn.reused => Again::OnFreshConnection,
-                () => Again::Later,
-            };
-            let error = broken(explain(&e));
-            wait.fail(error.kind(), &error.to_string());
-            return Err(NoResponse { error, again });
-        }
-        Err(_) => {
-            let error = stalled(shown, ask.stall, 0, None);
-            wait.fail(error.kind(), &error.to_string());
-            return Err(NoResponse { error, again: Again::No });
-        }
-    };
+    let begun = Instant::now();
+    let response =
+        match timeout(patience.stall.min(patience.total.unwrap_or(Duration::MAX)), conn.sender.send_request(request))
+            .await
+        {
+            Ok(Ok(response)) => response,
+            Ok(Err(e)) => {
+                let again = match () {
+                    () if e.is_parse() => Again::No,
+                    () if conn.reused => Again::OnFreshConnection,
+                    () => Again::Later,
+                };
+                let error = broken(explain(&e));
+                wait.fail(error.kind(), &error.to_string());
+                return Err(NoResponse { error, again });
+            }
+            Err(_) => {
+                let error = stalled(shown, patience.stall, 0, None);
+                wait.fail(error.kind(), &error.to_string());
+                return Err(NoResponse { error, again: Again::Later });
+            }
+        };
     let answered = Mono::now();
     wait.ended(answered);
     drop(wait);
@@ -162,17 +201,21 @@ async fn exchange(pool: &Pool, stage: &Stage, ask: &Get<'_>, shown: &str) -> Res
         body,
         conn: Some(conn),
         headers: head.headers,
-        origin: ask.url.origin.clone(),
+        origin,
         url: shown.to_owned(),
         got: 0,
-        stall: ask.stall,
+        patience,
+        begun,
+        window: (0, Duration::ZERO),
         unpacker: None,
         drained: None,
     })
 }
 
-fn request(ask: &Get<'_>) -> Result<Request<Empty<Bytes>>, String> {
-    let mut request = Request::get(ask.url.target())
+fn request(ask: Ask<'_>) -> Result<Request<RequestBody>, String> {
+    let mut request = Request::builder()
+        .method(ask.method)
+        .uri(ask.url.target())
         .header(HOST, ask.url.origin.authority())
         .header(USER_AGENT, ask.user_agent)
         // Digests are of the bytes as stored; nobody on the way shall repack them.
@@ -183,7 +226,10 @@ fn request(ask: &Get<'_>) -> Result<Request<Empty<Bytes>>, String> {
     if let Some(authorization) = ask.authorization {
         request = request.header(AUTHORIZATION, authorization);
     }
-    request.body(Empty::new()).map_err(|e| format!("the request could not be made: {e}"))
+    for (name, value) in ask.headers {
+        request = request.header(name, value);
+    }
+    request.body(ask.body).map_err(|e| format!("the request could not be made: {e}"))
 }
 
 impl Exchange {
@@ -245,11 +291,15 @@ impl Exchange {
     async fn wire_chunk(&mut self) -> Option<Result<Bytes, RegistryError>> {
         self.conn.as_ref()?;
         loop {
-            let error = match timeout(self.stall, self.body.frame()).await {
+            let since = Instant::now();
+            let frame = timeout(self.longest_wait(), self.body.frame()).await;
+            self.window.1 += since.elapsed();
+            let error = match frame {
                 Ok(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) if data.is_empty() => continue,
                     Ok(data) => {
                         self.got = self.got.saturating_add(data.len() as u64);
+                        self.window.0 += data.len() as u64;
                         return Some(Ok(data));
                     }
                     Err(_trailers) => continue,
@@ -263,11 +313,47 @@ impl Exchange {
                     return None;
                 }
                 Ok(Some(Err(e))) => self.truncated(explain(&e)),
-                Err(_) => stalled(&self.url, self.stall, self.got, self.expected),
+                Err(_) => match self.out_of_patience(since.elapsed()) {
+                    Some(error) => error,
+                    None => continue,
+                },
             };
             self.fail(&error);
             return Some(Err(error));
         }
+    }
+
+    /// How long to wait for the next bytes.
+    fn longest_wait(&self) -> Duration {
+        let Patience { stall, total, slowest } = self.patience;
+        let total = total.map_or(Duration::MAX, |total| total.saturating_sub(self.begun.elapsed()));
+        let window = slowest.map_or(Duration::MAX, |(_, window)| window.saturating_sub(self.window.1));
+        stall.min(total).min(window)
+    }
+
+    /// What to say after such a wait, unless it may go on.
+    fn out_of_patience(&mut self, silent: Duration) -> Option<RegistryError> {
+        let Patience { stall, total, slowest } = self.patience;
+        let slow = |got, time: Duration| RegistryError::TooSlow {
+            url: self.url.clone(),
+            seconds: time.as_secs_f64(),
+            got,
+            expected: self.expected,
+        };
+        if silent >= stall {
+            return Some(stalled(&self.url, stall, self.got, self.expected));
+        }
+        if let Some(total) = total.filter(|total| self.begun.elapsed() >= *total) {
+            return Some(slow(self.got, total));
+        }
+        match slowest {
+            Some((least, window)) if self.window.1 >= window && self.window.0 < least => {
+                return Some(slow(self.window.0, window));
+            }
+            Some((_, window)) if self.window.1 >= window => self.window = (0, Duration::ZERO),
+            _ => {}
+        }
+        None
     }
 
     fn truncated(&self, why: String) -> RegistryError {
@@ -319,6 +405,7 @@ impl Exchange {
         if let Some(drained) = &self.drained {
             return drained.clone();
         }
+        self.patience = Patience { total: Some(self.begun.elapsed() + EXPLANATION), ..self.patience };
         let mut out = Vec::new();
         while let Some(Ok(chunk)) = self.chunk().await {
             out.extend_from_slice(&chunk[..chunk.len().min(DRAIN_MAX - out.len())]);

@@ -8,12 +8,15 @@
 //! byte are what this program exists to show. Nothing that a server sends can make this module panic or keep more than
 //! a few megabytes; everything but a layer's digest, which its pipeline computes, is verified here.
 //!
-//! Not built yet: credentials, mirrors, proxies, resuming a blob that broke off.
+//! Not built yet: mirrors, proxies.
 
 mod ask;
 mod auth;
+mod authorized;
+mod blob;
 mod coding;
 mod config;
+pub mod credentials;
 mod error;
 mod exchange;
 mod manifest;
@@ -28,17 +31,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::Method;
+use hyper::header::HeaderMap;
 
-pub use self::auth::Credentials;
+pub use self::blob::Blob;
 pub use self::config::{ImageConfig, RunConfig, Words};
+pub use self::credentials::{Credentials, Login, Places};
 pub use self::error::{RegistryError, Unreachable};
 pub use self::manifest::Descriptor;
 pub use self::platform::Platform;
 pub use self::reference::ImageRef;
 pub use self::url::Origin;
 
-use self::ask::Asker;
-use self::exchange::Exchange;
+pub use self::ask::Told;
+use self::ask::{Asker, Tries};
+use self::authorized::Wish;
+use self::exchange::Patience;
 use self::manifest::{DOCUMENT_MAX, Parsed};
 use crate::digest::Digest;
 use crate::names::{attr, span};
@@ -58,7 +66,12 @@ pub struct Options {
     pub connect_timeout: Duration,
     /// Longest silence of a server that was reached.
     pub stall_timeout: Duration,
-    /// Pause before the first retry; each further one is three times as long.
+    /// Bound for a manifest, a configuration or a token, from the request to its last byte.
+    pub document_timeout: Duration,
+    /// At least so many bytes of a layer must come in so long a time in which they are waited for: less is as good as
+    /// nothing, and would keep others who need the store waiting.
+    pub slowest: (u64, Duration),
+    /// Pause before the first retry; each further one is three times as long, and up to half of it longer by chance.
     pub retry_pause: Duration,
     /// Connections open to one origin at a time; further requests queue.
     pub connections_per_origin: usize,
@@ -75,6 +88,8 @@ impl Default for Options {
             lookup_timeout: Duration::from_secs(20),
             connect_timeout: Duration::from_secs(3),
             stall_timeout: Duration::from_secs(30),
+            document_timeout: Duration::from_secs(30),
+            slowest: (4 << 10, Duration::from_secs(20)),
             retry_pause: Duration::from_millis(100),
             connections_per_origin: 8,
             user_agent: concat!("trace/", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -92,14 +107,25 @@ impl Options {
         self
     }
 
+    fn patience_with_documents(&self) -> Patience {
+        Patience { stall: self.stall_timeout, total: Some(self.document_timeout), slowest: None }
+    }
+
+    fn patience_with_blobs(&self) -> Patience {
+        Patience { stall: self.stall_timeout, total: None, slowest: Some(self.slowest) }
+    }
+
     /// Where the API for this image is: the given endpoint, `registry-1.docker.io` for Docker Hub, else the host
     /// itself, by plain HTTP on loopback.
     pub fn origin_of(&self, image: &ImageRef) -> Result<Origin, RegistryError> {
-        let registry = image.registry();
+        self.origin_of_registry(image.registry())
+    }
+
+    fn origin_of_registry(&self, registry: &str) -> Result<Origin, RegistryError> {
         if let Some((_, origin)) = self.endpoints.iter().find(|(known, _)| known == registry) {
             return Ok(origin.clone());
         }
-        let host = if image.is_docker_hub() { "registry-1.docker.io" } else { registry };
+        let host = if registry == reference::DOCKER_HUB { "registry-1.docker.io" } else { registry };
         Origin::of_registry(host).map_err(|why| RegistryError::Address { host: registry.to_owned(), why })
     }
 }
@@ -139,18 +165,16 @@ pub struct Resolved {
 #[derive(Clone)]
 pub struct Client(Arc<Asker>);
 
-/// A layer's bytes, arriving. Dropped early, the connection is closed.
-pub struct Blob {
-    exchange: Exchange,
-    what: String,
-    got: u64,
-    expected: u64,
-}
-
 impl Client {
     /// A client; nothing is connected or read yet.
     pub fn new(options: Options) -> Self {
-        Client(Arc::new(Asker { pool: pool::Pool::new(&options), tokens: auth::Tokens::default(), options }))
+        Client(Arc::new(Asker {
+            pool: pool::Pool::new(&options),
+            tokens: auth::Tokens::default(),
+            logins: credentials::Logins::default(),
+            secrets: said::Secrets::default(),
+            options,
+        }))
     }
 
     /// How it asks.
@@ -224,13 +248,11 @@ impl Client {
             None => format!("manifest `{}`", image.familiar()),
         };
         let path = format!("manifests/{version}");
-        let answer = self.0.authorized(parent, stage, image, path, manifest::ACCEPT).await;
-        let mut answer = answer.map_err(|e| e.of_manifest(image))?;
-        answer.unpack(&what, entry.map(|e| e.size))?;
-        let content_type = answer.header("content-type").map(str::to_owned);
-        let announced = answer.headers.get("docker-content-digest").cloned();
-        let limit = entry.map_or(DOCUMENT_MAX, |e| e.size);
-        let bytes = answer.read(&what, limit).await.map_err(|e| e.of_size(entry))?;
+        let size = entry.map(|e| e.size);
+        let read = self.read(parent, stage, image, path, manifest::ACCEPT, &what, size).await;
+        let (headers, bytes) = read.map_err(|e| e.of_manifest(image).of_size(entry))?;
+        let content_type = headers.get("content-type").and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let announced = headers.get("docker-content-digest").cloned();
         let digest = Digest::of(&bytes);
         if let Some(entry) = entry {
             check(&what, &bytes, digest, entry)?;
@@ -287,9 +309,8 @@ impl Client {
             return Err(RegistryError::TooLarge { what, size: descriptor.size, limit: DOCUMENT_MAX });
         }
         let path = format!("blobs/{}", descriptor.digest);
-        let mut answer = self.0.authorized(parent, stage, image, path, &["*/*"]).await?;
-        answer.unpack(&what, Some(descriptor.size))?;
-        let bytes = answer.read(&what, descriptor.size).await.map_err(|e| e.of_size(Some(descriptor)))?;
+        let read = self.read(parent, stage, image, path, &["*/*"], &what, Some(descriptor.size)).await;
+        let (_, bytes) = read.map_err(|e| e.of_size(Some(descriptor)))?;
         let digest = Digest::of(&bytes);
         check(&what, &bytes, digest, descriptor)?;
         let config = ImageConfig::parse(&bytes, resolved.layers.len()).map_err(|why| {
@@ -299,50 +320,52 @@ impl Client {
         Ok((Raw { bytes, digest, media_type: descriptor.media_type.clone() }, config))
     }
 
-    /// Begins to fetch a layer; its requests are spans under `parent`. Size is verified on the way, the digest is not:
-    /// the caller hashes what it unpacks. A token that expired meanwhile is renewed under `parent` too.
-    pub async fn blob(&self, parent: &Stage, image: &ImageRef, layer: &Descriptor) -> Result<Blob, RegistryError> {
-        let path = format!("blobs/{}", layer.digest);
-        let what = format!("layer `{}` of `{}`", layer.digest, image.familiar());
-        let mut exchange = match self.0.authorized(parent, parent, image, path, &["*/*"]).await {
-            Err(RegistryError::Status { status: 404, .. }) if layer.elsewhere => {
-                let why = "the registry doesn't have it and says that it is to be fetched from somewhere else".into();
-                return Err(RegistryError::Unsupported { what, why });
-            }
-            answer => answer?,
-        };
-        exchange.unpack(&what, Some(layer.size))?;
-        if !exchange.is_packed() {
-            if let Some(got) = exchange.expected.filter(|size| *size != layer.size) {
-                let error = RegistryError::Size { what, got, expected: layer.size };
-                exchange.fail(&error);
-                return Err(error);
-            }
-            exchange.expected = Some(layer.size);
-        }
-        Ok(Blob { exchange, what, got: 0, expected: layer.size })
-    }
-}
-
-impl Blob {
-    /// The next bytes, `None` after the last. An error ends it; all bytes together are exactly as many as described.
-    pub async fn chunk(&mut self) -> Option<Result<Bytes, RegistryError>> {
-        let chunk = match self.exchange.chunk().await? {
-            Ok(chunk) => chunk,
-            Err(error) => return Some(Err(error)),
-        };
-        self.got = self.got.saturating_add(chunk.len() as u64);
-        if self.got > self.expected {
-            let error = RegistryError::Size { what: self.what.clone(), got: self.got, expected: self.expected };
-            self.exchange.fail(&error);
-            return Some(Err(error));
-        }
-        Some(Ok(chunk))
+    /// Tries a login (spans under `stage`).
+    pub async fn log_in(&self, stage: &Stage, registry: &str, login: &Login) -> Result<(), RegistryError> {
+        let api = self.0.options.origin_of_registry(registry)?;
+        self.0.log_in(stage, &api, login).await
     }
 
-    /// Bytes that all chunks have together.
-    pub fn size(&self) -> u64 {
-        self.expected
+    /// A document of the image's repository, of at most `size` bytes; asked for again where it breaks off.
+    #[allow(clippy::too_many_arguments, reason = "each is another thing, and all are needed in one place")]
+    async fn read(
+        &self,
+        parent: &Stage,
+        stage: &Stage,
+        image: &ImageRef,
+        path: String,
+        accept: &'static [&'static str],
+        what: &str,
+        size: Option<u64>,
+    ) -> Result<(HeaderMap, Bytes), RegistryError> {
+        let asker = &self.0;
+        let patience = asker.options.patience_with_documents();
+        let wish = Wish { image, path, method: Method::GET, accept, headers: &[], patience };
+        let mut tries = Tries::new(None);
+        loop {
+            let mut answer = asker.authorized(parent, stage, &wish, &[], &mut tries).await?;
+            answer.unpack(what, size)?;
+            let headers = answer.headers.clone();
+            match answer.read(what, size.unwrap_or(DOCUMENT_MAX)).await {
+                Ok(bytes) => return Ok((headers, bytes)),
+                Err(e) if e.is_broken() && tries.again(&asker.options, None).await => {}
+                Err(e) => return Err(tries.sum_up(e)),
+            }
+        }
+    }
+
+    /// Begins to fetch a layer, from its byte `from` on; its requests are spans under `parent`. Size is verified on the
+    /// way, the digest is not: the caller hashes what it unpacks. A token that expired meanwhile is renewed under `parent`
+    /// too. `told` hears of pauses.
+    pub async fn blob<'t>(
+        &self,
+        parent: &Stage,
+        image: &ImageRef,
+        layer: &Descriptor,
+        from: u64,
+        told: &'t Told<'t>,
+    ) -> Result<Blob<'t>, RegistryError> {
+        Blob::open(Arc::clone(&self.0), parent, image, layer, from, told).await
     }
 }
 

@@ -9,8 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Empty;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -22,7 +20,9 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{HandshakeKind, ProtocolVersion};
 
 use super::Options;
+use super::auth::{is_near, is_near_address};
 use super::error::{RegistryError, Unreachable};
+use super::exchange::RequestBody;
 use super::tls::{self, Tls};
 use super::url::{Origin, Url};
 use crate::names::{attr, span};
@@ -54,13 +54,13 @@ struct Slot {
 }
 
 struct Idle {
-    sender: SendRequest<Empty<Bytes>>,
+    sender: SendRequest<RequestBody>,
     peer: IpAddr,
 }
 
 /// A connection in use by one request. Dropped, it is closed; [`Conn::give_back`] keeps it for the next.
 pub(super) struct Conn {
-    pub(super) sender: SendRequest<Empty<Bytes>>,
+    pub(super) sender: SendRequest<RequestBody>,
     pub(super) peer: IpAddr,
     pub(super) reused: bool,
     slot: Arc<Slot>,
@@ -101,6 +101,12 @@ impl Pool {
         self.slot(origin).answered.load(Ordering::Relaxed)
     }
 
+    /// Whether this is, by its name or by the addresses that its name was found to have, this machine or its link.
+    pub(super) fn is_near(&self, origin: &Origin) -> bool {
+        let known = lock(&self.slot(origin).addresses).clone();
+        is_near(origin) || known.is_some_and(|known| known.iter().all(|a| is_near_address(a.ip())))
+    }
+
     fn slot(&self, origin: &Origin) -> Arc<Slot> {
         let mut slots = lock(&self.slots);
         Arc::clone(slots.entry(origin.clone()).or_insert_with(|| {
@@ -115,7 +121,8 @@ impl Pool {
 
     /// A connection for one request to `url`, the steps of a new one as spans under `get`. With `fresh` none that was
     /// used before, and the ones waiting are closed: they are likely as dead as the one that brought the caller here.
-    pub(super) async fn take(&self, get: &Stage, url: &Url, fresh: bool) -> Result<Conn, RegistryError> {
+    /// With `guarded` it is not to an address of this machine or of its link.
+    pub(super) async fn take(&self, get: &Stage, url: &Url, fresh: bool, guarded: bool) -> Result<Conn, RegistryError> {
         let slot = self.slot(&url.origin);
         let permit = Arc::clone(&slot.permits).acquire_owned().await.expect("the semaphore is never closed");
         let mut waiting = if fresh { std::mem::take(&mut *lock(&slot.idle)) } else { Vec::new() };
@@ -127,7 +134,7 @@ impl Pool {
                 return Ok(Conn { sender: idle.sender, peer: idle.peer, reused: true, slot, _permit: permit });
             }
         }
-        let (sender, peer) = self.connect(get, url, &slot).await?;
+        let (sender, peer) = self.connect(get, url, &slot, guarded).await?;
         Ok(Conn { sender, peer, reused: false, slot, _permit: permit })
     }
 
@@ -136,7 +143,8 @@ impl Pool {
         get: &Stage,
         url: &Url,
         slot: &Slot,
-    ) -> Result<(SendRequest<Empty<Bytes>>, IpAddr), RegistryError> {
+        guarded: bool,
+    ) -> Result<(SendRequest<RequestBody>, IpAddr), RegistryError> {
         let origin = &url.origin;
         let unreachable = |why| RegistryError::Unreachable { host: host_port(origin), url: url.to_string(), why };
         let late = || unreachable(Unreachable::Timeout(self.connect_timeout.as_millis() as u64));
@@ -164,6 +172,11 @@ impl Pool {
             }
         };
 
+        if guarded && addresses.iter().any(|a| is_near_address(a.ip())) {
+            let why =
+                "its address is this machine or its link, where a registry elsewhere has nothing to ask".to_owned();
+            return Err(RegistryError::Auth { host: host_port(origin), why });
+        }
         let stage = stage!(span::TCP_CONNECT, in get);
         let connected = match timeout(self.connect_timeout, race(&addresses)).await {
             Ok(Ok(connected)) => Ok(connected),
@@ -290,7 +303,7 @@ async fn race(addresses: &[SocketAddr]) -> Result<(TcpStream, SocketAddr), Strin
 }
 
 /// HTTP/1.1 on a connected stream, driven by a task of its own.
-async fn speak<T>(stream: T, url: &Url) -> Result<SendRequest<Empty<Bytes>>, RegistryError>
+async fn speak<T>(stream: T, url: &Url) -> Result<SendRequest<RequestBody>, RegistryError>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -1,5 +1,7 @@
 //! What a registry says when it refuses, made fit to be shown.
 
+use std::sync::{Mutex, PoisonError};
+
 use hyper::header::HeaderValue;
 
 use super::error::foreign;
@@ -58,18 +60,42 @@ object! {
     }
 }
 
-/// Reads an error body; a secret that was sent is taken out, should the server repeat it.
-pub(super) fn said(body: &[u8], secret: Option<&HeaderValue>) -> Said {
+/// What was sent and must never be shown, should a server repeat it.
+#[derive(Default)]
+pub(super) struct Secrets(Mutex<Vec<String>>);
+
+impl Secrets {
+    /// The value of an `Authorization` header.
+    pub(super) fn add(&self, header: &HeaderValue) {
+        if let Some(secret) = header.to_str().ok().and_then(|h| h.split(' ').next_back()) {
+            self.add_text(secret);
+        }
+    }
+
+    /// One as it is. So short a one stands in any text by chance.
+    pub(super) fn add_text(&self, secret: &str) {
+        if secret.len() >= 4 {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(secret.to_owned());
+        }
+    }
+
+    /// The text without them.
+    pub(super) fn taken_out(&self, text: &str) -> String {
+        let secrets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "REDACTED"))
+    }
+}
+
+/// Reads an error body.
+pub(super) fn said(body: &[u8], secrets: &Secrets) -> Said {
     let Ok(document) = json::parse::<ErrorDocument>(body) else {
         return Said { code: String::new(), text: String::new() };
     };
     let first = document.errors.first().and_then(|e| e.read::<ErrorEntry>().ok());
     // Docker Hub's gateway and token servers have only one of these.
     let alone = if document.details.is_empty() { document.message } else { document.details };
-    let ErrorEntry { code, mut message } = first.unwrap_or_else(|| ErrorEntry { code: String::new(), message: alone });
-    if let Some(secret) = secret.and_then(|s| s.to_str().ok()).and_then(|s| s.split(' ').next_back()) {
-        message = message.replace(secret, "REDACTED");
-    }
+    let ErrorEntry { code, message } = first.unwrap_or_else(|| ErrorEntry { code: String::new(), message: alone });
+    let (code, message) = (secrets.taken_out(&code), secrets.taken_out(&message));
     let words = foreign(&code, 60).to_lowercase().replace('_', " ");
     let message = foreign(&message, 200);
     let text = match (words.is_empty(), message.is_empty()) {
@@ -86,7 +112,9 @@ mod tests {
 
     #[test]
     fn refusals_are_read_as_docker_does() {
-        let text = |body: &str| said(body.as_bytes(), Some(&"Bearer s3cr3t".parse().unwrap())).text;
+        let secrets = Secrets::default();
+        secrets.add(&"Bearer s3cr3t".parse().unwrap());
+        let text = |body: &str| said(body.as_bytes(), &secrets).text;
         assert_eq!(
             text(r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{"Tag":"x"}}]}"#),
             "manifest unknown: manifest unknown"

@@ -102,6 +102,7 @@ impl Store {
         for path in moved {
             collected.bytes += remove_counting(&path)?;
         }
+        collected.bytes += self.discard_partials(false)?;
         Ok(collected)
     }
 

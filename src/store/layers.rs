@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::durable::publish;
 use super::images::{Stack, StackLayer};
 use super::lock::Lock;
+use super::partial::Partial;
 use super::{Maker, Store, StoreError, Tmp, read_derived};
 use crate::digest::Digest;
 use crate::layer::stack::{Element, LayerRef, RootLooks, build_fix, copy_root, plan};
@@ -33,6 +34,7 @@ pub struct Kept {
 #[derive(Debug)]
 pub struct Draft {
     tmp: Tmp,
+    partial: Option<Partial>,
     _lock: Lock,
     diff_id: Digest,
     blob: Digest,
@@ -100,7 +102,7 @@ impl Store {
         let tmp = self.tmp()?;
         let diff = tmp.path().join("diff");
         fs::create_dir(&diff).map_err(|e| StoreError::file("create", &diff, e))?;
-        Ok(Claim::Ours(Draft { tmp, _lock: lock, diff_id: *diff_id, blob: *blob, size }))
+        Ok(Claim::Ours(Draft { tmp, partial: None, _lock: lock, diff_id: *diff_id, blob: *blob, size }))
     }
 
     /// Waits for the right to pull an image, so that two processes that miss the same image do the work once.
@@ -115,7 +117,7 @@ impl Store {
         let kept = Kept { maker: Some(self.maker.unwrap_or(Maker::SingleId)), ..kept.clone() };
         let notes = serde_json::to_vec(&kept).expect("strings and numbers");
         self.make_files(at, &[(RECORD, record), ("notes.json", &notes)])?;
-        let blob = at.join("blob");
+        let blob = draft.partial.as_ref().map_or_else(|| at.join("blob"), |p| p.path.clone());
         if blob.exists() {
             // Somebody else's may be there, in use by another program.
             if self.has_blob(&draft.blob, draft.size) {
@@ -252,10 +254,41 @@ impl Draft {
         open_dir(&self.tmp.path().join("diff"))
     }
 
-    /// The file to keep the blob in.
-    pub fn blob(&self) -> Result<File, StoreError> {
-        let path = self.tmp.path().join("blob");
-        File::create(&path).map_err(|e| StoreError::file("create", &path, e))
+    /// The file to keep the blob in, and how much of it is there already; nothing if it is to be `fresh`. It stays if this
+    /// draft comes to nothing, unless [`Draft::discard_blob`] says that it is worth nothing.
+    pub fn blob(&mut self, store: &Store, fresh: bool) -> Result<(File, u64), StoreError> {
+        if self.partial.is_none() {
+            self.partial = store.partial(&self.blob, self.size)?;
+        }
+        match &mut self.partial {
+            Some(partial) => {
+                if fresh {
+                    partial.empty()?;
+                }
+                Ok((partial.writer()?, partial.kept))
+            }
+            // Another process has it, for another image that claims another content for this blob.
+            None => {
+                let path = self.tmp.path().join("blob");
+                let open = File::options().read(true).write(true).create(true).truncate(true).open(&path);
+                Ok((open.map_err(|e| StoreError::file("create", &path, e))?, 0))
+            }
+        }
+    }
+
+    /// What has come of the blob is wrong.
+    pub fn discard_blob(&mut self) {
+        if let Some(partial) = self.partial.take() {
+            let _ = fs::remove_file(&partial.path);
+        }
+    }
+
+    /// Makes the directory empty again.
+    pub fn begin_anew(&self) -> Result<(), StoreError> {
+        let diff = self.tmp.path().join("diff");
+        let fail = |e| StoreError::file("create", &diff, e);
+        super::remove_tree(&diff).map_err(fail)?;
+        fs::create_dir(&diff).map_err(fail)
     }
 }
 

@@ -9,6 +9,7 @@
 //!   names/<name>        who has a name
 //!   volumes/<name>/     _data is what containers see, volume.json whose it is
 //!   mount-points-2/     what every container needs in its root, see [`Store::mount_points`]
+//!   partial/<blob>      what has come of a blob whose download was broken off
 //!   unsynced/           marks on what may not have reached storage, see [`unsynced`]
 //!   index.copy          the last images/index.json, for when that is damaged
 //!   traces/             recorded runs; latest/ points at the newest of each image and kind
@@ -27,6 +28,7 @@ pub mod gc;
 pub mod images;
 pub mod layers;
 pub mod lock;
+pub mod partial;
 pub mod pending;
 pub mod retention;
 pub mod sent;

@@ -24,13 +24,17 @@ impl Drop for DockerRegistry {
 
 impl DockerRegistry {
     pub fn start() -> DockerRegistry {
-        let directory = tempfile::tempdir().unwrap();
+        DockerRegistry::start_with(tempfile::tempdir().unwrap(), "", "")
+    }
+
+    /// With more in its configuration, and in the `http` part of it; `directory` goes with it.
+    pub fn start_with(directory: tempfile::TempDir, more: &str, http: &str) -> DockerRegistry {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let config = directory.path().join("config.yml");
         let storage = directory.path().join("storage");
         let yaml = format!(
             "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: \
-            {address}\n",
+            {address}\n{http}{more}",
             storage.display()
         );
         std::fs::write(&config, yaml).unwrap();

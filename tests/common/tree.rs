@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use trace_run::digest::Digest;
 
@@ -13,6 +13,22 @@ pub fn xattr(path: &Path, name: &str) -> Option<Vec<u8>> {
     let n = rustix::fs::lgetxattr(path, name, &mut buf[..]).ok()?;
     buf.truncate(n);
     Some(buf)
+}
+
+/// All regular files below a directory.
+pub fn files(root: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut todo = vec![root.to_owned()];
+    while let Some(dir) = todo.pop() {
+        for entry in fs::read_dir(&dir).unwrap().map(Result::unwrap) {
+            match entry.file_type().unwrap() {
+                kind if kind.is_dir() => todo.push(entry.path()),
+                kind if kind.is_file() => found.push(entry.path()),
+                _ => {}
+            }
+        }
+    }
+    found
 }
 
 /// Everything that can be seen of a tree: path to type, mode, owner, links, size or target, time, attributes, content.

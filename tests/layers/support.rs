@@ -257,6 +257,7 @@ pub fn job(dest: &Path, blob: &[u8], diff_id: Digest) -> Job {
         compression: Compression::None,
         dest: fs::File::open(dest).unwrap().into(),
         blob: None,
+        kept: 0,
         flavor: flavor(),
         unmapped: Unmapped::Refuse,
         limits: Limits::default(),

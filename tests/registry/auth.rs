@@ -114,8 +114,7 @@ async fn no_access_has_dockers_words() {
 
 #[tokio::test]
 async fn challenges_that_cannot_be_met_are_explained() {
-    let cases: [(Option<&str>, &str); 5] = [
-        (Some("Basic realm=\"x\""), "asks for a user name and password, which cannot be given yet"),
+    let cases: [(Option<&str>, &str); 4] = [
         (Some("Negotiate"), "it asks for `Negotiate`, expected `Bearer`"),
         (None, "no usable `WWW-Authenticate` header"),
         (Some("Bearer realm=\"http://auth.example/token?s3cr3t\""), "token server `http://auth.example` is not HTTPS"),
@@ -251,7 +250,7 @@ async fn a_blob_store_that_is_down_does_not_make_the_registry_unreachable() {
     );
     let trace = pull.finish();
     let gets = children(&trace, named(&trace, "layer.download")[0]);
-    assert_eq!(gets.len(), 6, "three tries of two hops");
+    assert_eq!(gets.len(), 10, "five tries of two hops");
 }
 
 #[tokio::test]

@@ -6,10 +6,12 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod again;
 mod answers;
 mod auth;
 mod faults;
 mod lenient;
+mod logins;
 mod real;
 mod server;
 mod spans;

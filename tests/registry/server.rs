@@ -121,7 +121,7 @@ impl Pull {
 
     pub async fn layer(&self, image: &ImageRef, resolved: &Resolved) -> Result<Vec<u8>, RegistryError> {
         let stage = stage!(span::LAYER_DOWNLOAD, in &self.parent);
-        let mut blob = self.client.blob(&stage, image, &resolved.layers[0]).await?;
+        let mut blob = self.client.blob(&stage, image, &resolved.layers[0], 0, &|_| {}).await?;
         let mut out = Vec::new();
         while let Some(chunk) = blob.chunk().await {
             out.extend_from_slice(&chunk?);

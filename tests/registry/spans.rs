@@ -77,11 +77,11 @@ async fn a_name_is_looked_up_once() {
     let pull = Pull::new();
     let reference = format!("localhost:{}/app", server.address.port()).parse().unwrap();
     pull.manifest(&reference).await.unwrap_err();
-    assert_eq!(server.connections(), 3);
+    assert_eq!(server.connections(), 5);
     let trace = pull.finish();
     assert_eq!(named(&trace, "dns.lookup").len(), 1);
     assert_eq!(named(&trace, "dns.lookup")[0].attributes.str("dns.question.name"), Some("localhost"));
-    assert_eq!(named(&trace, "tcp.connect").len(), 3);
+    assert_eq!(named(&trace, "tcp.connect").len(), 5);
     assert_eq!(named(&trace, "tcp.connect")[0].attributes.str("network.peer.address"), Some("127.0.0.1"));
 }
 
@@ -96,7 +96,7 @@ async fn a_queued_request_shows_its_waiting_inside_get() {
     let (begun, wait_for_begin) = tokio::sync::oneshot::channel();
     let first = async {
         let stage = stage!("layer.download", in &pull.parent);
-        let mut blob = pull.client.blob(&stage, &reference, &resolved.layers[0]).await.unwrap();
+        let mut blob = pull.client.blob(&stage, &reference, &resolved.layers[0], 0, &|_| {}).await.unwrap();
         begun.send(()).unwrap();
         tokio::time::sleep(Duration::from_millis(50)).await;
         let mut size = 0;
@@ -129,7 +129,7 @@ async fn a_blob_given_up_closes_its_connection_and_says_so() {
     let pull = Pull::new();
     let reference = server.image("app");
     let resolved = pull.manifest(&reference).await.unwrap();
-    let mut blob = pull.client.blob(&pull.parent, &reference, &resolved.layers[0]).await.unwrap();
+    let mut blob = pull.client.blob(&pull.parent, &reference, &resolved.layers[0], 0, &|_| {}).await.unwrap();
     blob.chunk().await.unwrap().unwrap();
     drop(blob);
     pull.layer(&reference, &resolved).await.unwrap();

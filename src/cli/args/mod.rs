@@ -1,6 +1,7 @@
 //! The command line as clap sees it. Plain options for the engine are made from it by the commands.
 
 mod exchange;
+mod login;
 mod reports;
 mod run;
 mod store;
@@ -8,6 +9,7 @@ mod store;
 use clap::{Parser, Subcommand};
 
 pub use exchange::{Export, Import, Metrics, Open};
+pub use login::{Login, Logout};
 pub use reports::{Bench, Compare, Ls, Show};
 pub use run::{Pull, Run};
 pub use store::{Hub, Image, Images, Logs, Prune, Ps, Rm, Volume};
@@ -75,6 +77,10 @@ pub enum Command {
     Metrics(Metrics),
     /// Pull an image
     Pull(Pull),
+    /// Log in to a registry
+    Login(Login),
+    /// Log out of a registry
+    Logout(Logout),
     /// List images
     Images(Images),
     /// Manage one image
