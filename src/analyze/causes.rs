@@ -26,6 +26,8 @@ pub enum Cause {
     Hub,
     /// Another process pulls the same image.
     OtherPull,
+    /// Something that failed and was tried again or elsewhere.
+    Failed,
     /// Our own program: its start, the look into the store, and with `--cold` forgetting the image.
     Own,
     /// What the kernel does to make, start and take away the container.
@@ -53,6 +55,7 @@ impl Cause {
             Cause::WritingFiles => "write",
             Cause::Hub => "hub",
             Cause::OtherPull => "other_pull",
+            Cause::Failed => "failed_attempt",
             Cause::Own => "startup",
             Cause::Kernel => "kernel",
             Cause::Process => "process",
@@ -106,6 +109,14 @@ pub struct Part {
     pub ns: u64,
 }
 
+/// Whether a span failed below one that went well: it was tried again, or something else was done. A registry that asks
+/// for a token has not failed.
+pub fn is_failed_attempt(tree: &Tree<'_>, node: Node) -> bool {
+    let here = tree.span(node);
+    let asked = here.attributes.int(attr::HTTP_RESPONSE_STATUS_CODE) == Some(401);
+    here.status.is_error() && !asked && tree.parent(node).is_some_and(|p| !tree.span(p).status.is_error())
+}
+
 /// What critical-path time in `top` and below was spent on, the most first. Adds up to all of it.
 pub fn parts(analysis: &Analysis<'_>, top: Node) -> Vec<Part> {
     let tree = &analysis.tree;
@@ -115,7 +126,11 @@ pub fn parts(analysis: &Analysis<'_>, top: Node) -> Vec<Part> {
     for node in tree.walk(top) {
         let inherited = tree.parent(node).filter(|_| node != top).map_or((Cause::Other, None), |p| above[p]);
         let layer = if tree.span(node).name == span::LAYER_PULL { Some(node) } else { inherited.1 };
-        let cause = Cause::of(tree, node).unwrap_or(inherited.0);
+        let cause = match inherited.0 {
+            Cause::Failed => Cause::Failed,
+            _ if node != top && is_failed_attempt(tree, node) => Cause::Failed,
+            above => Cause::of(tree, node).unwrap_or(above),
+        };
         above[node] = (cause, layer);
         let ns = analysis.critical_ns[node];
         // One stage, two kinds of work that take turns in one thread.

@@ -1,10 +1,10 @@
-use super::cold_warm::compare;
+use super::cold_warm::{Measured, compare};
 use super::facts::{Cause, facts};
 use super::samples::{self, EPOCH, Sample};
 use super::tree::Stray;
 use super::*;
 use crate::names::{attr, span};
-use crate::record::model::{SpanId, TraceId};
+use crate::record::model::SpanId;
 
 /// The path as `(name, start, end)` in µs.
 fn path(trace: &Trace) -> Vec<(String, u64, u64)> {
@@ -277,23 +277,26 @@ fn shared_time_is_split_evenly() {
 }
 
 #[test]
-fn runs_are_compared_only_where_that_says_something() {
-    let mut cold = samples::cold(6);
-    let mut warm = samples::warm();
-    assert_eq!(compare(&warm, &cold), None, "other image");
-    let image = cold.root().unwrap().attributes.str(attr::CONTAINER_IMAGE_NAME).unwrap().to_owned();
-    let root = |t: &Trace| t.spans.iter().position(|s| s.parent.is_none()).unwrap();
-    let (w, c) = (root(&warm), root(&cold));
-    warm.spans[w].attributes.set(attr::CONTAINER_IMAGE_NAME, image);
-    let comparison = compare(&warm, &cold).unwrap();
-    assert_eq!((comparison.this.kind.as_str(), comparison.other.kind.as_str()), ("warm", "cold"));
-    assert_eq!(comparison.this.pull_ns, 0);
-    assert!(comparison.pull_saved_ns > 80_000_000 && comparison.ratio > 30.0);
-    assert!(comparison.hubs_differ);
-    assert_eq!(compare(&warm, &warm), None, "same kind");
-    cold.spans[c].status = crate::record::model::Status::Error("x".into());
-    assert_eq!(compare(&warm, &cold), None, "failed");
-    let empty = Trace { id: TraceId(1), state: None, origins: Vec::new(), spans: Vec::new() };
-    assert_eq!(compare(&warm, &empty), None);
-    assert!(Analysis::of(&empty).is_none());
+fn a_cold_and_a_warm_run() {
+    let (cold, warm) = (Measured::of(&samples::cold(6)).unwrap(), Measured::of(&samples::warm()).unwrap());
+    let comparison = compare(("warm", &[warm]), ("cold", &[cold])).unwrap();
+    assert_eq!((comparison.this.runs, comparison.other.wall_ns), (1, cold.wall_ns));
+    assert!(comparison.pull_saved_ns() > 80_000_000 && comparison.ratio < 1.0 / 30.0, "{comparison:?}");
+    assert_eq!(compare(("warm", &[warm]), ("warm", &[warm])), None, "same kind");
+    assert_eq!(compare(("warm", &[warm]), ("cold", &[])), None, "nothing to compare with");
+    let mut failed = samples::cold(6);
+    failed.spans[0].status = crate::record::model::Status::Error("no".into());
+    assert_eq!(Measured::of(&failed), None);
+    assert_eq!(Measured::of(&Trace { spans: Vec::new(), ..samples::cold(1) }), None);
+}
+
+#[test]
+fn runs_that_vary_or_overlap_say_nothing() {
+    let of = |ms: &[u64]| ms.iter().map(|ms| Measured { wall_ns: ms * 1_000_000, pull_ns: 0 }).collect::<Vec<_>>();
+    let said = |warm: &[u64], cold: &[u64]| compare(("warm", &of(warm)), ("cold", &of(cold))).map(|c| c.ratio);
+    assert_eq!(said(&[10, 11, 12, 11], &[33]), Some(1.0 / 3.0));
+    assert_eq!(said(&[10, 11, 12, 300, 11], &[33]), Some(1.0 / 3.0), "one that was disturbed");
+    assert_eq!(said(&[10, 40, 12, 80, 25], &[200]), None, "too noisy");
+    assert_eq!(said(&[10, 11, 34], &[33]), None, "the cold run took no longer than a warm one");
+    assert_eq!(said(&[5000], &[40]), Some(125.0));
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::CliError;
 use super::export::after_run;
 use super::output::{To, clean, say, say_file_unwritten, say_text, style, write};
-use crate::analyze::{self, Analysis};
+use crate::analyze::cold_warm::{self, Measured};
 use crate::backend::settings::{self, Target};
 use crate::container::signals::Signals;
 use crate::error::Failure;
@@ -17,6 +17,7 @@ use crate::record::model::{Attributes, Trace};
 use crate::record::{Mono, Recorder};
 use crate::report::{self, Format};
 use crate::store::Store;
+use crate::store::alike::{self, Past};
 use crate::store::lock::Lock;
 use crate::store::retention::Keep;
 
@@ -90,6 +91,8 @@ pub struct Compared<'a> {
     pub kind: &'static str,
     /// Kind to compare with.
     pub other: &'static str,
+    /// What runs must have in common to be compared, see [`alike::key`].
+    pub alike: String,
     /// Only runs that went well are held against others.
     pub succeeded: bool,
 }
@@ -167,12 +170,17 @@ fn keep(store: &Store, trace: &Trace, has_caller: bool) -> Result<(), Box<dyn Fa
 }
 
 fn hold_against_others(trace: &Trace, store: &Store, report: Report, compared: &Compared<'_>) {
+    let Some(this) = Measured::of(trace).filter(|_| compared.succeeded) else { return };
+    // How it ended and where the image came from belong to what must be alike.
+    let root = trace.root().map(|r| &r.attributes);
+    let hub = root.and_then(|r| r.str(attr::HUB)).unwrap_or_default();
+    let exit = root.and_then(|r| r.int(attr::PROCESS_EXIT_CODE));
+    let key = alike::key(&format!("{}|{hub}|{exit:?}", compared.alike));
     if report != Report::None {
-        print_comparison(trace, store, compared);
+        print_comparison(this, store, compared, &key);
     }
-    if compared.succeeded && !compared.kind.is_empty() {
-        let _ = store.set_latest(compared.image, compared.kind, trace.id);
-    }
+    let past = Past { id: trace.id, wall_ns: this.wall_ns, pull_ns: this.pull_ns };
+    let _ = store.note_run(compared.image, compared.kind, &key, past);
 }
 
 /// Writes a report to a file: text as wide as the terminal, without colours.
@@ -229,13 +237,19 @@ fn print(trace: &Trace, report: Report, stored: bool) {
     say_text(report::render(trace, format, &style(To::Stderr)));
 }
 
-fn print_comparison(trace: &Trace, store: &Store, compared: &Compared<'_>) {
-    let Some(other) = store.latest(compared.image, compared.other) else { return };
-    let Some(other) = file::read(&other).ok().and_then(|traces| traces.into_iter().next()) else { return };
-    if Analysis::of(&other).is_none() {
-        return;
-    }
-    if let Some(comparison) = analyze::cold_warm::compare(trace, &other) {
-        say(&report::terminal::closing_line(&comparison, &style(To::Stderr)));
+fn print_comparison(this: Measured, store: &Store, compared: &Compared<'_>, key: &str) {
+    let past = |kind| {
+        let runs = store.alike(compared.image, kind, key);
+        runs.into_iter().map(|p| Measured { wall_ns: p.wall_ns, pull_ns: p.pull_ns }).collect::<Vec<_>>()
+    };
+    let mut mine = past(compared.kind);
+    mine.push(this);
+    if let Some(comparison) = cold_warm::compare((compared.kind, &mine), (compared.other, &past(compared.other))) {
+        let style = style(To::Stderr);
+        for line in
+            report::text::wrap(&report::terminal::closing_line(&comparison, &style), style.columns(), 3, style.unicode)
+        {
+            say(&line);
+        }
     }
 }

@@ -76,6 +76,23 @@ pub struct RunOptions {
     pub plain: bool,
 }
 
+impl RunOptions {
+    /// Everything that makes the time of one run comparable with that of another: what runs, within which bounds, and
+    /// on which machine. Two runs for which this is equal differ only in what they found in the store.
+    pub fn what_makes_runs_alike(&self) -> String {
+        let machine = rustix::system::uname();
+        format!(
+            "{:?}",
+            (
+                (&self.platform, &self.command, &self.entrypoint, &self.env, &self.workdir, &self.user, &self.groups),
+                (&self.network, &self.mounts, &self.limits, &self.powers, &self.security, &self.spaces),
+                (&self.settings, self.read_only, self.interactive, self.plain, self.keep, self.pull),
+                (machine.nodename(), machine.release(), std::thread::available_parallelism().ok()),
+            )
+        )
+    }
+}
+
 /// What a container is told about the trace that it is part of.
 #[derive(Clone, Debug)]
 pub struct Propagated {

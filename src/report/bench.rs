@@ -54,7 +54,7 @@ fn title(bench: &Bench, style: &Style) -> String {
 
 fn line(r: &Row, style: &Style) -> Vec<String> {
     let against = r.against.as_ref();
-    let of = |a: &Against| if a.engine == r.engine { format!("of {}", a.kind) } else { format!("of {}", a.engine) };
+    let other = |a: &Against| if a.engine == r.engine { a.kind.clone() } else { a.engine.clone() };
     vec![
         r.kind.clone(),
         style.clean(&r.engine).into_owned(),
@@ -62,8 +62,8 @@ fn line(r: &Row, style: &Style) -> Vec<String> {
         units::precise(r.median_ns.round() as u64, style),
         words::interval_of_times(r.interval_ns, style).unwrap_or_default(),
         r.variation.map_or(String::new(), |v| format!("{:.0} %", v * 100.0)),
-        against.map_or(String::new(), |a| format!("{} {}", units::ratio(a.ratio, style), of(a))),
-        against.and_then(|a| words::interval_of_ratios(a.interval, style)).unwrap_or_default(),
+        against.map_or(String::new(), |a| format!("{} against {}", units::ratio(a.ratio, style), other(a))),
+        against.and_then(|a| words::interval_of_ratios(a.ratio, a.interval)).unwrap_or_default(),
         against.map_or(String::new(), |a| {
             words::verdict_with_medians(a.verdict, a.medians_agree, &Default::default(), style)
         }),
@@ -93,7 +93,7 @@ fn notes(bench: &Bench, rows: &[Row], style: &Style) -> Vec<String> {
     }
     let too_few = rows.iter().filter_map(|r| Some((r.runs, r.against.as_ref()?.needed))).find(|(n, needed)| n < needed);
     if let Some((_, needed)) = too_few {
-        out.push(format!("Too few runs to be certain of anything: at least {needed} of each are needed."));
+        out.push(format!("Too few runs to tell a difference from chance: at least {needed} of each are needed."));
     }
     if rows.iter().filter_map(|r| r.against.as_ref()).any(|a| !a.medians_agree) {
         out.push(words::MOSTLY.to_owned());
@@ -253,7 +253,7 @@ mod tests {
     fn few_runs_have_no_verdict() {
         let text = text(&bench(2), &Style::default());
         assert!(text.contains("n ≥ 5") && !text.contains("faster") && !text.contains("slower"), "{text}");
-        assert!(text.contains("Too few runs to be certain of anything: at least 5"), "{text}");
+        assert!(text.contains("Too few runs to tell a difference from chance: at least 5"), "{text}");
         let mut none = bench(0);
         none.finished = false;
         assert!(super::text(&none, &Style::default()).contains("No run was finished."));

@@ -184,7 +184,9 @@ fn bound(cause: Cause, local: bool) -> &'static str {
         Cause::Inflating => "inflating",
         Cause::CreatingFiles => "creating files",
         Cause::WritingFiles => "writing files",
-        Cause::Hub | Cause::OtherPull | Cause::Own | Cause::Kernel | Cause::Process | Cause::Other => "other work",
+        Cause::Hub | Cause::OtherPull | Cause::Failed | Cause::Own | Cause::Kernel | Cause::Process | Cause::Other => {
+            "other work"
+        }
     }
 }
 

@@ -17,7 +17,8 @@ impl Style {
     /// ASCII without colours, 80 columns.
     pub const PLAIN: Style = Style { width: 80, color: false, unicode: false };
 
-    pub(crate) fn columns(&self) -> usize {
+    /// Columns that a line may take.
+    pub fn columns(&self) -> usize {
         self.width.max(40)
     }
 

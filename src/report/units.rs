@@ -78,20 +78,26 @@ pub fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-/// How many times: `1.3×`, `76×`.
-pub fn times(ratio: f64, style: &Style) -> String {
-    let sign = if style.unicode { '×' } else { 'x' };
-    if ratio < 9.95 { format!("{ratio:.1}{sign}") } else { format!("{ratio:.0}{sign}") }
-}
-
-/// One by another with two digits after the point or three that count: `0.013×`, `0.22×`, `1.05×`, `12.3×`, `230×`.
+/// One time by another as every report states it, the longer by the shorter: `1.05×`, `12.3×`, `230×`. Which of the two
+/// is the longer one is told beside it, or by [`faster_or_slower`].
 pub fn ratio(ratio: f64, style: &Style) -> String {
     let sign = if style.unicode { '×' } else { 'x' };
-    match ratio {
-        r if r < 0.0995 => format!("{r:.3}{sign}"),
-        r if r < 9.995 => format!("{r:.2}{sign}"),
-        r if r < 99.95 => format!("{r:.1}{sign}"),
-        r => format!("{r:.0}{sign}"),
+    format!("{}{sign}", number(if ratio < 1.0 && ratio > 0.0 { 1.0 / ratio } else { ratio }))
+}
+
+/// The same with its direction: `2.96× faster` where the first of the two took less time, else `1.30× slower`.
+pub fn faster_or_slower(ratio: f64, style: &Style) -> String {
+    let word = if ratio < 1.0 { "faster" } else { "slower" };
+    format!("{} {word}", self::ratio(ratio, style))
+}
+
+/// A number of times with three digits that count.
+pub fn number(times: f64) -> String {
+    match times {
+        r if r < 0.0995 => format!("{r:.3}"),
+        r if r < 9.995 => format!("{r:.2}"),
+        r if r < 99.95 => format!("{r:.1}"),
+        r => format!("{r:.0}"),
     }
 }
 
@@ -177,8 +183,10 @@ mod tests {
         assert_eq!(rate(52_300_000.0), "52 MB/s");
         assert_eq!(rate(5_230_000.0), "5.2 MB/s");
         assert_eq!(rate(12.0), "12 B/s");
-        assert_eq!(times(76.2, &Style::default()), "76×");
-        assert_eq!(times(9.94, &Style::PLAIN), "9.9x");
+        assert_eq!(ratio(76.2, &Style::default()), "76.2×");
+        assert_eq!(ratio(0.5, &Style::PLAIN), "2.00x");
+        assert_eq!(faster_or_slower(0.34, &Style::default()), "2.94× faster");
+        assert_eq!(faster_or_slower(1.3, &Style::default()), "1.30× slower");
         assert_eq!(percent(755, 1000), "75.5 %");
         assert_eq!(percent(1, 0), "0.0 %");
         assert_eq!(ago(0, 7_300_000_000_000), "2 h ago");

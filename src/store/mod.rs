@@ -12,7 +12,7 @@
 //!   partial/<blob>      what has come of a blob whose download was broken off
 //!   unsynced/           marks on what may not have reached storage, see [`unsynced`]
 //!   index.copy          the last images/index.json, for when that is damaged
-//!   traces/             recorded runs; latest/ points at the newest of each image and kind
+//!   traces/             recorded runs; latest/ has the times of the newest of each image and kind
 //!   pending/<trace id>  recorded runs that are still to be sent to a tracing back end
 //!   sent/<address>      what a tracing back end has had
 //!   tmp/  locks/
@@ -21,6 +21,7 @@
 //! said in [`durable`] and [`unsynced`]. Whoever makes something holds a lock
 //! (flock(2)) on it; the kernel drops the lock with the process, and so the next command knows what is left over.
 
+pub mod alike;
 pub mod containers;
 pub mod durable;
 pub mod error;

@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime};
 use super::pending::PendingLock;
 use super::traces::{SUFFIX, id_of};
 use super::{Store, StoreError};
-use crate::record::model::TraceId;
 
 /// What is kept; the newest run of each image and kind always is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,13 +85,7 @@ impl Store {
     /// still to be sent go like the others, for a back end that never comes must not fill the disk; but they are
     /// counted.
     pub fn prune_traces(&self, keep: &Keep) -> Result<Pruned, StoreError> {
-        let pinned: HashSet<PathBuf> = fs::read_dir(self.path("latest"))
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|newest| fs::read_to_string(newest.path()).ok())
-            .filter_map(|id| Some(self.trace_path(TraceId::from_hex(&id)?)))
-            .collect();
+        let pinned: HashSet<PathBuf> = self.newest_runs().map(|id| self.trace_path(id)).collect();
         let mut pruned = Pruned::default();
         for (path, size) in prune(&self.path("traces"), SUFFIX, keep, &pinned)? {
             pruned.runs += 1;
@@ -147,6 +140,7 @@ fn prune(dir: &Path, suffix: &str, keep: &Keep, pinned: &HashSet<PathBuf>) -> Re
 mod tests {
     use super::super::pending::PendingExport;
     use super::*;
+    use crate::record::model::TraceId;
 
     /// That of the run number `i`. Zero is no id.
     fn id(i: u64) -> TraceId {
@@ -182,7 +176,8 @@ mod tests {
     fn the_newest_stay() {
         let (_dir, store, paths) = store_with(10);
         assert_eq!(pruned(&store, &Keep::default()), (0, 0, 0));
-        store.set_latest("image", "cold", id(9)).unwrap();
+        let past = super::super::alike::Past { id: id(9), wall_ns: 1, pull_ns: 0 };
+        store.note_run("image", "cold", "key", past).unwrap();
         assert_eq!(pruned(&store, &Keep { runs: 7, ..Keep::ALL }), (2, 200, 0));
         assert_eq!(left(&paths), [0, 1, 2, 3, 4, 5, 6, 9], "the newest cold run of an image stays");
         assert_eq!(pruned(&store, &Keep { bytes: 450, ..Keep::ALL }), (3, 300, 0));

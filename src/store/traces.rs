@@ -1,10 +1,9 @@
-//! Recorded runs on disk: `traces/<trace id>.otlp.jsonl`, and for each image and kind the id of the newest.
+//! Recorded runs on disk: `traces/<trace id>.otlp.jsonl`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{Store, StoreError};
-use crate::digest::Digest;
 use crate::record::model::TraceId;
 
 /// End of the file names.
@@ -47,20 +46,5 @@ impl Store {
         let dir = self.path("traces");
         let entries = fs::read_dir(&dir).map_err(|e| StoreError::file("read", &dir, e))?;
         Ok(entries.flatten().filter_map(|e| e.metadata().ok()).map(|m| m.len()).sum())
-    }
-
-    fn latest_path(&self, image: &str, kind: &str) -> PathBuf {
-        self.path("latest").join(format!("{}-{kind}", Digest::of(image.as_bytes()).short()))
-    }
-
-    /// Notes that the run `id` is the newest of `image` (canonical name) of this kind.
-    pub fn set_latest(&self, image: &str, kind: &str, id: TraceId) -> Result<(), StoreError> {
-        self.write_unsynced(&self.latest_path(image, kind), id.to_string().as_bytes())
-    }
-
-    /// The newest run of `image` of this kind, if it is still there.
-    pub fn latest(&self, image: &str, kind: &str) -> Option<PathBuf> {
-        let id = fs::read_to_string(self.latest_path(image, kind)).ok()?;
-        Some(self.trace_path(TraceId::from_hex(&id)?)).filter(|p| p.exists())
     }
 }

@@ -100,7 +100,10 @@ fn reports_are_as_asked_for_and_the_second_run_compares() {
     assert!(!first.contains("Unable to find") && !first.contains("saved"), "{first}");
     let second = run(&[]);
     let last = second.lines().last().unwrap();
-    assert!(last.starts_with("warm ") && last.contains(" ms · cold ") && last.contains("× · pull "), "{second}");
+    assert!(
+        last.starts_with("warm ") && last.contains(" ms (1 run) · cold ") && last.contains("× faster · pull "),
+        "{second}"
+    );
     assert!(last.ends_with(" saved") && second.ends_with('\n'), "the shell's prompt begins a line: {second}");
     assert_eq!(run(&["--report", "none"]), "");
     let summary = run(&["--report", "summary"]);

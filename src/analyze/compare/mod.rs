@@ -1,4 +1,4 @@
-//! Two groups of runs compared with each other: what is certain, and what is noise.
+//! Two groups of runs compared with each other: what is more than chance, and what is noise.
 //!
 //! A trace is first reduced to a [`Run`]: how long each phase took. So ten thousand traces can be read one by one.
 //! Phases are aligned by name path (`image.pull/layer.pull/layer.download`; several spans of one path count with the

@@ -73,7 +73,9 @@ pub fn run(args: args::Run, started: Mono, verbose: bool) -> Done {
     let image = options.image.canonical();
     let compared = outcome.as_ref().and_then(|o| {
         let kind = o.known.kind?;
-        Some(Compared { image: &image, kind: kind.name(), other: kind.other().name(), succeeded: o.result.is_ok() })
+        let (kind, other) = (kind.name(), kind.other().name());
+        let succeeded = o.result.is_ok();
+        Some(Compared { image: &image, kind, other, alike: options.what_makes_runs_alike(), succeeded })
     });
     // Where no container came to be, the sentence above is what matters; the picture is there to be asked for.
     let report = match &outcome {

@@ -20,7 +20,7 @@
 //! SAMPLE = {"median_ns", "interval_ns": {"low", "high"}, "begin_ns"}
 //! ```
 //! `verdict` is `slower`, `faster`, `unclear`, `too_few` (then `needed` says how many runs on each side), `only_a`,
-//! `only_b`. `medians_agree` is false where a difference is certain but the interval of the medians' ratio contains 1.
+//! `only_b`. `medians_agree` is false where a difference is shown but the interval of the medians' ratio contains 1.
 //! What cannot be given is null: intervals below 6 runs, ratio and P where a side doesn't have the phase.
 
 use serde_json::{Value as Json, json};

@@ -40,7 +40,7 @@ pub fn markdown(c: &Comparison) -> String {
             median(&p.a),
             median(&p.b),
             p.ratio.map_or(String::new(), |r| units::ratio(r.value, &style)),
-            p.ratio.and_then(|r| words::interval_of_ratios(r.interval, &style)).unwrap_or_default(),
+            p.ratio.and_then(|r| words::interval_of_ratios(r.value, r.interval)).unwrap_or_default(),
             p.p_holm.map_or(String::new(), words::p_value).replace('<', "&lt;"),
             words::verdict_with_medians(p.verdict, p.medians_agree(), &names, &style),
         ));

@@ -1,7 +1,7 @@
 //! Two groups of runs side by side: a comparison in, text out.
 //!
 //! [`text`](text()) is for people, [`markdown`] for where results are published, [`json`] for programs. All say the
-//! same: what only one side does, then how long the rest took, and of each difference whether it is certain.
+//! same: what only one side does, then how long the rest took, and of each difference whether it is more than chance.
 
 pub mod json;
 pub mod markdown;
@@ -156,7 +156,7 @@ fn durations(out: &mut String, c: &Comparison, style: &Style) {
     let rest = c.layers.iter().filter(|l| l.p.is_some()).count() - layers.len();
     if rest > 0 {
         let sentence = format!(
-            "  {} of single layers without a certain difference: --format json",
+            "  {} of single layers where no difference is shown: --format json",
             units::count(rest as u64, "row")
         );
         paragraph(out, &sentence, "", style, sgr::DIM);
@@ -227,7 +227,7 @@ impl Columns {
             Columns::IntervalB => of_b.and_then(|s| words::interval_of_times(s.interval, style)).unwrap_or_default(),
             Columns::Ratio => p.ratio.map_or(String::new(), |r| units::ratio(r.value, style)),
             Columns::IntervalRatio => {
-                p.ratio.and_then(|r| words::interval_of_ratios(r.interval, style)).unwrap_or_default()
+                p.ratio.and_then(|r| words::interval_of_ratios(r.value, r.interval)).unwrap_or_default()
             }
             // Of too few runs it says nothing.
             Columns::P if matches!(p.verdict, Verdict::TooFew { .. }) => String::new(),

@@ -38,7 +38,7 @@ fn no_line_is_wider_than_the_terminal_and_nothing_is_lost_at_80() {
         }
     }
     let text = text(&c, &Style { width: 80, color: false, unicode: true });
-    assert!(text.contains("warm is certainly faster than cold: "), "{text}");
+    assert!(text.contains("× faster than cold, 95 % interval "), "{text}");
     assert!(text.contains("    layer.pull          10 of 10  0 of 10\n"), "{text}");
     assert!(text.contains("image.pull, which warm doesn't have, makes"), "{text}");
     assert!(text.contains("WARM IS"), "{text}");
@@ -65,7 +65,7 @@ fn a_verdict_needs_enough_runs() {
     let style = Style { width: 200, ..Style::default() };
     let one = text(&cold_and_warm(1), &style);
     assert!(one.contains("One run on each side cannot tell this from chance: at least 4"), "{one}");
-    assert!(!one.contains("certainly") && !one.contains("faster\n") && !one.contains("95 %  "), "{one}");
+    assert!(!one.contains("faster than") && !one.contains("faster\n") && !one.contains("95 %  "), "{one}");
     let three = text(&cold_and_warm(3), &style);
     assert!(three.contains("3 and 3 runs are too few to tell a difference from chance"), "{three}");
     assert!(three.contains("n ≥"), "{three}");
@@ -78,8 +78,8 @@ fn a_verdict_that_the_medians_do_not_carry_is_put_in_words() {
     assert!(!text_of(&c).contains("mostly"), "both intervals lie below 1");
     c.total.ratio.as_mut().unwrap().interval = Some(stats::Interval { low: 0.39, high: 1.06 });
     let said = text_of(&c);
-    assert!(said.contains("warm is certainly faster than cold, run against run: "), "{said}");
-    assert!(said.contains("By how much the medians differ is not settled") && said.contains("0.39 to 1.06"), "{said}");
+    assert!(said.contains("warm is faster than cold, run against run: "), "{said}");
+    assert!(said.contains("By how much the medians differ is not settled") && said.contains("0.94 to 2.56"), "{said}");
     assert!(said.contains("mostly faster\n"), "{said}");
     let page = markdown::markdown(&c);
     assert!(page.contains("| mostly faster |") && page.contains(words::MOSTLY), "{page}");
@@ -133,7 +133,7 @@ fn strangers_names_steer_neither_terminal_nor_page() {
 #[test]
 fn ratios_and_ps_read_well() {
     for (ratio, text) in
-        [(0.0126, "0.013×"), (0.0994, "0.099×"), (0.0996, "0.10×"), (1.049, "1.05×"), (12.34, "12.3×"), (231.0, "231×")]
+        [(0.0126, "79.4×"), (0.5, "2.00×"), (1.0, "1.00×"), (1.049, "1.05×"), (12.34, "12.3×"), (231.0, "231×")]
     {
         assert_eq!(units::ratio(ratio, &Style::default()), text);
     }

@@ -25,30 +25,32 @@ pub fn findings(c: &Comparison, style: &Style) -> Vec<String> {
     };
     let time = |ns: f64| units::precise(ns.round() as u64, style);
     let interval =
-        interval_of_ratios(ratio.interval, style).map(|i| format!(", 95 % interval {i}")).unwrap_or_default();
-    let times = units::ratio(ratio.value, style);
+        interval_of_ratios(ratio.value, ratio.interval).map(|i| format!(", 95 % interval {i}")).unwrap_or_default();
+    let times = units::faster_or_slower(ratio.value, style);
     let p = c.total.p_holm.map_or(String::new(), |p| {
         let p = p_value(p);
         p.strip_prefix('<').map_or_else(|| format!("p = {p}"), |p| format!("p < {p}"))
     });
     let (n, m) = (c.a.runs.len(), c.b.runs.len());
     let [name_a, name_b] = names(c, style);
-    let figures = format!("{} against {}, {times}{interval}", time(b.median), time(a.median));
-    let certainly = |word: &str| {
+    let against = format!("{} against {}", time(b.median), time(a.median));
+    let figures = format!("{against}, {times}{interval}");
+    let differs = |word: &str| {
         let Some(shift) = c.total.shift.filter(|_| !c.total.medians_agree()) else {
-            return format!("{name_b} is certainly {word} than {name_a}: {figures}, {p}.");
+            return format!("{name_b} is {times} than {name_a}{interval}: {against}, {p}.");
         };
-        let of_runs = interval_of_ratios(shift.interval, style).map(|i| format!(" (95 % {i})")).unwrap_or_default();
+        let of_runs = interval_of_ratios(shift.value, shift.interval)
+            .map(|i| format!(" (95 % interval {i})"))
+            .unwrap_or_default();
         format!(
-            "{name_b} is certainly {word} than {name_a}, run against run: {}{of_runs}, {p}. By how much the medians \
-            differ is not settled: \
-             {figures}.",
-            units::ratio(shift.value, style)
+            "{name_b} is {word} than {name_a}, run against run: {}{of_runs}, {p}. By how much the medians differ is \
+            not settled: {figures}.",
+            units::faster_or_slower(shift.value, style)
         )
     };
     let mut out = vec![match c.total.verdict {
-        Verdict::Faster => certainly("faster"),
-        Verdict::Slower => certainly("slower"),
+        Verdict::Faster => differs("faster"),
+        Verdict::Slower => differs("slower"),
         Verdict::TooFew { needed } if n == 1 && m == 1 => {
             let (more, word) =
                 if b.median >= a.median { (b.median - a.median, "more") } else { (a.median - b.median, "less") };
@@ -68,7 +70,7 @@ pub fn findings(c: &Comparison, style: &Style) -> Vec<String> {
     out
 }
 
-/// The phase right below the whole run that makes most of a certain difference.
+/// The phase right below the whole run that makes most of a difference that is shown.
 fn where_it_is(c: &Comparison, a: f64, b: f64, style: &Style) -> Option<String> {
     if !matches!(c.total.verdict, Verdict::Faster | Verdict::Slower) {
         return None;
@@ -149,10 +151,11 @@ pub fn interval_of_times(interval: Option<Interval>, style: &Style) -> Option<St
     })
 }
 
-/// `0.20 to 0.25`.
-pub fn interval_of_ratios(interval: Option<Interval>, style: &Style) -> Option<String> {
-    let bare = |v: f64| units::ratio(v, style).trim_end_matches(['×', 'x']).to_owned();
-    interval.map(|i| format!("{} to {}", bare(i.low), bare(i.high)))
+/// `2.33 to 4.17`: the interval of a ratio as [`units::ratio`] states it, that is turned round with a ratio below 1. One
+/// that contains 1 begins below it.
+pub fn interval_of_ratios(ratio: f64, interval: Option<Interval>) -> Option<String> {
+    let turned = |i: Interval| if ratio < 1.0 { (1.0 / i.high, 1.0 / i.low) } else { (i.low, i.high) };
+    interval.map(turned).map(|(low, high)| format!("{} to {}", units::number(low), units::number(high)))
 }
 
 /// `±`.
@@ -231,8 +234,8 @@ fn values(values: &[(String, usize)], setting: Setting, style: &Style) -> String
 pub fn legend(c: &Comparison, style: &Style) -> String {
     let name = if style.unicode { "Mann–Whitney" } else { "Mann-Whitney" };
     let mut out = format!(
-        "Medians with 95 % intervals by order statistics (from 6 runs on); ratios of medians with a 95 % interval by \
-        bootstrap ({} resamples of log \
+        "Medians with 95 % intervals by order statistics (from 6 runs on); ratios are the longer median by \
+        the shorter, with a 95 % interval by bootstrap ({} resamples of log \
          medians); P by {name}, corrected by Holm for {}, the whole run with nine tenths of the weight; faster and slower mean P < 0.05.",
         bootstrap::RESAMPLES,
         units::count(c.questions as u64, "question"),

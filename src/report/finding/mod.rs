@@ -3,7 +3,7 @@
 
 use super::{Style, text, title, units};
 use crate::analyze::facts::{Cause, Facts, LayerFacts, Part, facts};
-use crate::analyze::{Analysis, Node, times};
+use crate::analyze::{Analysis, Node, causes, times};
 use crate::names::{attr, span};
 
 /// A stage below this share of the run is not worth a sentence.
@@ -57,7 +57,7 @@ fn inside(analysis: &Analysis<'_>, style: &Style) -> Option<String> {
         span::CONTAINER_START => ("starting the process".to_owned(), part(analysis, &facts, ns, style)),
         span::CONTAINER_CREATE => ("preparing the container".to_owned(), part(analysis, &facts, ns, style)),
         span::CONTAINER_CLEANUP => ("cleaning up".to_owned(), part(analysis, &facts, ns, style)),
-        _ => (format!("`{}`", short(name, style)), part(analysis, &facts, ns, style)),
+        _ => (meaning(name, style), part(analysis, &facts, ns, style)),
     };
     Some(format!("{} of {run} was {what}{}.", percent(share), rest.unwrap_or_default()))
 }
@@ -82,9 +82,12 @@ fn failed(analysis: &Analysis<'_>, style: &Style) -> Option<String> {
         at = next;
     }
     let after = tree.window(at).1 - tree.window(tree.root()).0;
-    let name = short(&tree.span(at).name, style);
+    let name = meaning(&tree.span(at).name, style);
+    // `while verifying a layer`, `in the overlay mount`.
+    let doing = name.split(' ').next().is_some_and(|word| word.ends_with("ing"));
+    let name = format!("{} {name}", if doing { "while" } else { "in" });
     (at != tree.root() && after > 0)
-        .then(|| format!("It failed in `{name}`, {} after its begin.", units::duration(after, style)))
+        .then(|| format!("It failed {name}, {} after its begin.", units::duration(after, style)))
 }
 
 /// `; of that 61 % inflating layer 2 of 6 (gzip, one core): zstd or more even layers would help`.
@@ -160,6 +163,7 @@ fn doing(
         }
         Cause::Hub => ("starting the built-in hub and making the image in it".to_owned(), None),
         Cause::OtherPull => ("waiting for another process that pulled the same image".to_owned(), None),
+        Cause::Failed => (failed_attempt(analysis, facts), None),
         Cause::Own | Cause::Kernel | Cause::Process | Cause::Other => ("on other work".to_owned(), None),
     }
 }
@@ -255,8 +259,68 @@ fn own_process(analysis: &Analysis<'_>, run: Node) -> Option<String> {
         .then(|| format!(", which used a processor for {} of it", percent(busy)))
 }
 
-/// What the steps of the kernel are, for those who don't know their names.
+/// `looking up Docker Hub, which failed`: what failed below a pull that went well in the end, by the step at which it
+/// failed and whom it asked.
+fn failed_attempt(analysis: &Analysis<'_>, facts: &Facts) -> String {
+    let tree = &analysis.tree;
+    let attempts = facts.pull.into_iter().flat_map(|p| tree.walk(p)).filter(|n| causes::is_failed_attempt(tree, *n));
+    let Some(attempt) = attempts.max_by_key(|n| (analysis.critical_below_ns[*n], std::cmp::Reverse(*n))) else {
+        return "on what failed".to_owned();
+    };
+    let failed = |n: &Node| tree.span(*n).status.is_error();
+    let below: Vec<Node> = tree.walk(attempt).into_iter().filter(failed).collect();
+    let host = below.iter().find_map(|n| tree.span(*n).attributes.str(attr::SERVER_ADDRESS));
+    let whom = match host {
+        Some("registry-1.docker.io" | "auth.docker.io" | "index.docker.io") => "Docker Hub".to_owned(),
+        Some(host) => text::cut(&text::clean(host, true), 32, true).into_owned(),
+        None => "the registry".to_owned(),
+    };
+    let step = |name| below.iter().any(|n| tree.span(*n).name == name);
+    match () {
+        () if step(span::DNS_LOOKUP) => format!("looking up {whom}, which failed"),
+        () if step(span::TCP_CONNECT) || step(span::TLS_HANDSHAKE) => format!("connecting to {whom}, which failed"),
+        () => format!("asking {whom}, which failed"),
+    }
+}
+
+/// What the stages and steps are, for those who don't know their names.
 const STEPS: &[(&str, &str)] = &[
+    (span::STARTUP, "the start of trace itself"),
+    (span::USERNS_ENTER, "becoming root of a user namespace"),
+    (span::IMAGE_FORGET, "forgetting the image first"),
+    (span::CACHE_CHECK, "looking into the image store"),
+    (span::IMAGE_PULL, "the pull"),
+    (span::PULL_WAIT, "waiting for another process that pulled the same image"),
+    (span::HUB_START, "starting the built-in hub"),
+    (span::REGISTRY_AUTH, "getting a token"),
+    (span::MANIFEST_FETCH, "fetching the manifest"),
+    (span::CONFIG_FETCH, "fetching the configuration"),
+    (span::DNS_LOOKUP, "looking up a name"),
+    (span::TCP_CONNECT, "connecting"),
+    (span::TLS_HANDSHAKE, "the TLS handshake"),
+    (span::HTTP_WAIT, "waiting for the first byte"),
+    (span::HTTP_RECEIVE, "receiving an answer"),
+    (span::LAYER_PULL, "pulling a layer"),
+    (span::LAYER_DOWNLOAD, "downloading a layer"),
+    (span::LAYER_VERIFY, "verifying a layer"),
+    (span::LAYER_DECOMPRESS, "decompressing a layer"),
+    (span::LAYER_EXTRACT, "extracting a layer"),
+    (span::LAYER_COMMIT, "putting a layer in its place"),
+    (span::LAYER_SYNC, "flushing layers to storage"),
+    (span::STORE_VERIFY, "checking what a power cut may have damaged"),
+    (span::IMAGE_COMMIT, "entering the image in the store"),
+    (span::CONTAINER_CREATE, "preparing the container"),
+    (span::VOLUME_MOUNT, "preparing a volume"),
+    (span::NETWORK_SETUP, "making the network"),
+    (span::PTY_OPEN, "making the terminal"),
+    (span::CONTAINER_START, "starting the process"),
+    (span::INIT_PIVOT_ROOT, "changing to the container's root"),
+    (span::PROCESS_EXEC, "executing the command"),
+    (span::CONTAINER_RUN, "the container's own process"),
+    (span::CONTAINER_EXIT, "collecting the ended process"),
+    (span::CONTAINER_CLEANUP, "cleaning up"),
+    (span::NETWORK_TEARDOWN, "taking the network down"),
+    (span::CGROUP_REMOVE, "removing the cgroup"),
     (span::ROOTFS_MOUNT, "the overlay mount"),
     (span::CGROUP_CREATE, "making the cgroup"),
     (span::PROCESS_CLONE, "the kernel making the process with its namespaces"),
@@ -271,10 +335,17 @@ const STEPS: &[(&str, &str)] = &[
 fn part(analysis: &Analysis<'_>, facts: &Facts, whole: u64, style: &Style) -> Option<String> {
     let (node, ns) = facts.top_part.filter(|(_, ns)| units::share(*ns, whole) >= WORTH_BLAMING)?;
     let name = analysis.tree.span(node).name.as_ref();
-    let words = STEPS.iter().find(|(n, _)| *n == name).map(|(_, words)| format!("{words} (`{name}`)"));
-    let what = words.unwrap_or_else(|| format!("`{}`", short(name, style)));
+    let what = meaning(name, style);
     let advice = waits_for_cgroups(analysis, name, ns).map(|a| format!(": {a}")).unwrap_or_default();
     Some(format!("; of that {} {what}{advice}", percent(units::share(ns, whole))))
+}
+
+/// `the overlay mount (`rootfs.mount`)`; of a stranger's span only its name is known.
+fn meaning(name: &str, style: &Style) -> String {
+    match STEPS.iter().find(|(n, _)| *n == name) {
+        Some((name, words)) => format!("{words} (`{name}`)"),
+        None => format!("`{}`", short(name, style)),
+    }
 }
 
 /// Joining a version 1 hierarchy waits for a grace period of the whole machine; nothing else there takes milliseconds.

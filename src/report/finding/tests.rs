@@ -235,7 +235,10 @@ fn the_containers_own_process() {
 
 #[test]
 fn failed_runs_say_where() {
-    assert_eq!(sentence(&samples::failed()).unwrap(), "It failed in `layer.verify`, 38.5 ms after its begin.");
+    assert_eq!(
+        sentence(&samples::failed()).unwrap(),
+        "It failed while verifying a layer (`layer.verify`), 38.5 ms after its begin."
+    );
     // A run that was refused before anything began has no place.
     let mut s = Sample::new();
     let run = s.run("docker.io/library/app", "cold", "docker.io", 10);
@@ -260,4 +263,38 @@ fn little_is_not_worth_advice() {
         s.add(Some(run), name, i as u64 * 30, i as u64 * 30 + 30);
     }
     assert_eq!(sentence(&s.done()), None);
+}
+
+#[test]
+fn what_failed_and_was_tried_elsewhere_is_named() {
+    let run = |step: &'static str, host: &str| {
+        let mut s = Sample::new();
+        let run = s.run("docker.io/library/app", "cold", "builtin", 10_000);
+        let pull = s.add(Some(run), span::IMAGE_PULL, 0, 9_000);
+        let tried = s.add(Some(pull), span::MANIFEST_FETCH, 0, 8_000);
+        let get = s.add(Some(tried), span::HTTP_GET, 0, 8_000);
+        s.set(get, attr::SERVER_ADDRESS, host);
+        let last = s.add(Some(get), step, 0, 8_000);
+        for id in [tried, get, last] {
+            s.fail(id, "unreachable", "it is not there");
+        }
+        s.add(Some(pull), span::HUB_START, 8_000, 9_000);
+        sentence(&s.done()).unwrap()
+    };
+    let of = |what: &str| format!("90 % of this run was the pull; of that 89 % {what}, which failed.");
+    assert_eq!(run(span::DNS_LOOKUP, "registry-1.docker.io"), of("looking up Docker Hub"));
+    assert_eq!(run(span::TCP_CONNECT, "registry.example"), of("connecting to registry.example"));
+    assert_eq!(run(span::HTTP_WAIT, "registry.example"), of("asking registry.example"));
+}
+
+#[test]
+fn no_stage_of_ours_stands_there_by_its_name_alone() {
+    let names = include_str!("../../names.rs").split("pub mod attr").next().unwrap();
+    let names: Vec<&str> = names.split('"').skip(1).step_by(2).collect();
+    assert!(names.contains(&span::IMAGE_FORGET));
+    // A whole run and a request of HTTP need no words.
+    for name in names.into_iter().filter(|n| !["run", "pull", "GET", "HEAD", "POST"].contains(n)) {
+        let words = meaning(name, &Style::default());
+        assert!(words.ends_with(&format!(" (`{name}`)")), "{name}: {words}");
+    }
 }

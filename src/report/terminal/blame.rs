@@ -63,7 +63,7 @@ pub fn blame(analysis: &Analysis<'_>, style: &Style) -> String {
     line("wall time", [a, b, c, String::new(), String::new(), time(wall)], sgr::BOLD);
     let facts = facts(analysis);
     // A stranger's spans have no causes that we know.
-    if facts.causes.iter().any(|(c, _)| *c != Cause::Other) {
+    if facts.causes.iter().any(|(c, _)| !matches!(c, Cause::Other | Cause::Failed)) {
         let parts: Vec<String> = facts
             .causes
             .iter()

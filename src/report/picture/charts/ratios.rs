@@ -1,4 +1,4 @@
-//! Each phase: how often it happened, how long it took, and the second group by the first with its 95 % interval.
+//! Each phase: how often it happened, how long it took, and how much faster or slower the second group was, with its 95 % interval.
 
 use super::axis::{Axis, BODY, LEFT, MARGIN, RIGHT, SMALL, heading, name_of, time, whisker, work_of};
 use crate::analyze::compare::{Comparison, PhaseComparison, Verdict};
@@ -15,7 +15,8 @@ const DEEPEST: usize = 3;
 /// Returns where it ends.
 pub(super) fn ratios(pen: &mut Pen, c: &Comparison, y: f64) -> f64 {
     let names = words::names(c, &STYLE).map(|n| STYLE.clean(&n).into_owned());
-    let heading_text = format!("Each stage: {} by {}, with 95 % intervals (1× is no difference)", names[1], names[0]);
+    let heading_text =
+        format!("Each stage: {} against {}, with 95 % intervals (1× is no difference)", names[1], names[0]);
     let y = heading(pen, &heading_text, y) + 18.0;
     let (shown, left_out) = shown(c);
     let label = MARGIN + 250.0;
@@ -79,9 +80,13 @@ fn axis(shown: &[&PhaseComparison], left: f64, right: f64) -> Option<Axis> {
     Some(Axis { from, to, left, right, log: true })
 }
 
-/// `0.02×`, `1×`, `50×`.
+/// `50× faster`, `1×`, `50× slower`; what a reader knows from the labels at the ends is not repeated on each.
 fn factor(value: f64) -> String {
-    if value >= 0.95 { format!("{}×", value.round()) } else { format!("{}×", (value * 1e4).round() / 1e4) }
+    match value {
+        v if v < 0.95 => format!("{}× faster", (1.0 / v).round()),
+        v if v > 1.05 => format!("{}× slower", v.round()),
+        _ => "1×".to_owned(),
+    }
 }
 
 #[allow(clippy::too_many_arguments, reason = "one row of a table with its columns")]
@@ -140,8 +145,8 @@ fn title(phase: &PhaseComparison, word: &str) -> String {
         STYLE.clean(&phase.phase.joined()).into_owned()
     };
     if let Some(ratio) = phase.ratio {
-        out.push_str(&format!(": {}", units::times(ratio.value, &STYLE)));
-        out.extend(words::interval_of_ratios(ratio.interval, &STYLE).map(|i| format!(", 95 % {i}")));
+        out.push_str(&format!(": {}", units::faster_or_slower(ratio.value, &STYLE)));
+        out.extend(words::interval_of_ratios(ratio.value, ratio.interval).map(|i| format!(", 95 % {i}")));
     }
     out.extend(phase.p_holm.map(|p| format!(", p {} after Holm", words::p_value(p))));
     out.push_str(&format!("\n{word}"));
