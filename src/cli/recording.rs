@@ -67,6 +67,7 @@ pub fn host_arch() -> &'static str {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Report {
     Full,
+    Short,
     Summary,
     /// Where to find it.
     Pointer,
@@ -76,9 +77,10 @@ pub enum Report {
 impl Report {
     pub fn named(name: &str) -> Self {
         match name {
+            "full" => Report::Full,
             "summary" => Report::Summary,
             "none" => Report::None,
-            _ => Report::Full,
+            _ => Report::Short,
         }
     }
 }
@@ -225,6 +227,7 @@ pub fn say_unsent(unsent: usize) {
 fn print(trace: &Trace, report: Report, stored: bool) {
     let format = match report {
         Report::Full => Format::Waterfall,
+        Report::Short => Format::Short,
         Report::Summary => Format::Summary,
         Report::Pointer if stored => {
             say(&format!("`trace show {}` shows where this run's time went", &trace.id.to_string()[..8]));

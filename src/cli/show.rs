@@ -66,7 +66,7 @@ pub fn show(args: &args::Show) -> Done {
     match &args.output {
         Some(path) => write_report(&trace, named.unwrap_or_else(|| Format::of_run_file(path)), path)?,
         None => {
-            let format = named.unwrap_or(Format::Waterfall);
+            let format = named.unwrap_or(Format::Short);
             if format.is_binary() && std::io::stdout().is_terminal() {
                 let name = format.name();
                 return Err(CliError::Usage(format!(

@@ -95,27 +95,27 @@ pub fn detail(analysis: &Analysis<'_>, node: Node, style: &Style) -> Detail {
         span::CONTAINER_EXIT => out.parts.extend(exit(analysis, node, style)),
         _ => {}
     }
-    out.parts.extend(streaming(analysis, node));
-    out.parts.extend(steps(tree, node));
-    out.parts.extend(requests(tree, node));
+    out.parts.extend(streaming(analysis, node, style));
+    out.parts.extend(steps(tree, node, style));
+    out.parts.extend(requests(tree, node, style));
     out
 }
 
-/// `busy 0.3`, `waiting 3.7`.
-fn streaming(analysis: &Analysis<'_>, node: Node) -> Vec<String> {
+/// `busy 0.3 ms`, `waiting 3.7 ms`.
+fn streaming(analysis: &Analysis<'_>, node: Node, style: &Style) -> Vec<String> {
     let ns = |key| analysis.tree.span(node).attributes.int(key).map(|v| v.max(0) as u64);
     let Some(busy) = ns(attr::BUSY_NS) else { return Vec::new() };
     let waiting = ns(attr::WAIT_INPUT_NS).unwrap_or(0).saturating_add(ns(attr::WAIT_OUTPUT_NS).unwrap_or(0));
-    vec![format!("busy {}", units::short(busy)), format!("waiting {}", units::short(waiting))]
+    vec![format!("busy {}", units::duration(busy, style)), format!("waiting {}", units::duration(waiting, style))]
 }
 
-fn steps(tree: &Tree<'_>, node: Node) -> Vec<String> {
+fn steps(tree: &Tree<'_>, node: Node, style: &Style) -> Vec<String> {
     let folded: Vec<Node> = tree.children(node).iter().copied().filter(|c| is_folded(tree, *c)).collect();
-    sums(tree, &folded, STEPS)
+    sums(tree, &folded, STEPS, style)
 }
 
 /// The phases of all requests of a stage, added up.
-fn requests(tree: &Tree<'_>, node: Node) -> Vec<String> {
+fn requests(tree: &Tree<'_>, node: Node, style: &Style) -> Vec<String> {
     let mut folded = Vec::new();
     let mut next: Vec<Node> = vec![node];
     while let Some(at) = next.pop() {
@@ -124,7 +124,7 @@ fn requests(tree: &Tree<'_>, node: Node) -> Vec<String> {
             next.push(child);
         }
     }
-    let mut out = sums(tree, &folded, PHASES);
+    let mut out = sums(tree, &folded, PHASES, style);
     let requests = folded.iter().filter(|n| is_request(&tree.span(**n).name));
     let count = requests.clone().count();
     let failed = requests.filter(|n| tree.span(**n).status.is_error()).count();
@@ -137,16 +137,15 @@ fn requests(tree: &Tree<'_>, node: Node) -> Vec<String> {
     out
 }
 
-/// One part for each word with time worth telling.
-fn sums(tree: &Tree<'_>, nodes: &[Node], words: &[(&str, &str)]) -> Vec<String> {
-    words
-        .iter()
-        .filter_map(|(name, word)| {
-            let named = nodes.iter().filter(|n| tree.span(**n).name == *name);
-            let ns = named.fold(0u64, |sum, n| sum.saturating_add(tree.duration(*n)));
-            (ns >= 5_000).then(|| format!("{word} {}", units::short(ns)))
-        })
-        .collect()
+/// One part for each word with time worth telling, the longest first.
+fn sums(tree: &Tree<'_>, nodes: &[Node], words: &[(&'static str, &'static str)], style: &Style) -> Vec<String> {
+    let time = |(name, word): &(&'static str, &'static str)| {
+        let named = nodes.iter().filter(|n| tree.span(**n).name == *name);
+        (named.fold(0u64, |sum, n| sum.saturating_add(tree.duration(*n))), *word)
+    };
+    let mut times: Vec<(u64, &str)> = words.iter().map(time).filter(|(ns, _)| *ns >= 5_000).collect();
+    times.sort_by_key(|(ns, _)| std::cmp::Reverse(*ns));
+    times.into_iter().map(|(ns, word)| format!("{word} {}", units::duration(ns, style))).collect()
 }
 
 /// `4.1 kB → 9.5 kB`, `1 file`, `52 MB/s`, `bound by network`.
@@ -225,7 +224,7 @@ pub fn layer_sum(tree: &Tree<'_>, nodes: &[Node], style: &Style) -> Option<Strin
     })
 }
 
-/// `exit 3` or `SIGKILL`, `cpu 0.4`, `peak 1.2 MB`.
+/// `exit 3` or `SIGKILL`, `cpu 0.4 ms`, `peak 1.2 MB`.
 fn exit(analysis: &Analysis<'_>, node: Node, style: &Style) -> Vec<String> {
     let attributes = &analysis.tree.span(node).attributes;
     let ns = |key| attributes.int(key).map(|v| v.max(0) as u64);
@@ -241,7 +240,7 @@ fn exit(analysis: &Analysis<'_>, node: Node, style: &Style) -> Vec<String> {
         out.push("out of memory".to_owned());
     }
     if let (Some(user), Some(system)) = (ns(attr::CPU_USER_NS), ns(attr::CPU_SYSTEM_NS)) {
-        out.push(format!("cpu {}", units::short(user.saturating_add(system))));
+        out.push(format!("cpu {}", units::duration(user.saturating_add(system), style)));
     }
     out.extend(ns(attr::MEMORY_PEAK).filter(|b| *b > 0).map(|b| format!("peak {}", units::bytes(b))));
     out

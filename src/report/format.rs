@@ -6,7 +6,9 @@ use std::path::Path;
 /// A form of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// A run: one row for each span, with bars ([`waterfall`](super::terminal::waterfall)).
+    /// A run: the rows that matter, with bars ([`waterfall`](super::terminal::waterfall)).
+    Short,
+    /// A run: one row for each span, with bars.
     Waterfall,
     /// A run: every span with all that it carries ([`tree`](super::terminal::tree)).
     Tree,
@@ -32,7 +34,8 @@ pub enum Format {
 
 impl Format {
     /// What `trace show --format` offers, in the order in which help lists it.
-    pub const OF_RUN: [Format; 9] = [
+    pub const OF_RUN: [Format; 10] = [
+        Format::Short,
         Format::Waterfall,
         Format::Tree,
         Format::Blame,
@@ -54,6 +57,7 @@ impl Format {
     /// The name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
+            Format::Short => "short",
             Format::Waterfall => "waterfall",
             Format::Tree => "tree",
             Format::Blame => "blame",

@@ -29,6 +29,7 @@ use crate::analyze::Analysis;
 use crate::record::model::Trace;
 
 pub use format::Format;
+use rows::Extent;
 pub use style::Style;
 pub(crate) use style::sgr;
 
@@ -40,7 +41,10 @@ pub fn render(trace: &Trace, format: Format, style: &Style) -> Vec<u8> {
     let Some(analysis) = Analysis::of(trace) else { return Vec::new() };
     let text = match format {
         // A run has no tables of its own: as text it is the waterfall.
-        Format::Waterfall | Format::Text | Format::Markdown => waterfall::waterfall(trace, &analysis, style),
+        Format::Short => waterfall::waterfall(trace, &analysis, style, Extent::Short),
+        Format::Waterfall | Format::Text | Format::Markdown => {
+            waterfall::waterfall(trace, &analysis, style, Extent::Full)
+        }
         Format::Tree => tree::tree(trace, &analysis, style),
         Format::Blame => blame::blame(&analysis, style),
         Format::Critical => critical::critical(&analysis, style),

@@ -18,8 +18,16 @@ const KEPT: usize = 6;
 const WIDE: usize = 40;
 /// Levels that are drawn.
 const DEEP: usize = 12;
-/// Layers whose stages have rows.
+/// Layers whose stages have rows, where all that fits is shown.
 const OPEN_LAYERS: usize = 2;
+/// In a short drawing: more layers than this share a row, but for the one that is open and the next most important.
+const FEW_LAYERS: usize = 4;
+/// In a short drawing what is below this share of the wall time, 0.0 %, has no row of its own.
+const NOTHING: f64 = 0.0005;
+/// What those are called together.
+const SHORT_STAGES: &str = "short stages";
+/// More names than this do not fit beside a row.
+const NAMED: usize = 3;
 /// Rows of one drawing.
 const ROWS: usize = 400;
 
@@ -57,15 +65,25 @@ impl Row {
     }
 }
 
+/// How much is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// What matters: the stages of one layer, and what took no time worth telling in a row for all.
+    Short,
+    /// Everything that has a row.
+    Full,
+}
+
 /// The rows below the root, in order, and how many spans were left out for want of room.
-pub fn rows(analysis: &Analysis<'_>, style: &Style) -> (Vec<Row>, usize) {
+pub fn rows(analysis: &Analysis<'_>, style: &Style, extent: Extent) -> (Vec<Row>, usize) {
     let mut builder = Builder {
         analysis,
         style,
         rows: Vec::new(),
         owner: vec![None; analysis.tree.len()],
-        open: open_layers(analysis),
+        open: open_layers(analysis, extent),
         left_out: 0,
+        short: extent == Extent::Short,
     };
     builder.below(analysis.tree.root(), 0);
     builder.fill_critical();
@@ -74,7 +92,15 @@ pub fn rows(analysis: &Analysis<'_>, style: &Style) -> (Vec<Row>, usize) {
 
 /// A row for the root itself, for a trace that has nothing below it.
 pub fn root_row(analysis: &Analysis<'_>, style: &Style) -> Row {
-    let builder = Builder { analysis, style, rows: Vec::new(), owner: Vec::new(), open: HashSet::new(), left_out: 0 };
+    let builder = Builder {
+        analysis,
+        style,
+        rows: Vec::new(),
+        owner: Vec::new(),
+        open: HashSet::new(),
+        left_out: 0,
+        short: false,
+    };
     let mut row = builder.one(analysis.tree.root(), 0);
     row.critical = vec![row.bar];
     row
@@ -88,6 +114,7 @@ struct Builder<'b, 'a> {
     owner: Vec<Option<usize>>,
     open: HashSet<Node>,
     left_out: usize,
+    short: bool,
 }
 
 enum Item {
@@ -97,11 +124,11 @@ enum Item {
 }
 
 /// Failed layers and those with the most time on the critical path.
-fn open_layers(analysis: &Analysis<'_>) -> HashSet<Node> {
+fn open_layers(analysis: &Analysis<'_>, extent: Extent) -> HashSet<Node> {
     let tree = &analysis.tree;
     let mut layers: Vec<Node> = (0..tree.len()).filter(|n| tree.span(*n).name == span::LAYER_PULL).collect();
     layers.sort_by_key(|n| (!tree.span(*n).status.is_error(), std::cmp::Reverse(analysis.critical_below_ns[*n]), *n));
-    layers.into_iter().take(OPEN_LAYERS).collect()
+    layers.into_iter().take(if extent == Extent::Short { 1 } else { OPEN_LAYERS }).collect()
 }
 
 impl Builder<'_, '_> {
@@ -149,9 +176,19 @@ impl Builder<'_, '_> {
         // A group's row stands where its last member would.
         let mut groups: HashMap<Node, Item> = HashMap::new();
         let mut gone: HashSet<Node> = HashSet::new();
-        for (name, nodes) in by_name.into_iter().filter(|(_, nodes)| nodes.len() > MANY) {
-            let (label, rest) = (self.style.clean(name).into_owned(), self.less_important(&nodes, KEPT));
-            self.fold(label, rest, &mut groups, &mut gone);
+        for (name, nodes) in by_name {
+            let (many, kept) = if self.short && name == span::LAYER_PULL { (FEW_LAYERS, 2) } else { (MANY, KEPT) };
+            if nodes.len() > many {
+                let (label, rest) = (self.style.clean(name).into_owned(), self.less_important(&nodes, kept));
+                self.fold(label, rest, &mut groups, &mut gone);
+            }
+        }
+        if self.short {
+            let nothing: Vec<Node> =
+                shown.iter().copied().filter(|c| !gone.contains(c) && self.is_nothing(*c)).collect();
+            if nothing.len() > 1 {
+                self.fold(SHORT_STAGES.to_owned(), nothing, &mut groups, &mut gone);
+            }
         }
         let left: Vec<Node> = shown.iter().copied().filter(|c| !gone.contains(c)).collect();
         if left.len() > WIDE {
@@ -165,6 +202,14 @@ impl Builder<'_, '_> {
             out.extend(groups.remove(&child));
         }
         out
+    }
+
+    /// Whether a span took none of the wall time that a row would show.
+    fn is_nothing(&self, node: Node) -> bool {
+        let tree = &self.analysis.tree;
+        let of_all = |ns| units::share(ns, self.analysis.wall()) < NOTHING;
+        let failed = tree.walk(node).into_iter().any(|n| tree.span(n).status.is_error());
+        !failed && of_all(tree.duration(node)) && of_all(self.analysis.critical_below_ns[node])
     }
 
     /// All but the `keep` most important of `nodes`, in the order given.
@@ -229,15 +274,25 @@ impl Builder<'_, '_> {
         let critical = nodes.iter().map(|n| self.analysis.critical_below_ns[*n]).sum();
         let more = if label == span::LAYER_PULL { "layers".to_owned() } else { label };
         let failed = nodes.iter().filter(|n| tree.span(**n).status.is_error()).count();
-        let mut parts = vec![
-            format!("longest {}", units::duration(longest, self.style)),
-            format!("sum {}", units::duration(crate::analyze::times::sum_of(tree, nodes), self.style)),
-        ];
+        let named = more == SHORT_STAGES && nodes.len() <= NAMED;
+        let mut parts: Vec<String> = if named {
+            let name = |n: &Node| self.style.clean(&tree.span(*n).name).into_owned();
+            nodes.iter().map(|n| format!("{} {}", name(n), units::duration(tree.duration(*n), self.style))).collect()
+        } else {
+            vec![
+                format!("longest {}", units::duration(longest, self.style)),
+                format!("sum {}", units::duration(crate::analyze::times::sum_of(tree, nodes), self.style)),
+            ]
+        };
         parts.extend(detail::layer_sum(tree, nodes, self.style));
         Row {
             nodes: nodes.to_vec(),
             depth,
-            label: format!("{} more {more}", nodes.len()),
+            label: if more == SHORT_STAGES {
+                format!("{} {more}", nodes.len())
+            } else {
+                format!("{} more {more}", nodes.len())
+            },
             bar: self.relative((from, to)),
             critical: Vec::new(),
             marked: self.is_marked(critical, covered),

@@ -50,11 +50,18 @@ fn assert_golden(name: &str, got: &str) {
 fn the_waterfall_at_four_widths() {
     for (name, trace) in samples() {
         let mut all = String::new();
+        let mut short = String::new();
         for width in [60, 80, 120, 200] {
             writeln!(all, "{width:-<width$}").unwrap();
             all += &render(&trace, Format::Waterfall, &style(width));
+            writeln!(short, "{width:-<width$}").unwrap();
+            let text = render(&trace, Format::Short, &style(width));
+            let ours = matches!(name, "cold" | "warm" | "failed");
+            assert!(!ours || width < 80 || !text.contains(" …"), "nothing is lost in dots: {text}");
+            short += &text;
         }
         assert_golden(&format!("waterfall-{name}"), &all);
+        assert_golden(&format!("short-{name}"), &short);
     }
 }
 
@@ -194,7 +201,7 @@ fn requests_are_told_in_the_row_of_their_stage_unless_they_are_a_strangers() {
     assert!(foreign.contains("GET"), "{foreign}");
     let ours = render(&samples::cold(1), Format::Waterfall, &style(160));
     assert!(!ours.contains("GET") && !ours.contains("rootfs.mount"), "{ours}");
-    assert!(ours.contains("dns 0.4 · tcp 0.9 · tls 1.8 · wait 1.3 · body 0.2"), "{ours}");
+    assert!(ours.contains("tls 1.8 ms · wait 1.3 ms · tcp 0.9 ms · dns 0.4 ms · body 0.2 ms"), "{ours}");
     assert!(ours.contains("16.0 MB → 41.0 MB, 2166 files, 457 MB/s, bound by registry"), "{ours}");
 }
 

@@ -34,16 +34,6 @@ pub fn precise(ns: u64, style: &Style) -> String {
     }
 }
 
-/// Milliseconds without the unit, where many stand in a row: `0.04`, `1.8`; a second and more has its unit: `1.24 s`.
-pub fn short(ns: u64) -> String {
-    match ns {
-        0..95_000 => format!("0.{:02}", rounded(ns, 10_000)),
-        95_000..999_950_000 => format!("{}.{}", rounded(ns, 100_000) / 10, rounded(ns, 100_000) % 10),
-        // No micro sign at this length, so the style doesn't matter.
-        _ => duration(ns, &Style::PLAIN),
-    }
-}
-
 /// Decimal, as docker shows sizes: `812 B`, `4.1 kB`, `340 MB`.
 pub fn bytes(n: u64) -> String {
     if n < 1000 { format!("{n} B") } else { scaled(n as f64, 99.95, "B") }
@@ -158,11 +148,6 @@ mod tests {
             (9_995_000, "10.0 ms"),
         ] {
             assert_eq!(precise(ns, &Style::default()), text, "{ns}");
-        }
-        for (ns, text) in
-            [(0, "0.00"), (94_999, "0.09"), (95_000, "0.1"), (3_700_000, "3.7"), (1_240_000_000, "1.24 s")]
-        {
-            assert_eq!(short(ns), text, "{ns}");
         }
     }
 

@@ -113,7 +113,12 @@ fn one(bytes: &[u8]) -> bool {
         mapping::apply(&mut trace);
         if let Some(analysis) = Analysis::of(&trace) {
             assert!(analysis.segments.iter().map(|s| s.duration()).sum::<u64>() == analysis.wall());
-            let _ = report::terminal::waterfall::waterfall(&trace, &analysis, &report::Style::PLAIN);
+            let _ = report::terminal::waterfall::waterfall(
+                &trace,
+                &analysis,
+                &report::Style::PLAIN,
+                report::rows::Extent::Full,
+            );
         }
         mapping::undo(&mut trace);
         assert!(trace.spans.len() <= spans);

@@ -34,7 +34,7 @@ pub struct Show {
     /// Run to take: an id or its first characters, a file, last, last~N, cold, warm, cold:IMAGE or warm:IMAGE
     #[arg(default_value = "last")]
     pub trace: String,
-    /// Form of the report [default: waterfall, or by the ending of FILE]
+    /// Form of the report; `waterfall` has all rows [default: short, or by the ending of FILE]
     #[arg(long, value_parser = Format::names(Format::OF_RUN))]
     pub format: Option<String>,
     /// Write to FILE; its ending chooses the form: .svg, .png, .html, .json, or text for any other

@@ -284,8 +284,8 @@ pub struct Pull {
 /// What becomes of the trace.
 #[derive(Debug, Args)]
 pub struct Recording {
-    /// Report to print at the end
-    #[arg(long, value_name = "HOW", default_value = "full", value_parser = ["full", "summary", "none"])]
+    /// Report to print at the end: `short` has the rows that matter, `full` all of them
+    #[arg(long, value_name = "HOW", default_value = "short", value_parser = ["short", "full", "summary", "none"])]
     pub report: String,
     /// Write the report to FILE; its ending chooses the form: .svg, .png, .html, .json, or text for any other
     #[arg(short, long, value_name = "FILE")]

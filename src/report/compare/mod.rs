@@ -20,9 +20,13 @@ pub fn render(comparison: &Comparison, format: Format, typical: &[Trace], style:
     let charts = || charts(comparison);
     let text = match format {
         // The forms that only a run has are not offered for a comparison; as text it has one.
-        Format::Text | Format::Waterfall | Format::Tree | Format::Blame | Format::Critical | Format::Summary => {
-            text(comparison, style)
-        }
+        Format::Text
+        | Format::Short
+        | Format::Waterfall
+        | Format::Tree
+        | Format::Blame
+        | Format::Critical
+        | Format::Summary => text(comparison, style),
         Format::Json => json::json(comparison),
         Format::Markdown => markdown::markdown(comparison),
         Format::Svg => svg::svg(&charts()),

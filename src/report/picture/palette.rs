@@ -125,6 +125,7 @@ impl Work {
             | span::ROOTFS_MOUNT
             | span::VOLUME_MOUNT
             | span::CGROUP_CREATE
+            | span::PTY_OPEN
             | span::NETWORK_SETUP => Work::Create,
             span::CONTAINER_START
             | span::PROCESS_CLONE

@@ -1,11 +1,13 @@
 //! The critical path as a chain: each link with its time and what it waited for.
 
-use crate::analyze::Analysis;
+use crate::analyze::{Analysis, Segment};
 use crate::names::{attr, span};
 use crate::report::{Style, sgr, text, units};
 
 /// Links of the chain that are shown; of a longer one the longest.
 const ROWS: usize = 200;
+/// Neighbours below this share of the wall time share a line.
+const SLIVER: f64 = 0.01;
 
 /// The chain, earliest first; ends with a line break. The durations add up to the wall time.
 pub fn critical(analysis: &Analysis<'_>, style: &Style) -> String {
@@ -33,20 +35,42 @@ pub fn critical(analysis: &Analysis<'_>, style: &Style) -> String {
     style.paint(&mut out, sgr::BOLD, "         at  duration    share  span");
     out.push('\n');
     let (mut left_out, mut left_out_ns) = (0u64, 0u64);
-    for segment in &analysis.segments {
-        if segment.duration() < least {
-            left_out += 1;
-            left_out_ns += segment.duration();
+    let is_sliver = |s: &Segment| units::share(s.duration(), wall) < SLIVER;
+    // A line for each segment, but one for slivers that follow each other.
+    for group in analysis.segments.chunk_by(|a, b| is_sliver(a) && is_sliver(b)) {
+        let (first, ns) = (&group[0], group.iter().map(Segment::duration).sum::<u64>());
+        if ns < least {
+            left_out += group.len() as u64;
+            left_out_ns += ns;
             continue;
         }
         let mut line = String::new();
-        text::right(&mut line, &format!("+{}", units::precise(segment.start - origin, style)), 11, style.unicode);
-        text::right(&mut line, &units::precise(segment.duration(), style), 10, style.unicode);
-        text::right(&mut line, &units::percent(segment.duration(), wall), 9, style.unicode);
+        text::right(&mut line, &format!("+{}", units::precise(first.start - origin, style)), 11, style.unicode);
+        text::right(&mut line, &units::precise(ns, style), 10, style.unicode);
+        text::right(&mut line, &units::percent(ns, wall), 9, style.unicode);
         line.push_str("  ");
-        line.push_str(&name(segment.node));
-        if let Some(other) = segment.waited_for {
-            line.push_str(&format!(", after {}", name(other).trim_end_matches(" itself")));
+        if group.len() == 1 {
+            line.push_str(&name(first.node));
+            if let Some(other) = first.waited_for {
+                line.push_str(&format!(", after {}", name(other).trim_end_matches(" itself")));
+            }
+        } else {
+            let mut longest: Vec<&Segment> = group.iter().collect();
+            longest.sort_by_key(|s| std::cmp::Reverse(s.duration()));
+            let mut names: Vec<String> = Vec::new();
+            for name in longest.into_iter().map(|s| name(s.node)) {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+            let said = |n: usize| {
+                let more = if n < names.len() { format!(" and {} more", names.len() - n) } else { String::new() };
+                let count = units::count(group.len() as u64, "short step");
+                let named = if n == 0 { count } else { format!("{count}: {}{more}", names[..n].join(", ")) };
+                format!("{line}{named}")
+            };
+            let fits = |n: &usize| text::width(&said(*n)) <= style.columns();
+            line = said((0..=names.len()).rev().find(fits).unwrap_or(0));
         }
         out.push_str(&text::cut(line.trim_end(), style.columns(), style.unicode));
         out.push('\n');

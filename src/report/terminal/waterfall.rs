@@ -2,13 +2,14 @@
 //!
 //! A row holds a mark (◆ on the critical path, ✗ failed), the indented name, a bar in a lane as long as the run, the
 //! duration, the share of the wall time (children of the root only) and details. In a bar what is on the critical path
-//! is solid, the rest shaded. No line is ever longer than the width: details go first, then whole parts of them, then
-//! the lane shrinks, then names are cut.
+//! is solid, the rest shaded. No line is ever longer than the width: details give way first, then the lane shrinks, then
+//! names are cut. Of details that don't fit the short form tells the first ones that do, and the full form goes on in
+//! the next line, so that nothing ends in dots.
 
 use crate::analyze::Analysis;
 use crate::names::attr;
 use crate::record::model::{Status, Trace};
-use crate::report::rows::{Row, rows};
+use crate::report::rows::{Extent, Row, rows};
 use crate::report::{Style, finding, sgr, text, title, units};
 
 /// Columns of the pieces of a row; a gap of one column stands before the lane, two before the details.
@@ -22,13 +23,14 @@ struct Layout {
 const SHARE: usize = 9;
 /// Fewer columns than this are no use for details.
 const LEAST_DETAIL: usize = 14;
+const LEAST_FULL: usize = 30;
 
 /// The waterfall of a trace; ends with a line break.
-pub fn waterfall(trace: &Trace, analysis: &Analysis<'_>, style: &Style) -> String {
-    let (rows, left_out) = rows(analysis, style);
+pub fn waterfall(trace: &Trace, analysis: &Analysis<'_>, style: &Style, extent: Extent) -> String {
+    let (rows, left_out) = rows(analysis, style, extent);
     let labels: Vec<String> = rows.iter().map(|r| format!("{:1$}{2}", "", r.depth * 2, r.label)).collect();
     let durations: Vec<String> = rows.iter().map(|r| units::duration(r.duration, style)).collect();
-    let layout = Layout::new(&rows, &labels, &durations, style);
+    let layout = Layout::new(&rows, &labels, &durations, style, extent);
     let wall = analysis.wall();
 
     let mut out = String::with_capacity(rows.len() * style.columns() * 3 + 512);
@@ -44,7 +46,8 @@ pub fn waterfall(trace: &Trace, analysis: &Analysis<'_>, style: &Style) -> Strin
         text::right(&mut out, duration, layout.duration, style.unicode);
         let share = if row.depth == 0 { units::percent(row.inside(), wall) } else { String::new() };
         text::right(&mut out, &share, SHARE, style.unicode);
-        details(&mut out, row, layout.detail, style);
+        let before = 2 + layout.label + 1 + layout.lane + 1 + layout.duration + SHARE;
+        details(&mut out, row, (before, layout.detail), style, extent);
         end_line(&mut out);
     }
     footer(&mut out, analysis, &rows, left_out, layout.detail, style);
@@ -52,16 +55,18 @@ pub fn waterfall(trace: &Trace, analysis: &Analysis<'_>, style: &Style) -> Strin
 }
 
 impl Layout {
-    fn new(rows: &[Row], labels: &[String], durations: &[String], style: &Style) -> Layout {
+    fn new(rows: &[Row], labels: &[String], durations: &[String], style: &Style, extent: Extent) -> Layout {
         let columns = style.columns();
         let widest = |texts: &[String]| texts.iter().map(|t| text::width(t)).max().unwrap_or(0);
-        let label = widest(labels).min((columns * 3 / 10).max(12));
+        let label = widest(labels).min((columns * 3 / 10).max(if columns < 56 { 12 } else { 20 }));
         let duration = widest(durations).max(7);
         let free = columns.saturating_sub(2 + label + 1 + 1 + duration + SHARE);
-        let wanted = rows.iter().map(|r| detail_text(r, usize::MAX, style)).map(|t| text::width(&t)).max().unwrap_or(0);
+        let wanted = rows.iter().map(|r| text::width(&whole_detail(r))).max().unwrap_or(0);
         let lane = (free * 2 / 5).clamp(16, 48);
         let detail = wanted.min(free.saturating_sub(lane + 2));
-        let detail = if detail < LEAST_DETAIL.min(wanted) { 0 } else { detail };
+        // Below this the full form has its details in lines of their own.
+        let least = if extent == Extent::Full { LEAST_FULL } else { LEAST_DETAIL };
+        let detail = if detail < least.min(wanted) { 0 } else { detail };
         let lane = if detail == 0 { free } else { free - detail - 2 };
         Layout { label, lane: lane.min(100), duration, detail }
     }
@@ -191,22 +196,53 @@ fn solid_cells(row: &Row, first: usize, last: usize, cells: u128, wall: u128) ->
     out
 }
 
-fn detail_text(row: &Row, columns: usize, style: &Style) -> String {
-    if row.error.is_empty() {
-        text::join(&row.detail.parts, row.detail.joiner, columns, style.unicode)
-    } else {
-        text::cut(&row.error, columns, style.unicode).into_owned()
-    }
+fn whole_detail(row: &Row) -> String {
+    if row.error.is_empty() { row.detail.parts.join(row.detail.joiner) } else { row.error.clone() }
 }
 
-fn details(out: &mut String, row: &Row, columns: usize, style: &Style) {
-    if columns == 0 {
+/// What stands beside a row, in lines of at most `columns`.
+fn detail_lines(row: &Row, columns: usize, extent: Extent) -> Vec<String> {
+    if !row.error.is_empty() {
+        // What has no room here stands below the picture, in full.
+        let fits = text::width(&row.error) <= columns;
+        return vec![if fits { row.error.clone() } else { "failed".to_owned() }];
+    }
+    let mut lines = vec![String::new()];
+    for part in &row.detail.parts {
+        let full = lines.len();
+        let line = &mut lines[full - 1];
+        let added =
+            if line.is_empty() { text::width(part) } else { text::width(part) + text::width(row.detail.joiner) };
+        if text::width(line) + added <= columns {
+            if !line.is_empty() {
+                line.push_str(row.detail.joiner);
+            }
+            line.push_str(part);
+        } else if extent == Extent::Full {
+            lines.push(part.clone());
+        }
+    }
+    lines.retain(|l| !l.is_empty());
+    lines
+}
+
+/// `before` columns stand before what `columns` are for; without any the full form has its details in lines below.
+fn details(out: &mut String, row: &Row, (before, columns): (usize, usize), style: &Style, extent: Extent) {
+    let below = columns == 0;
+    if below && (extent == Extent::Short || !row.error.is_empty()) {
         return;
     }
-    let detail = detail_text(row, columns, style);
-    if !detail.is_empty() {
-        out.push_str("  ");
-        style.paint(out, if row.error.is_empty() { sgr::DIM } else { sgr::FAILED }, &detail);
+    let indent = if below { 4 + row.depth * 2 } else { before + 2 };
+    let room = if below { style.columns().saturating_sub(indent) } else { columns };
+    for (i, line) in detail_lines(row, room, extent).iter().enumerate() {
+        if below || i > 0 {
+            end_line(out);
+            text::spaces(out, indent);
+        } else {
+            out.push_str("  ");
+        }
+        let line = text::cut(line, room, style.unicode);
+        style.paint(out, if row.error.is_empty() { sgr::DIM } else { sgr::FAILED }, &line);
     }
 }
 

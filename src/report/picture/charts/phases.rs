@@ -16,10 +16,20 @@ pub(super) fn phases(pen: &mut Pen, c: &Comparison, y: f64) -> f64 {
     let mut y = heading(pen, "Stages, one after the other: medians, with 95 % intervals", y);
     let stages: Vec<&PhaseComparison> =
         c.phases.iter().filter(|p| p.phase.path.len() == 1 && p.phase.layer.is_none()).collect();
+    // Of a stage that fewer than half of the runs have the median run has nothing.
+    let usual = |presence: usize, runs: usize| presence * 2 > runs;
+    let (n, m) = (c.a.runs.len(), c.b.runs.len());
     let sides: [Vec<(&PhaseComparison, &Sample)>; 2] = [
-        stages.iter().filter_map(|p| Some((*p, p.a.as_ref()?))).collect(),
-        stages.iter().filter_map(|p| Some((*p, p.b.as_ref()?))).collect(),
+        stages.iter().filter(|p| usual(p.presence_a, n)).filter_map(|p| Some((*p, p.a.as_ref()?))).collect(),
+        stages.iter().filter(|p| usual(p.presence_b, m)).filter_map(|p| Some((*p, p.b.as_ref()?))).collect(),
     ];
+    let shown = |p: &&PhaseComparison| sides.iter().flatten().any(|(q, _)| std::ptr::eq(*q, *p));
+    let rare: Vec<String> = stages
+        .iter()
+        .filter(|p| !shown(p))
+        .map(|p| format!("{} ({} of {})", name_of(&p.phase), p.presence_a + p.presence_b, n + m))
+        .collect();
+    let stages: Vec<&PhaseComparison> = stages.into_iter().filter(|p| shown(p)).collect();
     let totals = [c.total.a.as_ref(), c.total.b.as_ref()];
     let high = |s: &Sample| s.interval.map_or(s.median, |i| i.high.max(s.median));
     let sum = |side: &[(&PhaseComparison, &Sample)]| side.iter().map(|(_, s)| s.median).sum::<f64>();
@@ -31,6 +41,16 @@ pub(super) fn phases(pen: &mut Pen, c: &Comparison, y: f64) -> f64 {
     for ((side, total), name) in sides.iter().zip(totals).zip(words::names(c, &STYLE)) {
         one_side(pen, &axis, &STYLE.clean(&name), side, total, y);
         y += SIDE;
+    }
+    if !rare.is_empty() {
+        y += 34.0;
+        let text = font::fit_parts(
+            &[format!("in fewer than half of the runs, and so in no median run: {}", rare.join(", "))],
+            "",
+            SMALL,
+            RIGHT - MARGIN,
+        );
+        pen.text((MARGIN, y), Anchor::Start, SMALL, Ink::Muted, &text, RIGHT - MARGIN);
     }
     y + 20.0
 }
@@ -89,15 +109,26 @@ fn title(phase: &PhaseComparison, sample: &Sample) -> String {
 /// Returns where it ends.
 fn legend(pen: &mut Pen, stages: &[&PhaseComparison], y: f64) -> f64 {
     let (mut x, mut y) = (MARGIN, y);
-    for stage in stages {
-        let name = font::fit(&name_of(&stage.phase), SMALL, 200.0).into_owned();
+    let mut entry = |pen: &mut Pen, name: &str, draw: &dyn Fn(&mut Pen, f64, f64)| {
+        let name = font::fit(name, SMALL, 420.0).into_owned();
         let width = 28.0 + font::width(&name, SMALL) + 16.0;
         if x + width > RIGHT {
             (x, y) = (MARGIN, y + 18.0);
         }
-        pen.fill(x, y, 22.0, 11.0, Ink::Work(work_of(&stage.phase)));
-        pen.text((x + 28.0, y + 10.0), Anchor::Start, SMALL, Ink::Muted, &name, 200.0);
+        draw(pen, x, y);
+        pen.text((x + 28.0, y + 10.0), Anchor::Start, SMALL, Ink::Muted, &name, 420.0);
         x += width;
+    };
+    for stage in stages {
+        let work = Ink::Work(work_of(&stage.phase));
+        entry(pen, &name_of(&stage.phase), &|pen, x, y| pen.fill(x, y, 22.0, 11.0, work));
     }
+    entry(pen, "in no stage, and what the stages' medians lack to the whole run's", &|pen, x, y| {
+        pen.0.push(Shape::Outline(Rect { x, y, w: 22.0, h: 11.0 }, Ink::Muted, 1.0));
+    });
+    entry(pen, "median of whole runs, with its interval", &|pen, x, y| {
+        pen.line((x + 11.0, y), (x + 11.0, y + 11.0), Ink::Text, 1.4);
+        pen.line((x + 2.0, y + 2.0), (x + 20.0, y + 2.0), Ink::Text, 1.4);
+    });
     y + 16.0
 }

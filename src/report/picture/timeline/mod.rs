@@ -15,12 +15,12 @@ use crate::analyze::Analysis;
 use crate::analyze::facts::facts;
 use crate::names::attr;
 use crate::record::model::{Status, Trace};
-use crate::report::rows::{Row, root_row, rows};
+use crate::report::rows::{Extent, Row, root_row, rows};
 use crate::report::{finding, title, units};
 
 /// The picture of a run.
 pub fn timeline(trace: &Trace, analysis: &Analysis<'_>) -> Scene {
-    let (mut rows, left_out) = rows(analysis, &STYLE);
+    let (mut rows, left_out) = rows(analysis, &STYLE, Extent::Full);
     if rows.is_empty() {
         rows.push(root_row(analysis, &STYLE));
     }
