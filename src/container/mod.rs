@@ -16,6 +16,7 @@ pub mod options;
 pub mod plain;
 pub mod plan;
 pub mod privilege;
+pub mod program;
 pub mod rootfs;
 pub mod seccomp;
 pub mod settings;
@@ -23,14 +24,12 @@ pub mod signals;
 pub mod terminal;
 pub mod user;
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use rustix::process::{Gid, Resource, Rlimit, Uid};
+use rustix::process::{Resource, Rlimit};
 
 pub use error::ContainerError;
 
@@ -38,15 +37,14 @@ use self::cgroup::Cgroup;
 use self::init::{Border, Report, Step};
 use self::mounts::Ready;
 use self::options::hosts::{Host, Resolver};
-use self::options::{clean, environment as entries};
-use self::plan::{Bind, MASKED, Plan, READ_ONLY, Reaper, Setting, Shm, SysMount};
+use self::plan::{Bind, MASKED, Plan, READ_ONLY, Setting, Shm, SysMount};
 use self::privilege::Privilege;
+use self::program::{Program, Wanted};
 use self::seccomp::Seccomp;
 use self::settings::{Ipc, Powers, Settings, Spaces};
 use self::user::Identity;
 use crate::record::Mono;
 use crate::sys::clone::{Child, Namespaces};
-use crate::sys::exec::StringArray;
 
 /// How the container is connected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -118,19 +116,11 @@ pub struct Spec {
     pub attach_at: PathBuf,
 }
 
-/// Docker's default search path.
-const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// What execve takes as one argument or variable, its end counted (`MAX_ARG_STRLEN`).
-const MAX_STRING: usize = 128 * 1024;
-
 /// A container that is ready to start.
 pub struct Prepared {
     plan: Plan,
     namespaces: Namespaces,
     unified_cgroup: Option<OwnedFd>,
-    program: OsString,
-    cwd: String,
     streams: io::Ends,
 }
 
@@ -145,13 +135,7 @@ impl Prepared {
         files: Vec<Bind>,
         mounts: Vec<Ready>,
     ) -> Result<Self, ContainerError> {
-        let program = spec.argv.first().cloned().unwrap_or_default();
-        let env = environment(spec, identity);
-        // The kernel would say so in the end, but every directory of a long PATH would be tried first.
-        if spec.argv.iter().chain(&env).any(|s| s.len() >= MAX_STRING) {
-            return Err(ContainerError::TooLarge { program: program.to_string_lossy().into_owned() });
-        }
-        let cwd = clean(spec.cwd.as_bytes());
+        let env = program::environment(&spec.hostname, spec.terminal, &spec.env, identity);
         let own = |host: bool, namespace| if host { Namespaces::default() } else { namespace };
         let new_net = spec.network == Network::None;
         let namespaces = Namespaces::MOUNT
@@ -159,12 +143,10 @@ impl Prepared {
             .and(own(spec.spaces.ipc == Ipc::Host, Namespaces::IPC))
             .and(own(spec.spaces.host_uts, Namespaces::UTS))
             .and(own(!new_net, Namespaces::NET));
-        let candidates = candidates(&program, &env)?;
-        let reaper = spec.settings.init.then(|| reaper(&candidates, spec)).transpose()?;
         let privileged = spec.powers.privileged;
         let (streams, theirs) = io::ends(spec.interactive, spec.terminal)?;
         let open = privileged || spec.security.open_system_paths;
-        let capabilities = spec.powers.capabilities & known_capabilities();
+        let capabilities = spec.powers.capabilities & program::known_capabilities();
         let plan = Plan {
             rootfs,
             attach_at: c_string("the store's path", spec.attach_at.as_os_str())?,
@@ -189,37 +171,22 @@ impl Prepared {
             masked: if open { &[] } else { MASKED },
             read_only: if open { &[] } else { READ_ONLY },
             read_only_root: spec.read_only,
-            cwd_parts: cwd
-                .split(|b| *b == b'/')
-                .filter(|p| !p.is_empty())
-                .map(|p| c_string("the working directory", OsStr::from_bytes(p)))
-                .collect::<Result<_, _>>()?,
-            cwd: c_string("the working directory", OsStr::from_bytes(&cwd[1..]))?,
-            capabilities,
-            last_capability: last_capability(),
-            set_groups: privilege.many_ids,
-            groups: identity.groups.iter().map(|g| Gid::from_raw(*g)).collect(),
-            uid: Uid::from_raw(identity.uid),
-            gid: Gid::from_raw(identity.gid),
-            no_new_privileges: spec.security.no_new_privileges,
-            seccomp: spec.security.seccomp.filter(capabilities)?,
-            streams: theirs,
             own_devices: privilege.initial_user_namespace,
-            ulimits: ulimits(spec),
-            searched: !program.as_bytes().contains(&b'/'),
-            candidates,
-            reaper,
-            argv: c_strings("an argument", &spec.argv)?,
-            envp: c_strings("an environment variable", &env)?,
+            program: Program::new(Wanted {
+                argv: &spec.argv,
+                env: &env,
+                cwd: &spec.cwd,
+                identity,
+                many_ids: privilege.many_ids,
+                capabilities,
+                no_new_privileges: spec.security.no_new_privileges,
+                seccomp: spec.security.seccomp.filter(capabilities)?,
+                streams: theirs,
+                ulimits: ulimits(spec),
+                init: spec.settings.init,
+            })?,
         };
-        Ok(Prepared {
-            plan,
-            namespaces,
-            unified_cgroup: cgroup.unified_fd()?,
-            program,
-            cwd: String::from_utf8_lossy(&cwd).into_owned(),
-            streams,
-        })
+        Ok(Prepared { plan, namespaces, unified_cgroup: cgroup.unified_fd()?, streams })
     }
 
     /// Names of the namespaces that the container gets.
@@ -232,12 +199,12 @@ impl Prepared {
 
     /// Whether exec may never add privileges.
     pub fn no_new_privileges(&self) -> bool {
-        self.plan.no_new_privileges
+        self.plan.program.no_new_privileges
     }
 
     /// Instructions of the filter that will be loaded.
     pub fn filter_instructions(&self) -> Option<usize> {
-        self.plan.seccomp.as_ref().map(|filter| filter.program.len())
+        self.plan.program.seccomp.as_ref().map(|filter| filter.program.len())
     }
 
     /// Starts the process and returns when it has become the program, or has failed to. Times are stamped either way.
@@ -278,7 +245,6 @@ impl Prepared {
 impl Prepared {
     fn word(&self, fault: init::Fault) -> ContainerError {
         let nth = fault.detail as usize;
-        let program = self.program.to_string_lossy();
         match fault.step {
             Step::Setting => {
                 let setting = self.plan.settings.get(nth);
@@ -288,15 +254,11 @@ impl Prepared {
                     source: fault.errno.into(),
                 }
             }
-            Step::Interpreter => {
-                let named = self.plan.candidates.get(nth).and_then(|path| interpreter::named(&self.plan.rootfs, path));
-                ContainerError::Interpreter { program: program.into_owned(), interpreter: named }
-            }
             Step::UserMount | Step::MountInProc => {
                 let target = self.plan.mounts.get(nth).map(|m| m.target.to_string_lossy().into_owned());
                 ContainerError::from_mount_fault(fault, &target.unwrap_or_default())
             }
-            _ => ContainerError::from_fault(fault, &program, &self.cwd),
+            _ => self.plan.program.word(fault, &self.plan.rootfs),
         }
     }
 }
@@ -325,61 +287,6 @@ pub struct Running {
     pub streams: io::Streams,
     /// The mount of its root; dropping it unmounts.
     pub rootfs: OwnedFd,
-}
-
-fn environment(spec: &Spec, identity: &Identity) -> Vec<OsString> {
-    // Docker's, in its order.
-    let terminal = spec.terminal.then(|| OsString::from("TERM=xterm"));
-    let given = [OsString::from(PATH), format!("HOSTNAME={}", spec.hostname).into()].into_iter().chain(terminal);
-    let given: Vec<OsString> = given.collect();
-    let mut env: Vec<&OsStr> = Vec::with_capacity(spec.env.len() + 3);
-    let mut places: HashMap<&OsStr, usize> = HashMap::with_capacity(spec.env.len() + 3);
-    for entry in given.iter().chain(&spec.env) {
-        match places.entry(entries::key(entry)) {
-            Entry::Occupied(place) => env[*place.get()] = entry,
-            Entry::Vacant(place) => {
-                place.insert(env.len());
-                env.push(entry);
-            }
-        }
-    }
-    let home = OsString::from(format!("HOME={}", identity.home));
-    if !places.contains_key(OsStr::new("HOME")) {
-        env.push(&home);
-    }
-    env.into_iter().map(OsStr::to_owned).collect()
-}
-
-/// The paths that `program` can mean: itself if it has a slash, else one per entry of PATH. Entries that are no
-/// absolute path mean nothing, as to docker.
-fn candidates(program: &OsStr, env: &[OsString]) -> Result<Vec<CString>, ContainerError> {
-    if program.as_bytes().contains(&b'/') {
-        return Ok(vec![c_string("the command", program)?]);
-    }
-    let path = env.iter().find_map(|e| entries::value_of(e, "PATH")).unwrap_or_default();
-    path.as_bytes()
-        .split(|b| *b == b':')
-        .filter(|dir| !program.is_empty() && dir.starts_with(b"/"))
-        .map(|dir| c_string("the command", OsStr::from_bytes(&[dir, b"/", program.as_bytes()].concat())))
-        .collect()
-}
-
-fn reaper(candidates: &[CString], spec: &Spec) -> Result<Reaper, ContainerError> {
-    let program = crate::sys::reaper::program().map_err(|e| ContainerError::File {
-        action: "make",
-        path: "the container's init".into(),
-        source: e.into(),
-    })?;
-    let argv = candidates
-        .iter()
-        .map(|path| {
-            let own = [c"init".to_owned(), path.clone()];
-            let program: Vec<CString> =
-                spec.argv.iter().map(|t| c_string("an argument", t)).collect::<Result<_, _>>()?;
-            Ok(StringArray::new(own.into_iter().chain(program).collect()))
-        })
-        .collect::<Result<_, ContainerError>>()?;
-    Ok(Reaper { program, argv })
 }
 
 /// What is written below /proc: docker's own settings, then those asked for.
@@ -456,24 +363,6 @@ fn devpts_options(privilege: &Privilege) -> CString {
     CString::new(format!("newinstance,ptmxmode=0666,mode=0620{group}")).expect("no zero byte")
 }
 
-fn last_capability() -> u32 {
-    std::fs::read_to_string("/proc/sys/kernel/cap_last_cap")
-        .ok()
-        .and_then(|s| s.trim().parse().ok())
-        .unwrap_or(40)
-        .min(63)
-}
-
 fn c_string(what: &'static str, text: &OsStr) -> Result<CString, ContainerError> {
     CString::new(text.as_bytes()).map_err(|_| ContainerError::ZeroByte { what })
-}
-
-/// Those that this kernel knows.
-fn known_capabilities() -> u64 {
-    u64::MAX >> (63 - last_capability())
-}
-
-fn c_strings(what: &'static str, texts: &[OsString]) -> Result<StringArray, ContainerError> {
-    let strings = texts.iter().map(|t| c_string(what, t)).collect::<Result<_, _>>()?;
-    Ok(StringArray::new(strings))
 }

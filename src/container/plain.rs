@@ -15,9 +15,10 @@ use rustix::thread::CapabilitySet;
 use super::error::ContainerError;
 use super::io::{self, Streams, TheirStreams};
 use super::options::capability;
+use super::program::{self, c_strings};
 use super::seccomp::Filter;
 use super::terminal::{self, Pair};
-use super::{Spec, environment, user::Identity};
+use super::{Spec, user::Identity};
 use crate::record::Mono;
 use crate::sys::clone::{Child, Namespaces, spawn};
 use crate::sys::exec::{StringArray, close_from_3_on_exec, execve};
@@ -55,15 +56,15 @@ pub struct Started {
 /// The filter is the one of a container. Who has no CAP_SYS_ADMIN here can only load it together with no_new_privs.
 pub fn start(spec: &Spec, lowers: &[OwnedFd], identity: &Identity) -> Result<Started, ContainerError> {
     let program = spec.argv.first().cloned().unwrap_or_default();
-    let env = environment(spec, identity);
+    let env = program::environment(&spec.hostname, spec.terminal, &spec.env, identity);
     let path = find(&program, &env, lowers)?;
     let (streams, theirs) = streams(spec)?;
     let seccomp = spec.security.seccomp.filter(capability::DEFAULT)?;
     let admin = rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN));
     let plan = Plan {
         path,
-        argv: super::c_strings("an argument", &spec.argv)?,
-        envp: super::c_strings("an environment variable", &env)?,
+        argv: c_strings("an argument", &spec.argv)?,
+        envp: c_strings("an environment variable", &env)?,
         streams: theirs,
         tty: spec.terminal,
         no_new_privileges: spec.security.no_new_privileges || (seccomp.is_some() && !admin),
@@ -145,7 +146,7 @@ fn become_program(plan: &Plan) -> u8 {
 
 /// The host path of the program in the topmost layer that has it.
 fn find(program: &OsStr, env: &[OsString], lowers: &[OwnedFd]) -> Result<CString, ContainerError> {
-    for candidate in super::candidates(program, env)? {
+    for candidate in program::candidates(program, env)? {
         let relative = OsStr::from_bytes(candidate.to_bytes());
         for lower in lowers {
             let open = rustix::fs::openat2(

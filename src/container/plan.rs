@@ -4,12 +4,8 @@ use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use rustix::process::{Gid, Resource, Rlimit, Uid};
-
-use super::io::TheirStreams;
 use super::mounts::Ready;
-use super::seccomp::Filter;
-use crate::sys::exec::StringArray;
+use super::program::Program;
 
 /// See the module. All descriptors are close-on-exec.
 pub struct Plan {
@@ -59,42 +55,10 @@ pub struct Plan {
     pub read_only: &'static [&'static CStr],
     /// Whether the root itself is read-only.
     pub read_only_root: bool,
-    /// Components of the working directory, outermost first; those that are missing are made.
-    pub cwd_parts: Vec<CString>,
-    /// The same in one, relative to the root.
-    pub cwd: CString,
-    /// Capabilities to keep, bit n for capability number n.
-    pub capabilities: u64,
-    /// Highest capability the kernel knows.
-    pub last_capability: u32,
-    /// Whether the supplementary groups can be set (not in a single-id user namespace).
-    pub set_groups: bool,
-    /// Supplementary groups.
-    pub groups: Vec<Gid>,
-    /// User to become.
-    pub uid: Uid,
-    /// Group to become.
-    pub gid: Gid,
-    /// Whether exec may never add privileges.
-    pub no_new_privileges: bool,
-    /// Which system calls the program may make; all if `None`.
-    pub seccomp: Option<Filter>,
-    /// Become its standard streams.
-    pub streams: TheirStreams,
     /// Whether device nodes can be made, which only the first user namespace's root can.
     pub own_devices: bool,
-    /// Resource limits of its own.
-    pub ulimits: Vec<(Resource, Rlimit)>,
-    /// Paths to try to execute, in order.
-    pub candidates: Vec<CString>,
-    /// They come from `$PATH`.
-    pub searched: bool,
-    /// Becomes the first process, with the program as its child.
-    pub reaper: Option<Reaper>,
-    /// Arguments, the program's name first.
-    pub argv: StringArray,
-    /// Environment.
-    pub envp: StringArray,
+    /// What runs in the end.
+    pub program: Program,
 }
 
 /// A cgroup that the new process joins by itself.
@@ -106,14 +70,6 @@ pub struct Join {
     pub root: Arc<OwnedFd>,
     /// Its `cgroup.procs` below that, where `tasks` cannot be written.
     pub procs: CString,
-}
-
-/// See [`crate::sys::reaper`].
-pub struct Reaper {
-    /// Its program.
-    pub program: OwnedFd,
-    /// Its arguments for each of the candidates.
-    pub argv: Vec<StringArray>,
 }
 
 /// A file below /proc and what is written into it.

@@ -7,26 +7,26 @@ use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::report::{Fault, Step};
-use crate::container::plan::Plan;
+use crate::container::program::Program;
 use crate::sys;
 
 /// Tries the candidates in order and returns why none of them could be run. As docker does, and unlike execvp(3), what
 /// is found by `$PATH` and cannot be executed by its mode is passed over.
-pub(super) fn exec(plan: &Plan, refused: Option<usize>) -> Fault {
-    let searched = plan.searched;
-    for (i, path) in plan.candidates.iter().enumerate() {
+pub(super) fn exec(program: &Program, refused: Option<usize>) -> Fault {
+    let searched = program.searched;
+    for (i, path) in program.candidates.iter().enumerate() {
         let detail = i as u32;
         if refused == Some(i) {
             return Fault { step: Step::ExecMagicLink, errno: Errno::LOOP, detail };
         }
-        let errno = match &plan.reaper {
+        let errno = match &program.reaper {
             Some(_) if !is_there(path) => Errno::NOENT,
             Some(_) if !is_executable(path) => Errno::ACCESS,
             Some(reaper) => {
-                let errno = sys::exec::exec_descriptor(reaper.program.as_fd(), &reaper.argv[i], &plan.envp);
+                let errno = sys::exec::exec_descriptor(reaper.program.as_fd(), &reaper.argv[i], &program.envp);
                 return Fault { step: Step::Exec, errno, detail };
             }
-            None => sys::exec::execve(path, &plan.argv, &plan.envp),
+            None => sys::exec::execve(path, &program.argv, &program.envp),
         };
         match errno {
             Errno::NOENT if is_there(path) => return Fault { step: Step::Interpreter, errno, detail },
@@ -47,8 +47,8 @@ fn is_executable(path: &CStr) -> bool {
     regular && rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS).is_ok()
 }
 
-pub(super) fn first_refused(plan: &Plan) -> Option<usize> {
-    plan.candidates.iter().position(|path| leads_to_engine(path))
+pub(super) fn first_refused(program: &Program) -> Option<usize> {
+    program.candidates.iter().position(|path| leads_to_engine(path))
 }
 
 /// More than the kernel follows (5, `exec_binprm`).

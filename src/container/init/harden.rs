@@ -14,55 +14,70 @@ use super::report::{At, Fault, Step};
 use super::target::{self, Missing};
 use super::terminal::connect;
 use crate::container::plan::Plan;
+use crate::container::program::Program;
 use crate::sys;
 
 /// Gives the first candidate that must not be executed, see `exec::leads_to_engine`.
 pub(super) fn harden(plan: &Plan, terminal: Option<&OwnedFd>) -> Result<Option<usize>, Fault> {
     mask(plan)?;
     sys::exec::new_session_keyring();
-    let entered = enter_working_dir(plan);
+    let program = &plan.program;
+    let entered = enter_or_make_working_dir(program);
     // Only now: a missing working directory is made also where nothing can be written later.
     if plan.read_only_root {
         let nodev = if plan.nodev { MountFlags::NODEV } else { MountFlags::empty() };
         rustix::mount::mount_remount(c"/", MountFlags::BIND | MountFlags::RDONLY | nodev, c"")
             .at(Step::ReadOnlyRoot)?;
     }
+    // No guard does it where it sees the host's processes.
+    confine(program, terminal, entered, enter_or_make_working_dir, plan.host_pids)
+}
+
+/// Connects the streams and gives up what the program must not have. `entered` says whether it is in its working
+/// directory already; if not, `enter` is tried as its user. Gives the first candidate that must not be executed.
+pub(super) fn confine(
+    program: &Program,
+    terminal: Option<&OwnedFd>,
+    entered: Result<(), Fault>,
+    enter: fn(&Program) -> Result<(), Fault>,
+    dies_with_parent: bool,
+) -> Result<Option<usize>, Fault> {
     // While every program can be read, which its user perhaps may only execute.
-    let mut refused = first_refused(plan);
-    connect(&plan.streams, terminal, plan.uid)?;
+    let mut refused = first_refused(program);
+    connect(&program.streams, terminal, program.uid)?;
     // Before the capability goes that raises them, and after the last file of ours is opened.
-    for (i, (resource, limit)) in plan.ulimits.iter().enumerate() {
+    for (i, (resource, limit)) in program.ulimits.iter().enumerate() {
         rustix::process::setrlimit(*resource, *limit).nth(Step::Ulimit, i)?;
     }
     // The bounding set first, while CAP_SETPCAP is there to do it.
-    for capability in 0..=plan.last_capability {
-        if plan.capabilities & (1u64 << capability) == 0 {
+    for capability in 0..=program.last_capability {
+        if program.capabilities & (1u64 << capability) == 0 {
             drop_from_bounding(capability).nth(Step::BoundingSet, capability as usize)?;
         }
     }
-    if plan.set_groups {
-        rustix::thread::set_thread_groups(&plan.groups).at(Step::Groups)?;
+    if program.set_groups {
+        rustix::thread::set_thread_groups(&program.groups).at(Step::Groups)?;
     }
     // A filter may be loaded without no_new_privs by CAP_SYS_ADMIN alone, so that one outlives the change of user, and
     // goes with the last call before exec: whoever writes a profile need not know what is done here.
-    if plan.seccomp.is_some() {
+    if program.seccomp.is_some() {
         rustix::thread::set_keep_capabilities(true).at(Step::KeepCapabilities)?;
     }
     // Group before user: afterwards the right to change it is gone.
-    rustix::thread::set_thread_res_gid(plan.gid, plan.gid, plan.gid).at(Step::Gid)?;
-    rustix::thread::set_thread_res_uid(plan.uid, plan.uid, plan.uid).at(Step::Uid)?;
-    let admin = if plan.seccomp.is_some() { CapabilitySet::SYS_ADMIN } else { CapabilitySet::empty() };
-    set_capabilities(kept(plan) | admin).at(Step::Capabilities)?;
+    rustix::thread::set_thread_res_gid(program.gid, program.gid, program.gid).at(Step::Gid)?;
+    rustix::thread::set_thread_res_uid(program.uid, program.uid, program.uid).at(Step::Uid)?;
+    let admin = if program.seccomp.is_some() { CapabilitySet::SYS_ADMIN } else { CapabilitySet::empty() };
+    set_capabilities(kept(program) | admin).at(Step::Capabilities)?;
     clear_ambient().at(Step::Capabilities)?;
-    if plan.host_pids {
-        // No guard does it there. By the user that the program will run as: a change of ids clears it (prctl(2)).
+    if dies_with_parent {
+        // By the user that the program will run as: a change of ids clears it (prctl(2)).
         let kill = Some(rustix::process::Signal::KILL);
         rustix::process::set_parent_process_death_signal(kill).at(Step::ParentDeath)?;
     }
     // A directory that root cannot enter (a squashed network mount) may still be open to the user.
     if entered.is_err() {
-        enter_working_dir(plan)?;
-        refused = first_refused(plan);
+        enter(program)?;
+        refused = first_refused(program);
     }
     if !sys::exec::working_dir_is_reachable() {
         return Err(Fault { step: Step::WorkingDir, errno: Errno::XDEV, detail: 0 });
@@ -70,24 +85,24 @@ pub(super) fn harden(plan: &Plan, terminal: Option<&OwnedFd>) -> Result<Option<u
     sys::exec::close_from_3_on_exec().at(Step::Descriptors)?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     sys::signal::reset_for_exec();
-    load_filter(plan)?;
+    load_filter(program)?;
     Ok(refused)
 }
 
 /// The last steps before exec. With no_new_privs the filter comes after everything else; without, only the capability
 /// that it takes to load it is given up under its eyes. Both orders are runc's.
-fn load_filter(plan: &Plan) -> Result<(), Fault> {
-    let load = || match &plan.seccomp {
+fn load_filter(program: &Program) -> Result<(), Fault> {
+    let load = || match &program.seccomp {
         Some(filter) => sys::seccomp::load(&filter.program, filter.flags).at(Step::Seccomp),
         None => Ok(()),
     };
-    if plan.no_new_privileges {
+    if program.no_new_privileges {
         rustix::thread::set_no_new_privs(true).at(Step::NoNewPrivileges)?;
-        set_capabilities(kept(plan)).at(Step::Capabilities)?;
+        set_capabilities(kept(program)).at(Step::Capabilities)?;
         return load();
     }
     load()?;
-    set_capabilities(kept(plan)).at(Step::Capabilities)
+    set_capabilities(kept(program)).at(Step::Capabilities)
 }
 
 fn mask(plan: &Plan) -> Result<(), Fault> {
@@ -126,7 +141,7 @@ fn mask(plan: &Plan) -> Result<(), Fault> {
 
 /// As docker does, a missing working directory is made, owned by root. Symlinks of the image are followed; a magic link
 /// of /proc is not, since the engine's descriptors are still open here and lead to the host (CVE-2024-21626).
-fn enter_working_dir(plan: &Plan) -> Result<(), Fault> {
+pub(super) fn enter_or_make_working_dir(program: &Program) -> Result<(), Fault> {
     let open = |at: BorrowedFd<'_>, name: &CStr| {
         rustix::fs::openat2(
             at,
@@ -137,12 +152,12 @@ fn enter_working_dir(plan: &Plan) -> Result<(), Fault> {
         )
     };
     let mut dir = open(CWD, c"/").at(Step::WorkingDir)?;
-    for (i, part) in plan.cwd_parts.iter().enumerate() {
+    for (i, part) in program.cwd_parts.iter().enumerate() {
         dir = match open(dir.as_fd(), part) {
             Err(Errno::NOENT) => {
                 match rustix::fs::mkdirat(&dir, part.as_c_str(), Mode::from_raw_mode(0o755)) {
                     // A link to what is missing: that is made.
-                    Err(Errno::EXIST) => return enter_missing(plan),
+                    Err(Errno::EXIST) => return enter_missing(program),
                     made => made.nth(Step::WorkingDir, i)?,
                 }
                 open(dir.as_fd(), part)
@@ -154,10 +169,10 @@ fn enter_working_dir(plan: &Plan) -> Result<(), Fault> {
     rustix::process::fchdir(&dir).at(Step::WorkingDir)
 }
 
-fn enter_missing(plan: &Plan) -> Result<(), Fault> {
+fn enter_missing(program: &Program) -> Result<(), Fault> {
     let root = rustix::fs::openat(CWD, c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .at(Step::WorkingDir)?;
-    let found = target::find(root.as_fd(), &plan.cwd, Missing::Directory).at(Step::WorkingDir)?;
+    let found = target::find(root.as_fd(), &program.cwd, Missing::Directory).at(Step::WorkingDir)?;
     rustix::process::fchdir(&found.fd).at(Step::WorkingDir)
 }
 
@@ -167,8 +182,8 @@ fn drop_from_bounding(capability: u32) -> Result<(), Errno> {
 
 /// What the program is to have. Another user than root has nothing, as if the kernel had cleared the sets at the change
 /// of id; execve would not bring them back.
-fn kept(plan: &Plan) -> CapabilitySet {
-    CapabilitySet::from_bits_retain(if plan.uid.is_root() { plan.capabilities } else { 0 })
+fn kept(program: &Program) -> CapabilitySet {
+    CapabilitySet::from_bits_retain(if program.uid.is_root() { program.capabilities } else { 0 })
 }
 
 fn set_capabilities(set: CapabilitySet) -> Result<(), Errno> {

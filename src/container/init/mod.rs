@@ -30,7 +30,7 @@ use crate::sys;
 pub fn main(plan: &Plan, report: &Report) -> u8 {
     report.stamp(Border::Cloned);
     let fault = match prepare(plan, report) {
-        Ok(refused) => exec::exec(plan, refused),
+        Ok(refused) => exec::exec(&plan.program, refused),
         Err(fault) => fault,
     };
     report.failed(fault);
@@ -44,7 +44,7 @@ fn prepare(plan: &Plan, report: &Report) -> Result<Option<usize>, Fault> {
     mounts::attach_root(plan)?;
     mounts::mounts(plan, root)?;
     report.stamp(Border::Mounts);
-    let terminal = terminal::open(&plan.streams, root)?;
+    let terminal = terminal::open(&plan.program.streams, root)?;
     if terminal.is_some() {
         report.stamp(Border::Terminal);
     }
