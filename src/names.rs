@@ -10,6 +10,16 @@ pub mod span {
     pub const RUN: &str = "run";
     /// The whole of a `trace pull`.
     pub const PULL: &str = "pull";
+    /// The whole of a `trace exec`.
+    pub const EXEC: &str = "exec";
+    /// A running container looked up, and what it takes to enter it.
+    pub const CONTAINER_FIND: &str = "container.find";
+    /// clone to exec of a later program.
+    pub const EXEC_START: &str = "exec.start";
+    /// exec of a later program to its exit.
+    pub const EXEC_RUN: &str = "exec.run";
+    /// Exit of a later program seen to status reaped.
+    pub const EXEC_EXIT: &str = "exec.exit";
     /// Program start to the first stage: the command line is read, the store opened, leftovers taken away.
     pub const STARTUP: &str = "startup";
     /// An ordinary user becoming root of a user namespace.

@@ -7,6 +7,7 @@ mod bench;
 mod compare;
 mod containers;
 mod context;
+mod exec;
 mod export;
 mod hub;
 mod images;
@@ -45,9 +46,10 @@ pub fn main(started: Mono) -> u8 {
         Err(error) => return usage(&error),
     };
     let verbose = cli.verbose;
-    let is_run = matches!(cli.command, Command::Run(_));
+    let is_run = matches!(cli.command, Command::Run(_) | Command::Exec(_));
     let done = match cli.command {
         Command::Run(args) => run::run(*args, started, verbose),
+        Command::Exec(args) => exec::exec(*args, started, verbose),
         Command::Pull(args) => run::pull(args, started, verbose),
         Command::Ls(args) => show::ls(&args),
         Command::Show(args) => show::show(&args),
@@ -80,7 +82,7 @@ pub fn main(started: Mono) -> u8 {
 const RUN_FAILED: u8 = 125;
 
 fn usage(error: &clap::Error) -> u8 {
-    let is_run = std::env::args_os().nth(1).is_some_and(|word| word == "run");
+    let is_run = std::env::args_os().nth(1).is_some_and(|word| word == "run" || word == "exec");
     let sentence = args::not_yet(error).or_else(|| (is_run && error.use_stderr()).then(|| args::sentence(error)));
     if let Some(sentence) = sentence {
         output::say(&output::clean(&format!("trace: {sentence}")));
@@ -111,6 +113,10 @@ pub enum CliError {
     NoTerminal,
     #[error("{0}")]
     Login(String),
+    #[error("{0}")]
+    TooFew(&'static str),
+    #[error("the working directory `{0}` is invalid, it needs to be an absolute path")]
+    NotAbsolute(String),
     #[error("interrupted")]
     Interrupted,
     #[error("no recorded run is `{0}`")]
@@ -139,8 +145,9 @@ impl Failure for CliError {
             CliError::Usage(_) => 2,
             CliError::Interrupted => 130,
             // docker's
-            CliError::NoTerminal => 1,
             CliError::Login(_) => 1,
+            CliError::NoTerminal | CliError::TooFew(_) => 1,
+            CliError::NotAbsolute(_) => 126,
             _ => 125,
         }
     }

@@ -30,7 +30,7 @@ pub enum ContainerError {
     NoDeviceRules,
     #[error("cannot start a process in new namespaces: {source}")]
     Clone { source: io::Error, hint: Option<String> },
-    #[error("cannot {what} in the new container: {source}")]
+    #[error("cannot {what} in the container: {source}")]
     Init { what: String, source: io::Error },
     #[error("cannot use the image's `/{name}`: expected a directory, found a symbolic link or a file")]
     MountPoint { name: &'static str },
@@ -86,6 +86,8 @@ pub enum ContainerError {
         "cannot load the seccomp filter: the profile makes {instructions} instructions, and the kernel takes 4096 at most"
     )]
     SeccompTooLong { instructions: usize },
+    #[error("the container has just ended")]
+    Gone,
     #[error("cannot wait for the container: {0}")]
     Wait(io::Error),
     #[error("cannot pass the container's output on: {0}")]
@@ -148,6 +150,7 @@ impl ContainerError {
             Step::Terminal => "open a terminal in `/dev/pts`".to_owned(),
             Step::Console => "provide `/dev/console`".to_owned(),
             Step::ControllingTerminal => "give the program its terminal".to_owned(),
+            Step::Enter => "join the namespaces".to_owned(),
             Step::DevLink => "link `/dev/fd` and its like".to_owned(),
             Step::MountSys => "mount `/sys`".to_owned(),
             Step::MountCgroup => "mount `/sys/fs/cgroup`".to_owned(),
@@ -209,6 +212,7 @@ impl Failure for ContainerError {
             Self::NoCommand { .. } | Self::ZeroByte { .. } | Self::WorkingDir { .. } => "config",
             Self::NotFound { .. } | Self::NoSuchFile { .. } => "command_not_found",
             Self::Exec { .. } | Self::MagicLink { .. } | Self::TooLarge { .. } => "command_not_executable",
+            Self::Gone => "not_running",
             Self::Wait(_) => "wait",
             Self::Output(_) => "output",
             Self::NoNamespaces { .. } => "no_namespaces",

@@ -51,6 +51,8 @@ pub enum TheirStreams {
         /// Standard error.
         err: OwnedFd,
     },
+    /// /dev/null for all of them.
+    Nothing,
     /// A terminal that the new process makes in its own devpts.
     Terminal {
         /// Where it hands our side out.
@@ -75,6 +77,19 @@ pub(super) fn ends(interactive: bool, tty: bool) -> Result<(Ends, TheirStreams),
         Ok((Ends::Pipes(Streams { input, out, err: Some(err), tty: false }), theirs))
     };
     make().map_err(|e: Errno| cannot("make the pipes of", e))
+}
+
+impl TheirStreams {
+    /// What the new process needs of ours for them.
+    pub(super) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        match self {
+            TheirStreams::Nothing => Vec::new(),
+            TheirStreams::Terminal { way_out, .. } => vec![way_out.as_fd()],
+            TheirStreams::Pipes { input, out, err } => {
+                input.iter().map(AsFd::as_fd).chain([out.as_fd(), err.as_fd()]).collect()
+            }
+        }
+    }
 }
 
 impl Ends {

@@ -8,6 +8,7 @@ pub mod cgroup;
 pub mod error;
 pub mod init;
 mod input;
+pub mod inside;
 mod interpreter;
 pub mod io;
 pub mod mounts;

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::mounts::{self, Chosen};
-use super::{Context, EngineError, Propagated, RunOptions, parse_config};
+use super::{Context, EngineError, Propagated, RunOptions, exec, parse_config};
 use crate::container::cgroup::Cgroup;
 use crate::container::mounts::Rules;
 use crate::container::rootfs::{Overlay, RootLooks, open_lowers};
@@ -57,6 +57,7 @@ fn make(
     }
     let argv = command(options, &config.run, &image.name)?;
     let chosen = mounts::choose(context, &options.mounts, &config.run)?;
+    let (run_id, env) = environment(options, &config.run, run);
     let name = options.name.clone();
     let state = State {
         id: String::new(),
@@ -73,6 +74,7 @@ fn make(
         annotations: options.notes.annotations.clone(),
         stop_signal: options.notes.stop_signal.clone().unwrap_or_else(|| config.run.stop_signal.clone()),
         stop_timeout: options.notes.stop_timeout,
+        process: Some(exec::process(options, &config.run, &env)),
     };
     let container = context.store.create_container(state, name.is_some())?;
     let id = container.state.id.clone();
@@ -131,7 +133,6 @@ fn make(
     let network = stage!(span::NETWORK_SETUP, in stage);
     network.set(attr::NETWORK_MODE, options.network.name());
     let mut spec = spec(options, &config.run, argv, container);
-    let (run_id, env) = environment(options, &config.run, run);
     spec.env = env;
     let files = container::network_files(&spec);
     drop(network);

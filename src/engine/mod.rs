@@ -4,6 +4,7 @@ mod cleanup;
 mod create;
 pub mod error;
 pub mod events;
+pub mod exec;
 mod fetch;
 mod mounts;
 pub mod options;
@@ -271,7 +272,11 @@ pub fn pull_image(
 
 /// The root stage of a command, which began when the program did.
 pub fn root_stage(name: &'static str, started: Mono) -> Stage {
-    let stage = if name == span::PULL { stage!(span::PULL) } else { stage!(span::RUN) };
+    let stage = match name {
+        span::PULL => stage!(span::PULL),
+        span::EXEC => stage!(span::EXEC),
+        _ => stage!(span::RUN),
+    };
     stage.began(started);
     stage.set(attr::PROCESS_PID, std::process::id());
     stage

@@ -111,12 +111,7 @@ fn pass_and_reap(
     let stage = stage!(span::CONTAINER_EXIT, in run);
     stage.began(exited);
     let exit = stage.clone().end(child.reap().map_err(ContainerError::Wait))?;
-    stage.set(attr::PROCESS_EXIT_CODE, u32::from(exit.code()));
-    if let Some(signal) = exit.signal() {
-        stage.set(attr::EXIT_SIGNAL, signal_name(signal));
-    }
-    stage.set(attr::CPU_USER_NS, exit.user_ns);
-    stage.set(attr::CPU_SYSTEM_NS, exit.system_ns);
+    describe_exit(&stage, &exit);
     // The container began in our memory, which the kernel counts as its own: only more than that is its.
     let own = own_peak_rss();
     if let Some(peak) = cgroup.and_then(Cgroup::memory_peak).or((exit.peak_rss > own).then_some(exit.peak_rss)) {
@@ -125,12 +120,22 @@ fn pass_and_reap(
     if let Some(kills) = cgroup.map(Cgroup::oom_kills).filter(|n| *n > 0) {
         stage.set(attr::OOM_KILLS, kills);
     }
-    stage.set(attr::FAULTS_MINOR, exit.minor_faults);
-    stage.set(attr::FAULTS_MAJOR, exit.major_faults);
-    stage.set(attr::BLOCK_IN, exit.blocks_in);
-    stage.set(attr::BLOCK_OUT, exit.blocks_out);
     match lost {
         Some(e) => Err(ContainerError::Output(e.into())),
         None => Ok(exit),
     }
+}
+
+/// How a process has ended and what it used.
+pub(super) fn describe_exit(stage: &Stage, exit: &Exit) {
+    stage.set(attr::PROCESS_EXIT_CODE, u32::from(exit.code()));
+    if let Some(signal) = exit.signal() {
+        stage.set(attr::EXIT_SIGNAL, signal_name(signal));
+    }
+    stage.set(attr::CPU_USER_NS, exit.user_ns);
+    stage.set(attr::CPU_SYSTEM_NS, exit.system_ns);
+    stage.set(attr::FAULTS_MINOR, exit.minor_faults);
+    stage.set(attr::FAULTS_MAJOR, exit.major_faults);
+    stage.set(attr::BLOCK_IN, exit.blocks_in);
+    stage.set(attr::BLOCK_OUT, exit.blocks_out);
 }

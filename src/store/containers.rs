@@ -48,6 +48,33 @@ pub struct State {
     /// How many seconds it then has; docker's ten if it does not say.
     #[serde(default)]
     pub stop_timeout: Option<i64>,
+    /// What later programs are started with.
+    #[serde(default)]
+    pub process: Option<Process>,
+}
+
+/// See [`State::process`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Process {
+    /// Host name; empty for the begin of the id.
+    pub hostname: String,
+    /// `KEY=value`: the image's and the user's, bytes.
+    pub env: Vec<RawPath>,
+    /// Working directory, bytes.
+    pub cwd: RawPath,
+    /// User as the image or the caller spells it.
+    pub user: String,
+    /// More groups.
+    pub groups: Vec<String>,
+    /// Capabilities of its root, bit n for capability number n.
+    pub capabilities: u64,
+    /// Whether exec may never add privileges.
+    pub no_new_privileges: bool,
+    /// `default`, `unconfined`, or the profile itself.
+    pub seccomp: String,
+    /// How soon the kernel kills it for want of memory.
+    pub oom_score_adj: Option<i32>,
 }
 
 /// A mount of a container, as others need to know it.
@@ -290,6 +317,7 @@ fn read_state(dir: &Path) -> Option<State> {
         annotations: BTreeMap::new(),
         stop_signal: String::new(),
         stop_timeout: None,
+        process: None,
     };
     match read_json::<State>(&dir.join("state.json")) {
         Ok(Some(state)) if id.to_str() == Some(&state.id) && is_id(id) && check_name(&state.name).is_ok() => {
@@ -337,6 +365,7 @@ mod tests {
             annotations: BTreeMap::new(),
             stop_signal: String::new(),
             stop_timeout: None,
+            process: None,
         }
     }
 

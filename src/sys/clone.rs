@@ -70,7 +70,9 @@ pub struct Child {
 /// Memory is shared until exec, no handler of ours runs in the new process (Linux 5.5).
 pub(super) const SHARED: u64 = libc::CLONE_VM as u64 | 0x1_0000_0000;
 
-const STACK: usize = 256 * 1024;
+pub(super) const STACK: usize = 256 * 1024;
+/// On cgroup v2: start in the group of this descriptor (Linux 5.7).
+pub(super) const INTO_CGROUP: u64 = 0x2_0000_0000;
 const GUARD: usize = 64 * 1024;
 
 impl Child {
@@ -170,7 +172,6 @@ pub fn spawn<T: Sync, F: Fn(&T) -> u8 + Sync>(
     data: &T,
     run: F,
 ) -> io::Result<Child> {
-    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     let stack = Stack::new(STACK)?;
     let entry = Entry { run, data, pid: 0.into() };
     let mut pidfd: c_int = -1;
@@ -181,7 +182,7 @@ pub fn spawn<T: Sync, F: Fn(&T) -> u8 + Sync>(
         ..stack.args()
     };
     if let Some(fd) = cgroup {
-        args.flags |= CLONE_INTO_CGROUP;
+        args.flags |= INTO_CGROUP;
         args.cgroup = fd.as_raw_fd() as u64;
     }
     let start = |args: &mut CloneArgs| {

@@ -1,7 +1,7 @@
 //! execve(2) and what must happen just before it.
 
 use std::ffi::{CStr, CString, c_char};
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 
@@ -72,15 +72,25 @@ pub fn close_from_3_on_exec() -> Result<(), Errno> {
     if r == 0 { Ok(()) } else { Err(last_errno()) }
 }
 
+/// In the new process: /dev/null of the root that it has now, if that is it. What else lies there is not waited for.
+pub fn null(writable: bool) -> Result<OwnedFd, Errno> {
+    use rustix::fs::{CWD, FileType, Mode, OFlags};
+    let access = if writable { OFlags::RDWR } else { OFlags::RDONLY };
+    let flags = access | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    let null = rustix::fs::openat(CWD, c"/dev/null", flags, Mode::empty())?;
+    let stat = rustix::fs::fstat(&null)?;
+    let number = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+    if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || number != (1, 3) {
+        return Err(Errno::NODEV);
+    }
+    Ok(null)
+}
+
 /// In the new process: makes these its standard streams; no input is /dev/null, of the root that it has now.
 pub fn connect(input: Option<BorrowedFd<'_>>, out: BorrowedFd<'_>, err: BorrowedFd<'_>) -> Result<(), Errno> {
-    use rustix::fs::{CWD, Mode, OFlags};
     match input {
         Some(input) => rustix::stdio::dup2_stdin(input)?,
-        None => {
-            let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
-            rustix::stdio::dup2_stdin(rustix::fs::openat(CWD, c"/dev/null", flags, Mode::empty())?)?;
-        }
+        None => rustix::stdio::dup2_stdin(null(false)?)?,
     }
     rustix::stdio::dup2_stdout(out)?;
     rustix::stdio::dup2_stderr(err)

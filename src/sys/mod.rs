@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 pub mod clone;
+pub mod enter;
 pub mod exec;
 pub mod guard;
 pub mod mount;

@@ -9,6 +9,7 @@ mod commands;
 mod contract;
 mod distribution;
 mod escape;
+mod exec;
 mod flags;
 mod isolation;
 mod killed;

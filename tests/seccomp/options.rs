@@ -133,7 +133,7 @@ fn a_profile_is_what_its_file_says() {
     let json = rule(r#"{"names": ["capset", "prctl"], "action": "SCMP_ACT_ERRNO"}"#);
     with(&json, &["--security-opt", "no-new-privileges"], &["true"]).ok();
     let ran = with(&json, &[], &["true"]).exits(125);
-    assert!(ran.err().contains("cannot set the capabilities in the new container"), "{}", ran.err());
+    assert!(ran.err().contains("cannot set the capabilities in the container"), "{}", ran.err());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The command line as clap sees it. Plain options for the engine are made from it by the commands.
 
 mod exchange;
+mod exec;
 mod login;
 mod reports;
 mod run;
@@ -9,6 +10,7 @@ mod store;
 use clap::{Parser, Subcommand};
 
 pub use exchange::{Export, Import, Metrics, Open};
+pub use exec::Exec;
 pub use login::{Login, Logout};
 pub use reports::{Bench, Compare, Ls, Show};
 pub use run::{Pull, Run};
@@ -58,6 +60,8 @@ enum RunCommand {
 pub enum Command {
     /// Run a container and show where the time went
     Run(Box<Run>),
+    /// Run another program in a running container
+    Exec(Box<Exec>),
     /// List recorded runs, newest first
     Ls(Ls),
     /// Show a recorded run
@@ -130,7 +134,7 @@ const NOT_YET: &[&str] = &[
 
 /// Commands of the contract that are not built yet.
 const COMMANDS_NOT_YET: &[&str] =
-    &["simulate", "push", "load", "save", "inspect", "stats", "wait", "stop", "kill", "exec", "completions"];
+    &["simulate", "push", "load", "save", "inspect", "stats", "wait", "stop", "kill", "completions"];
 
 /// One sentence for a flag or command that this version does not have but a later one will.
 pub fn not_yet(error: &clap::Error) -> Option<String> {

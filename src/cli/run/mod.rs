@@ -3,6 +3,8 @@
 mod options;
 mod security;
 
+pub use options::environment;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -132,17 +134,17 @@ pub fn pull(args: args::Pull, started: Mono, verbose: bool) -> Done {
 }
 
 /// Where the run that was sent can be looked at.
-fn tell(sent: Option<Target>, jaeger: Option<&str>, recorder: &Recorder, report: Report) {
+pub fn tell(sent: Option<Target>, jaeger: Option<&str>, recorder: &Recorder, report: Report) {
     if let Some(target) = sent.filter(|_| report != Report::None) {
         link::tell(jaeger, &target.url, &[recorder.trace_id()]);
     }
 }
 
-fn files<'a>(trace: &'a Option<PathBuf>, report: &'a Option<PathBuf>) -> recording::Files<'a> {
+pub fn files<'a>(trace: &'a Option<PathBuf>, report: &'a Option<PathBuf>) -> recording::Files<'a> {
     recording::Files { trace: trace.as_deref(), report: report.as_deref() }
 }
 
-fn block_signals() -> Result<Signals, CliError> {
+pub fn block_signals() -> Result<Signals, CliError> {
     Signals::block().map_err(signals_failed)
 }
 

@@ -51,7 +51,7 @@ pub(super) fn resolve(args: &args::Run) -> Result<RunOptions, Box<dyn Failure>> 
         },
         keep: args.keep || (args.name.is_some() && !args.rm),
         name: args.name.clone(),
-        env: environment(args)?,
+        env: environment(&args.env_file, &args.env)?,
         propagated: context::propagated(args, network)?,
         workdir: args.workdir.clone().filter(|d| !d.is_empty()).map(absolute).transpose()?,
         user: args.user.clone(),
@@ -110,15 +110,15 @@ fn not_built(args: &args::Run) -> Result<(), CliError> {
 }
 
 /// `KEY=VALUE` of files, then of flags; of two with one name the later holds.
-fn environment(args: &args::Run) -> Result<Vec<OsString>, CliError> {
+pub fn environment(files: &[PathBuf], entries: &[OsString]) -> Result<Vec<OsString>, CliError> {
     let here = |key: &OsStr| std::env::var_os(key);
     let mut env = Vec::new();
-    for path in &args.env_file {
+    for path in files {
         let content = read(path, "read the environment file")?;
         let entries = environment::file(&content, here).map_err(|why| in_file("environment file", path, &why))?;
         env.extend(entries);
     }
-    for entry in &args.env {
+    for entry in entries {
         env.extend(environment::flag(entry, here).map_err(|why| value("-e", entry, why))?);
     }
     Ok(env)

@@ -235,6 +235,35 @@ fn existing(id: &str, privileged: bool) -> Cgroup {
     Cgroup { version: 0, unified, v1: if privileged { v1::existing(id) } else { Vec::new() } }
 }
 
+/// How a later process gets into a container's groups.
+pub struct Joining {
+    /// The directory for clone3 to start it in.
+    pub unified: Option<OwnedFd>,
+    /// Groups that it joins by itself.
+    pub groups: Vec<Join>,
+    /// Nothing in it runs: whoever joins would not either.
+    pub frozen: bool,
+}
+
+/// The groups of container `id`, whose first process has `text` in its /proc/PID/cgroup: in the unified hierarchy the group
+/// that this process is in now, which the container may have chosen among its own.
+pub fn joining(id: &str, text: &str) -> Result<Joining, ContainerError> {
+    let mount = match layout() {
+        Layout::Unified => Some(Path::new(ROOT).to_owned()),
+        Layout::Legacy { unified: true } => Some(Path::new(ROOT).join("unified")),
+        Layout::Legacy { unified: false } | Layout::None => None,
+    };
+    let path = text.lines().find_map(|l| l.strip_prefix("0::/")).filter(|p| p.contains(id) && !p.contains(".."));
+    let unified = mount.zip(path).map(|(mount, path)| mount.join(path));
+    let v1 = if rustix::process::geteuid().is_root() { v1::existing(id) } else { Vec::new() };
+    let says = |text: Option<String>, word: &str| text.is_some_and(|t| t.trim() == word);
+    let group = Cgroup { version: 0, unified, v1 };
+    let freezer = group.v1_group("freezer").and_then(|g| g.read("freezer.state"));
+    let freeze = group.unified.as_ref().and_then(|dir| std::fs::read_to_string(dir.join("cgroup.freeze")).ok());
+    let frozen = says(freeze, "1") || says(freezer, "FROZEN");
+    Ok(Joining { unified: group.unified_fd()?, groups: group.join()?, frozen })
+}
+
 /// Kills every process of container `id`.
 pub fn kill(id: &str, privileged: bool) {
     existing(id, privileged).kill();

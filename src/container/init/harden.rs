@@ -66,6 +66,8 @@ pub(super) fn confine(
     // Group before user: afterwards the right to change it is gone.
     rustix::thread::set_thread_res_gid(program.gid, program.gid, program.gid).at(Step::Gid)?;
     rustix::thread::set_thread_res_uid(program.uid, program.uid, program.uid).at(Step::Uid)?;
+    // A host may be set to let processes that have changed their user be looked into (`fs.suid_dumpable`).
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).at(Step::Dumpable)?;
     let admin = if program.seccomp.is_some() { CapabilitySet::SYS_ADMIN } else { CapabilitySet::empty() };
     set_capabilities(kept(program) | admin).at(Step::Capabilities)?;
     clear_ambient().at(Step::Capabilities)?;

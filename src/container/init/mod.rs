@@ -9,6 +9,7 @@
 
 mod exec;
 mod harden;
+mod later;
 mod mounts;
 mod report;
 mod target;
@@ -19,6 +20,7 @@ use std::os::fd::AsFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+pub use later::{Entry, enter, inside};
 pub use mounts::DEVICES;
 pub use report::{Border, Fault, Report, Step};
 

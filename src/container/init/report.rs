@@ -80,6 +80,7 @@ steps! {
         Console,
         PivotRoot,
         DetachOldRoot,
+        Enter,
         WorkingDir,
         CheckNull,
         Mask,

@@ -17,6 +17,17 @@ use crate::sys;
 
 /// `None` where it is to have none.
 pub(super) fn open(streams: &TheirStreams, root: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Fault> {
+    let Some((pts, pair)) = make(streams, root)? else { return Ok(None) };
+    console(root, pts.as_fd(), &pair).at(Step::Console)?;
+    Ok(Some(pair.slave))
+}
+
+/// The same for a later program: /dev/console stays the first one's.
+pub(super) fn open_inside(streams: &TheirStreams, root: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Fault> {
+    Ok(make(streams, root)?.map(|(_, pair)| pair.slave))
+}
+
+fn make(streams: &TheirStreams, root: BorrowedFd<'_>) -> Result<Option<(OwnedFd, Pair)>, Fault> {
     let TheirStreams::Terminal { way_out, size } = streams else { return Ok(None) };
     let make = || {
         let pts = below(root, c"dev/pts", OFlags::DIRECTORY)?;
@@ -25,11 +36,9 @@ pub(super) fn open(streams: &TheirStreams, root: BorrowedFd<'_>) -> Result<Optio
             rustix::termios::tcsetwinsize(&pair.slave, *size)?;
         }
         terminal::hand_out(way_out.as_fd(), pair.master.as_fd())?;
-        Ok((pts, pair))
+        Ok(Some((pts, pair)))
     };
-    let (pts, pair) = make().at(Step::Terminal)?;
-    console(root, pts.as_fd(), &pair).at(Step::Console)?;
-    Ok(Some(pair.slave))
+    make().at(Step::Terminal)
 }
 
 /// Binds the terminal to /dev/console, where docker's containers have theirs.
@@ -92,6 +101,10 @@ pub(super) fn connect(streams: &TheirStreams, slave: Option<&OwnedFd>, user: Uid
             own(slave);
             sys::exec::connect(Some(slave), slave, slave).at(Step::Stdio)?;
             rustix::process::ioctl_tiocsctty(slave).at(Step::ControllingTerminal)
+        }
+        (TheirStreams::Nothing, _) => {
+            let null = sys::exec::null(true).at(Step::Stdio)?;
+            sys::exec::connect(Some(null.as_fd()), null.as_fd(), null.as_fd()).at(Step::Stdio)
         }
         (TheirStreams::Terminal { .. }, None) => Err(Errno::BADF).at(Step::Stdio),
     }

@@ -17,6 +17,8 @@ pub struct Profile {
     arches: Vec<Arch>,
     flags: u32,
     rules: Vec<ProfileRule>,
+    /// As it was given, for programs that come later.
+    pub text: String,
 }
 
 #[derive(Clone, Debug)]
@@ -126,6 +128,7 @@ impl Profile {
             default: Some(default),
             arches: read_arches(&top)?,
             flags,
+            text: text.to_owned(),
             rules: rules.iter().enumerate().map(|(i, rule)| read_rule(i, rule)).collect::<Result<_, Wrong>>()?,
         })
     }
