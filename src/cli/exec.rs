@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
 
-use super::output::fail;
+use super::output::{fail, say};
 use super::recording::{self, Export, Report};
 use super::run::{block_signals, environment, files, tell};
 use super::{CliError, Done, args, context, export};
 use crate::container::inside::Connection;
+use crate::container::keys::DetachKeys;
 use crate::engine::exec::{self, ExecOptions};
 use crate::engine::root_stage;
 use crate::error::Failure;
@@ -33,6 +34,11 @@ pub fn exec(args: args::Exec, started: Mono, verbose: bool) -> Done {
     let code = match &result {
         Ok(exec::Done::Exited(exit)) => exit.code(),
         Ok(exec::Done::Detached) => 0,
+        // docker's words and exit code
+        Ok(exec::Done::Escaped) => {
+            say("read escape sequence");
+            1
+        }
         Err(e) => {
             fail(e, verbose);
             e.exit_code()
@@ -68,10 +74,9 @@ fn resolve(args: &args::Exec) -> Result<ExecOptions, Box<dyn Failure>> {
         let dir = dir.to_string_lossy();
         return Err(CliError::NotAbsolute(dir.into_owned()).into());
     }
-    if args.detach && args.tty {
-        return Err(CliError::Usage("`-d` together with `-t` is not built yet".into()).into());
-    }
-    let interactive = args.interactive;
+    let interactive = args.interactive && !args.detach;
+    let detach_keys = DetachKeys::parse(&args.detach_keys)
+        .map_err(|why| CliError::Usage(format!("invalid argument `{}` for --detach-keys: {why}", args.detach_keys)))?;
     Ok(ExecOptions {
         container,
         command,
@@ -80,10 +85,12 @@ fn resolve(args: &args::Exec) -> Result<ExecOptions, Box<dyn Failure>> {
         user: args.user.clone().filter(|user| !user.is_empty()),
         privileged: args.privileged,
         streams: match (args.detach, args.tty) {
-            (true, _) => Connection::None,
-            (false, true) => Connection::Terminal { interactive },
+            (_, true) => Connection::Terminal { interactive },
+            (true, false) => Connection::None,
             (false, false) => Connection::Pipes { interactive },
         },
+        detach: args.detach,
+        detach_keys,
         record_args: args.record_args,
     })
 }

@@ -12,6 +12,8 @@ use rustix::fs::{FileType, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use super::keys::DetachKeys;
+
 /// The engine's end of the container's standard input, and what is on its way there.
 pub(super) struct Input<'a> {
     from: BorrowedFd<'a>,
@@ -23,6 +25,9 @@ pub(super) struct Input<'a> {
     buffer: Vec<u8>,
     /// What of the buffer is still to be written.
     rest: std::ops::Range<usize>,
+    /// Keys that are not the program's.
+    keys: Option<DetachKeys>,
+    detached: bool,
 }
 
 /// How much is read at once.
@@ -38,7 +43,7 @@ pub(super) fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
 }
 
 impl<'a> Input<'a> {
-    pub(super) fn new(from: BorrowedFd<'a>, to: Option<OwnedFd>) -> Self {
+    pub(super) fn new(from: BorrowedFd<'a>, to: Option<OwnedFd>, keys: Option<DetachKeys>) -> Self {
         let kind = rustix::fs::fstat(from).map(|s| FileType::from_raw_mode(s.st_mode));
         Input {
             from,
@@ -46,6 +51,8 @@ impl<'a> Input<'a> {
             terminal: to.is_some() && rustix::termios::isatty(from),
             buffer: vec![0; if to.is_some() { PIECE } else { 0 }],
             rest: 0..0,
+            keys,
+            detached: false,
             to,
         }
     }
@@ -70,7 +77,7 @@ impl<'a> Input<'a> {
     pub(super) fn pass(&mut self) {
         if self.to.is_some() && self.rest.is_empty() {
             match self.read() {
-                Ok(n) if n > 0 => self.rest = 0..n,
+                Ok(n) if n > 0 => self.rest = self.theirs(n),
                 // SIGTTIN is blocked, so a terminal that has just been taken from us says EIO.
                 Err(Errno::INTR | Errno::AGAIN) => return,
                 Err(Errno::IO) if self.in_background() => return,
@@ -87,6 +94,28 @@ impl<'a> Input<'a> {
             Err(Errno::INTR | Errno::AGAIN) => {}
             Err(_) => self.to = None,
         }
+    }
+
+    /// What the program is to get of the first `n` bytes of the buffer.
+    fn theirs(&mut self, n: usize) -> std::ops::Range<usize> {
+        let Some(keys) = &mut self.keys else { return 0..n };
+        let (theirs, detached) = keys.filter(&self.buffer[..n]);
+        self.detached |= detached;
+        if theirs.len() > self.buffer.len() {
+            self.buffer.resize(theirs.len(), 0);
+        }
+        self.buffer[..theirs.len()].copy_from_slice(&theirs);
+        0..theirs.len()
+    }
+
+    /// Our user has typed the keys.
+    pub(super) fn detached(&self) -> bool {
+        self.detached
+    }
+
+    /// The container's end, for whoever goes on with it.
+    pub(super) fn into_end(self) -> Option<OwnedFd> {
+        self.to
     }
 
     fn read(&mut self) -> Result<usize, Errno> {

@@ -13,6 +13,7 @@ use rustix::termios::Winsize;
 
 use super::error::ContainerError;
 use super::input::{self, Input};
+use super::keys::DetachKeys;
 use super::signals::{Action, Signals};
 use super::terminal::{self, Window};
 use crate::record::Mono;
@@ -113,6 +114,43 @@ impl Streams {
     }
 }
 
+impl Streams {
+    /// Leaves a terminal to a process of its own, which takes what comes and throws it away until the program has gone. For
+    /// callers without other threads.
+    pub fn hold(self, process: &OwnedFd) -> Result<(), ContainerError> {
+        let out = self.out.as_fd();
+        let work = || {
+            let _ = rustix::process::setsid();
+            // Whoever reads our caller's output is not to wait for us.
+            let null = rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, rustix::fs::Mode::empty());
+            if let Ok(null) = null {
+                let _ = crate::sys::exec::connect(Some(null.as_fd()), null.as_fd(), null.as_fd());
+            }
+            let mut buffer = [0u8; 4096];
+            loop {
+                let mut fds = [PollFd::new(process, PollFlags::IN), PollFd::from_borrowed_fd(out, PollFlags::IN)];
+                match poll(&mut fds, None) {
+                    Ok(_) | Err(Errno::INTR) => {}
+                    Err(_) => return 0,
+                }
+                if !fds[0].revents().is_empty() {
+                    return 0;
+                }
+                if !fds[1].revents().is_empty() && matches!(rustix::io::read(out, &mut buffer), Ok(0) | Err(Errno::IO))
+                {
+                    // Nobody has it open for now.
+                    std::thread::sleep(std::time::Duration::from_millis(100));
+                }
+            }
+        };
+        crate::sys::clone::fork(work).map(drop).map_err(|source| ContainerError::File {
+            action: "keep the terminal of",
+            path: "the container".into(),
+            source,
+        })
+    }
+}
+
 fn cannot(action: &'static str, e: Errno) -> ContainerError {
     ContainerError::File { action, path: "the container".into(), source: e.into() }
 }
@@ -128,6 +166,15 @@ pub struct Passed {
     pub last: Option<Mono>,
     /// Why some of the output could not be passed on. That nobody reads it any more is the container's to know.
     pub lost: Option<Errno>,
+}
+
+/// Why there is nothing more to pass.
+#[derive(Debug)]
+pub enum Over {
+    /// The process has exited.
+    Exited(Passed),
+    /// Our user has typed the keys for it; the process goes on, its streams with whoever takes them.
+    Detached(Streams),
 }
 
 /// One stream on its way to the user.
@@ -164,8 +211,23 @@ pub fn pass(
     child: &Child,
     ours: Streams,
     signals: &mut Signals,
-    mut log: Option<&mut File>,
+    log: Option<&mut File>,
 ) -> Result<Passed, ContainerError> {
+    match pass_until(child, ours, signals, log, None)? {
+        Over::Exited(passed) => Ok(passed),
+        // Without keys nobody can type them.
+        Over::Detached(_) => Err(ContainerError::Gone),
+    }
+}
+
+/// The same, or until our user types `keys` on the terminal.
+pub fn pass_until(
+    child: &Child,
+    ours: Streams,
+    signals: &mut Signals,
+    mut log: Option<&mut File>,
+    keys: Option<DetachKeys>,
+) -> Result<Over, ContainerError> {
     let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
     let window = if ours.tty {
         Some(Window::new(ours.out.as_fd(), ours.input.is_some()).map_err(|e| cannot("use the terminal of", e))?)
@@ -173,7 +235,7 @@ pub fn pass(
         None
     };
     let mut reach = Reach { child, signals, window };
-    let mut input = Input::new(stdin.as_fd(), ours.input);
+    let mut input = Input::new(stdin.as_fd(), ours.input, keys.filter(|_| ours.tty));
     let mut streams: Vec<Stream<'_>> = [Stream::new(ours.out, stdout.as_fd(), 1)]
         .into_iter()
         .chain(ours.err.map(|err| Stream::new(err, stderr.as_fd(), 2)))
@@ -216,6 +278,12 @@ pub fn pass(
         }
         if ready[4] {
             input.pass();
+            if input.detached()
+                && let Some(out) = streams[0].from.take()
+            {
+                let err = streams.get_mut(1).and_then(|s| s.from.take());
+                return Ok(Over::Detached(Streams { input: input.into_end(), out, err, tty: reach.window.is_some() }));
+            }
         }
         let mut moved = false;
         for (i, stream) in streams.iter_mut().enumerate() {
@@ -232,7 +300,7 @@ pub fn pass(
             None if ready[0] => exited = Some(Mono::now()),
             Some(at) if !moved => {
                 let lost = streams.iter().find_map(|s| s.lost);
-                return Ok(Passed { exited: at, first, last, lost });
+                return Ok(Over::Exited(Passed { exited: at, first, last, lost }));
             }
             _ => {}
         }

@@ -11,6 +11,7 @@ mod input;
 pub mod inside;
 mod interpreter;
 pub mod io;
+pub mod keys;
 pub mod mounts;
 pub mod names;
 pub mod options;

@@ -5,7 +5,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use super::{RunOptions, wait};
 use crate::container::inside::{Connection, Later, Target, Times};
-use crate::container::io::{self, Passed};
+use crate::container::io::{self, Over, Passed};
+use crate::container::keys::DetachKeys;
 use crate::container::options::capability;
 use crate::container::seccomp::Seccomp;
 use crate::container::seccomp::profile::Profile;
@@ -38,6 +39,10 @@ pub struct ExecOptions {
     pub privileged: bool,
     /// Its standard streams.
     pub streams: Connection,
+    /// It goes on by itself from its start.
+    pub detach: bool,
+    /// Or from when these keys are typed on its terminal.
+    pub detach_keys: DetachKeys,
     /// Record the command line in the trace.
     pub record_args: bool,
 }
@@ -94,8 +99,10 @@ impl Failure for ExecError {
 pub enum Done {
     /// It has ended.
     Exited(Exit),
-    /// It goes on by itself.
+    /// It goes on by itself, as was asked for.
     Detached,
+    /// It goes on by itself, since the user has typed the keys for it.
+    Escaped,
 }
 
 /// Runs a program in a container, under the stage `root`, which stays open for its caller to close.
@@ -103,7 +110,7 @@ pub fn exec(store: &Store, options: &ExecOptions, signals: &mut Signals, root: &
     let result = stages(store, options, signals, root);
     match &result {
         Ok(Done::Exited(exit)) => root.set(attr::PROCESS_EXIT_CODE, u32::from(exit.code())),
-        Ok(Done::Detached) => {}
+        Ok(Done::Detached | Done::Escaped) => {}
         Err(e) => {
             root.set(attr::PROCESS_EXIT_CODE, u32::from(e.exit_code()));
             root.fail(e.kind(), &e.to_string());
@@ -121,9 +128,16 @@ fn stages(store: &Store, options: &ExecOptions, signals: &mut Signals, root: &St
     let program = options.command.first().map(|p| p.to_string_lossy()).unwrap_or_default();
     root.set(attr::PROCESS_EXECUTABLE_NAME, program.rsplit('/').next().unwrap_or_default());
     match streams {
-        Some(streams) => Ok(Done::Exited(wait_for(root, child, streams, signals, exec, options)?)),
+        // Nobody is to see what is on its terminal, but it must have one.
+        Some(streams) if options.detach => hold(&child, streams).map(|()| Done::Detached),
+        Some(streams) => wait_for(root, child, streams, signals, exec, options),
         None => Ok(Done::Detached),
     }
+}
+
+/// Leaves the terminal of a program that goes on to a process that keeps it open.
+fn hold(child: &Child, streams: io::Streams) -> Result<(), ExecError> {
+    streams.hold(&child.pidfd).map_err(ExecError::Container)
 }
 
 fn find(store: &Store, options: &ExecOptions, root: &Stage) -> Result<(Listed, Process, Target), ExecError> {
@@ -241,7 +255,7 @@ fn wait_for(
     signals: &mut Signals,
     exec: Mono,
     options: &ExecOptions,
-) -> Result<Exit, ContainerError> {
+) -> Result<Done, ExecError> {
     let stage = stage!(span::EXEC_RUN, in root);
     stage.began(exec);
     stage.set(attr::PROCESS_PID, child.pid);
@@ -249,8 +263,11 @@ fn wait_for(
         let argv: Vec<String> = options.command.iter().map(|a| a.to_string_lossy().into_owned()).collect();
         stage.set(attr::PROCESS_COMMAND_ARGS, argv);
     }
-    let passed = io::pass(&child, streams, signals, None);
-    let Passed { exited, first, last, lost } = stage.clone().end(passed)?;
+    let over = io::pass_until(&child, streams, signals, None, Some(options.detach_keys.clone()));
+    let Passed { exited, first, last, lost } = match stage.clone().end(over)? {
+        Over::Exited(passed) => passed,
+        Over::Detached(streams) => return hold(&child, streams).map(|()| Done::Escaped),
+    };
     for (name, at) in [(event::OUTPUT_FIRST, first), (event::OUTPUT_LAST, last)] {
         if let Some(at) = at {
             stage.event(name, at.min(exited));
@@ -263,8 +280,8 @@ fn wait_for(
     let exit = stage.clone().end(child.reap().map_err(ContainerError::Wait))?;
     wait::describe_exit(&stage, &exit);
     match lost {
-        Some(e) => Err(ContainerError::Output(e.into())),
-        None => Ok(exit),
+        Some(e) => Err(ContainerError::Output(e.into()).into()),
+        None => Ok(Done::Exited(exit)),
     }
 }
 

@@ -125,6 +125,31 @@ fn a_terminal_in_a_running_container() {
 }
 
 #[test]
+fn the_keys_leave_the_program_running() {
+    let Some((lab, _shop, image)) = busybox() else { return };
+    let running = container(&lab, &[], &image);
+    for (flags, keys) in [(&[][..], ["\x10", "\x11"]), (&["--detach-keys", "ctrl-a,x"], ["\x01", "x"])] {
+        let args = [&["exec", "--report", "none"], flags, &["-it", "it", "sh"]].concat();
+        let mut user = Terminal::start(&lab.command(&args));
+        let before = user.state();
+        user.line("echo $$ > /tmp/shell; trap 'echo > /tmp/hung-up' HUP; echo ready", "ready\r\n");
+        // The begin of the keys alone is the program's.
+        user.keys(keys[0]);
+        user.keys(keys[1]);
+        user.sees("read escape sequence");
+        user.exits(1);
+        assert!(same(&user.state(), &before));
+        inside(&lab, &["it", "sh", "-c", "sleep 0.2; kill -0 $(cat /tmp/shell) && [ ! -e /tmp/hung-up ]"]).ok();
+    }
+    // From the start.
+    let script = "tty > /tmp/tty; echo more than nobody reads; sleep 0.2; echo $? > /tmp/over; sleep 1000";
+    inside(&lab, &["-dt", "it", "sh", "-c", script]).ok();
+    eventually("it runs", || inside(&lab, &["it", "cat", "/tmp/over"]).code() == 0);
+    assert!(inside(&lab, &["it", "cat", "/tmp/tty"]).ok().out().starts_with("/dev/pts/"));
+    drop(running);
+}
+
+#[test]
 fn a_hostile_container_gains_nothing_from_it() {
     let Some((lab, shop, _)) = busybox() else { return };
     let script = Layer::new().file("bin/evil", 0o755, b"#!/proc/self/exe\n").symlink("bin/exe", "/proc/self/exe").end();

@@ -36,6 +36,9 @@ pub struct Exec {
     /// Give it all capabilities
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, value_name = "BOOL", action = ArgAction::Set, value_parser = boolean)]
     pub privileged: bool,
+    /// Keys that leave the program running and end this command [default: ctrl-p,ctrl-q]
+    #[arg(long, value_name = "KEYS", default_value = "", hide_default_value = true)]
+    pub detach_keys: String,
     #[command(flatten)]
     pub recording: Recording,
     /// Record the command line in the trace
