@@ -31,6 +31,26 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
+/// Whether a file can be made there or written to, before the work is done whose result it is to hold. What is there
+/// stays as it is.
+pub fn can_write(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(there) if there.is_dir() => Err(rustix::io::Errno::ISDIR.into()),
+        Ok(there) if there.is_file() => fs::OpenOptions::new().append(true).open(path).map(drop),
+        // To open a pipe would wait for its reader.
+        Ok(_) => Ok(()),
+        Err(_) => {
+            let target = fs::read_link(path).unwrap_or_else(|_| path.to_owned());
+            let name = target.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
+            if name.len() > 255 {
+                return Err(io::ErrorKind::InvalidFilename.into());
+            }
+            let directory = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            tempfile::Builder::new().prefix(".trace").tempfile_in(directory).map(drop).map_err(bare)
+        }
+    }
+}
+
 fn replace(target: &Path, permissions: Option<Permissions>, bytes: &[u8]) -> io::Result<()> {
     let name = target.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
     let directory =
@@ -43,12 +63,26 @@ fn replace(target: &Path, permissions: Option<Permissions>, bytes: &[u8]) -> io:
         .suffix(".tmp")
         // As for any new file: the umask takes away what it should.
         .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(directory)?;
+        .tempfile_in(directory)
+        .map_err(bare)?;
     temporary.write_all(bytes)?;
     if let Some(permissions) = permissions {
         temporary.as_file().set_permissions(permissions)?;
     }
     temporary.persist(target).map(drop).map_err(|e| e.error)
+}
+
+/// Without the name of the temporary file, which nobody asked for.
+fn bare(error: io::Error) -> io::Error {
+    use rustix::io::Errno;
+    match error.kind() {
+        io::ErrorKind::NotFound => Errno::NOENT.into(),
+        io::ErrorKind::PermissionDenied => Errno::ACCESS.into(),
+        io::ErrorKind::ReadOnlyFilesystem => Errno::ROFS.into(),
+        io::ErrorKind::StorageFull => Errno::NOSPC.into(),
+        io::ErrorKind::NotADirectory => Errno::NOTDIR.into(),
+        _ => error,
+    }
 }
 
 fn cannot_be_replaced(error: &io::Error) -> bool {
@@ -82,6 +116,23 @@ mod tests {
         let mut names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, ["dangling", "file", "later", "link"]);
+    }
+
+    #[test]
+    fn whether_a_file_can_be_written_is_known_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        can_write(&file).unwrap();
+        fs::write(&file, "old").unwrap();
+        can_write(&file).unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"old");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        can_write(Path::new("/dev/full")).unwrap();
+        for wrong in
+            [dir.path().to_owned(), dir.path().join("no/file"), file.join("below"), dir.path().join("x".repeat(300))]
+        {
+            assert!(can_write(&wrong).is_err(), "{}", wrong.display());
+        }
     }
 
     #[test]

@@ -1,9 +1,8 @@
 //! `trace compare`: two runs, or two groups of runs.
 
 use std::io::IsTerminal as _;
-use std::path::Path;
 
-use super::output::{To, print, say, style, write};
+use super::output::{To, check_files, format, print, say, style, write};
 use super::remote::Groups;
 use super::select::Recorded;
 use super::{CliError, Done, args};
@@ -13,7 +12,8 @@ use crate::report::{Format, Style, compare};
 /// `trace compare`.
 pub fn compare(args: &args::Compare) -> Done {
     // Before anything is read: a wrong ending should not cost a minute.
-    let format = format(args)?;
+    let format = format(args.format.as_deref(), args.output.as_deref(), &Format::OF_COMPARISON, Format::Text)?;
+    check_files([args.output.as_deref()])?;
     let mut recorded = if args.remote.is_given() {
         Recorded::remote(Groups::read(&args.remote, [args.a.as_deref(), args.b.as_deref()])?)?
     } else {
@@ -44,22 +44,4 @@ pub fn compare(args: &args::Compare) -> Done {
         }
     }
     Ok(0)
-}
-
-/// As asked for, else by the ending of the file, else text.
-fn format(args: &args::Compare) -> Result<Format, CliError> {
-    match (&args.format, &args.output) {
-        (Some(name), _) => Ok(Format::named(name, &Format::OF_COMPARISON).unwrap_or(Format::Text)),
-        (None, None) => Ok(Format::Text),
-        (None, Some(path)) => by_ending(path),
-    }
-}
-
-fn by_ending(path: &Path) -> Result<Format, CliError> {
-    Format::of_file(path, &Format::OF_COMPARISON).ok_or_else(|| {
-        CliError::Usage(format!(
-            "the ending of `{}` names no format: expected `.txt`, `.md`, `.json`, `.svg`, `.png` or `.html`, or `--format`",
-            path.display()
-        ))
-    })
 }

@@ -1,7 +1,7 @@
 //! `trace images` and `trace image rm`.
 
 use super::args;
-use super::output::{To, print, style};
+use super::output::{To, print, say, style};
 use super::{Done, containers};
 use crate::container::privilege::Privilege;
 use crate::engine::resolve::BUILTIN;
@@ -105,16 +105,15 @@ pub fn remove(names: &[String], force: bool) -> Done {
                 _ => {}
             }
             store.forget_image(&image.name, None)?;
+            let still = store.images()?.iter().any(|i| i.stack.config == image.stack.config);
+            let deleted = (!still).then(|| format!("Deleted: {}", image.stack.config));
             let (repository, tag, _) = self::names(image);
             removed.push(format!("Untagged: {repository}:{tag}"));
+            removed.extend(deleted);
         }
     }
     let collected = store.collect(&mut containers::patience())?;
-    removed.push(format!(
-        "Removed: {}, {} freed",
-        units::count(collected.layers, "layer"),
-        units::bytes(collected.bytes)
-    ));
     print(format!("{}\n", removed.join("\n")));
+    say(&format!("{} removed, {} freed", units::count(collected.layers, "layer"), units::bytes(collected.bytes)));
     Ok(0)
 }

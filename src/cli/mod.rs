@@ -1,6 +1,7 @@
 //! The command line: flags in, exit code out. Only this module and `report` put words on the screen.
 #![allow(missing_docs)]
 
+mod about;
 mod args;
 mod bench;
 
@@ -25,6 +26,8 @@ mod select;
 mod show;
 mod volumes;
 
+use std::ffi::OsString;
+
 use self::args::{Cli, Command, Hub, Image};
 use crate::error::Failure;
 use crate::record::Mono;
@@ -41,12 +44,18 @@ impl<E: Failure + 'static> From<E> for Box<dyn Failure> {
 /// Parses the command line and does what it says. `started` is when the program began.
 pub fn main(started: Mono) -> u8 {
     crate::container::signals::keep_exit_statuses();
-    let cli = match Cli::read() {
+    if let Some(code) = about::answer_shell() {
+        return code;
+    }
+    let words = args::spelling::ours(std::env::args_os().collect());
+    let cli = match Cli::read(&words) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(&error, &words),
     };
+    output::color(&cli.color);
     let verbose = cli.verbose;
     let is_run = matches!(cli.command, Command::Run(_) | Command::Exec(_));
+    let is_pull = matches!(cli.command, Command::Pull(_));
     let done = match cli.command {
         Command::Run(args) => run::run(*args, started, verbose),
         Command::Exec(args) => exec::exec(*args, started, verbose),
@@ -69,11 +78,24 @@ pub fn main(started: Mono) -> u8 {
         Command::Prune(args) => containers::prune(&args),
         Command::Volume(command) => volumes::volume(&command, verbose),
         Command::Hub(Hub::Serve { listen, quiet }) => hub::serve(listen, quiet),
+        Command::Completions(args) => about::completions(&args),
+        Command::Version(args) => about::version(&args),
+        Command::Man(args) => about::man(&args),
     };
     let code = done.unwrap_or_else(|error| {
         output::fail(error.as_ref(), verbose);
-        // As docker's: the container's own codes begin below.
-        if is_run && error.exit_code() == 2 { RUN_FAILED } else { error.exit_code() }
+        let code = error.exit_code();
+        // Of what is not there yet the help says nothing.
+        if code == MISUSED && !error.to_string().contains("built yet") {
+            output::say_wrapped(&args::usage::see(&words));
+        }
+        match code {
+            // As docker's: the container's own codes begin below.
+            MISUSED if is_run => RUN_FAILED,
+            // As docker pull's.
+            RUN_FAILED if is_pull => 1,
+            code => code,
+        }
     });
     output::unwritten().filter(|_| code == 0).unwrap_or(code)
 }
@@ -81,19 +103,31 @@ pub fn main(started: Mono) -> u8 {
 /// Exit code of a `run` that did not come to a container.
 const RUN_FAILED: u8 = 125;
 
-fn usage(error: &clap::Error) -> u8 {
-    let is_run = std::env::args_os().nth(1).is_some_and(|word| word == "run" || word == "exec");
-    let sentence = args::not_yet(error).or_else(|| (is_run && error.use_stderr()).then(|| args::sentence(error)));
-    if let Some(sentence) = sentence {
-        output::say(&output::clean(&format!("trace: {sentence}")));
-        return if is_run { RUN_FAILED } else { 2 };
+/// Exit code of a command line that means nothing.
+const MISUSED: u8 = 2;
+
+fn usage(error: &clap::Error, words: &[OsString]) -> u8 {
+    let help = !error.use_stderr() || error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if help {
+        // Help that was asked for goes to standard output.
+        let printed = error.print();
+        if !error.use_stderr() && !output::written(printed) {
+            return output::unwritten().unwrap_or(125);
+        }
+        return u8::try_from(error.exit_code()).unwrap_or(2);
     }
-    // Help that was asked for goes to standard output.
-    let printed = error.print();
-    if !error.use_stderr() && !output::written(printed) {
-        return output::unwritten().unwrap_or(125);
+    let command = args::spelling::command(words).and_then(|at| words.get(at));
+    let is_run = command.is_some_and(|word| word == "run" || word == "exec");
+    let args::usage::Misuse { sentence, hint, see } = args::usage::misuse(error, words);
+    match args::not_yet(error) {
+        Some(sentence) => output::say_wrapped(&format!("trace: {sentence}")),
+        None => {
+            output::say_wrapped(&format!("trace: {sentence}"));
+            hint.iter().for_each(|hint| output::say_wrapped(&format!("hint: {hint}")));
+            output::say_wrapped(&see);
+        }
     }
-    u8::try_from(error.exit_code()).unwrap_or(2)
+    if is_run { RUN_FAILED } else { MISUSED }
 }
 
 /// A sentence of the command line itself.
@@ -134,7 +168,7 @@ impl Failure for CliError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            CliError::NoTrace(_) => Some("`trace ls` lists them".into()),
+            CliError::NoTrace(words) => Some(select::hint(words)),
             CliError::NotRead { .. } => Some("`--since`, `--service` and `--limit` say what is read".into()),
             _ => None,
         }

@@ -3,18 +3,28 @@
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
 
 use rustix::io::Errno;
 
 use super::CliError;
 use crate::error::Failure;
-use crate::files::write_file;
-use crate::report::Style;
+use crate::files::{can_write, write_file};
+use crate::report::{Format, Style};
 
 /// A line to the user. If nobody listens any more there is nothing to do about it.
 pub fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// A sentence to the user, safe for the terminal and broken between words where it is narrower.
+pub fn say_wrapped(sentence: &str) {
+    let sentence = clean(sentence);
+    let width = io::stderr().is_terminal().then(|| terminal_size::terminal_size_of(io::stderr())).flatten();
+    match width.map(|(w, _)| usize::from(w.0)).filter(|w| *w >= 20) {
+        Some(width) => crate::report::text::wrap(&sentence, width, 100, true).iter().for_each(|line| say(line)),
+        None => say(&sentence),
+    }
 }
 
 /// Text to the user as it is.
@@ -62,6 +72,65 @@ pub fn unwritten() -> Option<u8> {
     }
 }
 
+/// Refuses files that could not be written in the end, before anything is done for them.
+pub fn check_files<'a>(paths: impl IntoIterator<Item = Option<&'a Path>>) -> Result<(), CliError> {
+    for path in paths.into_iter().flatten() {
+        can_write(path).map_err(|source| CliError::File {
+            action: "write",
+            path: path.display().to_string(),
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+/// The form of a report: what is asked for by name, by the ending of the file, or `default`. A file without an ending
+/// takes any; an ending that nobody knows, or that stands for another form than the name, is refused.
+pub fn format(
+    named: Option<&str>,
+    path: Option<&Path>,
+    formats: &[Format],
+    default: Format,
+) -> Result<Format, CliError> {
+    let named = named.and_then(|name| Format::named(name, formats));
+    let Some(path) = path else { return Ok(named.unwrap_or(default)) };
+    let Some(ending) = path.extension() else { return Ok(named.unwrap_or(default)) };
+    let by_ending = Format::of_ending(ending);
+    let is_text = |f: Format| !matches!(f, Format::Json | Format::Svg | Format::Png | Format::Html | Format::Markdown);
+    match (named, by_ending) {
+        (Some(named), Some(ending)) if named == ending || (ending == Format::Text && is_text(named)) => Ok(named),
+        (Some(named), Some(_)) => {
+            Err(CliError::Usage(format!("`--format {}` contradicts the ending of `{}`", named.name(), path.display())))
+        }
+        (Some(named), None) => Ok(named),
+        (None, Some(Format::Text)) => Ok(default),
+        (None, Some(ending)) if formats.contains(&ending) => Ok(ending),
+        (None, _) => Err(unknown_ending(path, &endings(formats))),
+    }
+}
+
+/// The ending of a file says nothing.
+pub fn unknown_ending(path: &Path, expected: &str) -> CliError {
+    CliError::Usage(format!("the ending of `{}` names no format: expected {expected}", path.display()))
+}
+
+fn endings(formats: &[Format]) -> String {
+    let endings = [
+        (".txt", None),
+        (".md", Some(Format::Markdown)),
+        (".json", Some(Format::Json)),
+        (".svg", Some(Format::Svg)),
+        (".png", Some(Format::Png)),
+        (".html", Some(Format::Html)),
+    ];
+    let known = endings.iter().filter(|(_, f)| f.is_none_or(|f| formats.contains(&f)));
+    let names: Vec<String> = known.map(|(ending, _)| format!("`{ending}`")).collect();
+    match names.split_last() {
+        Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+        None => String::new(),
+    }
+}
+
 /// A result into a file that the user asked for, see [`write_file`].
 pub fn write(path: &Path, bytes: impl AsRef<[u8]>) -> Result<(), CliError> {
     write_file(path, bytes.as_ref()).map_err(|source| CliError::File {
@@ -73,16 +142,16 @@ pub fn write(path: &Path, bytes: impl AsRef<[u8]>) -> Result<(), CliError> {
 
 /// An error: one sentence, a hint on a line of its own, and with `verbose` the causes.
 pub fn fail(error: &dyn Failure, verbose: bool) {
-    say(&format!("trace: {}", clean(&error.to_string())));
+    say_wrapped(&format!("trace: {error}"));
     if verbose {
         let mut cause: Option<&dyn Error> = error.source();
         while let Some(e) = cause {
-            say(&format!("  caused by: {}", clean(&e.to_string())));
+            say_wrapped(&format!("  caused by: {e}"));
             cause = e.source();
         }
     }
     if let Some(hint) = error.hint() {
-        say(&format!("hint: {}", clean(&hint)));
+        say_wrapped(&format!("hint: {hint}"));
     }
 }
 
@@ -96,6 +165,15 @@ pub enum To {
     Stderr,
     /// To stdout: what a command was asked for.
     Stdout,
+}
+
+/// 0 is as the terminal is, 1 always, 2 never.
+static COLOR: AtomicU8 = AtomicU8::new(0);
+
+/// By `--color`: `auto`, `always` or `never`.
+pub fn color(when: &str) {
+    let when = ["auto", "always", "never"].iter().position(|w| *w == when).unwrap_or(0);
+    COLOR.store(when as u8, Ordering::Relaxed);
 }
 
 /// Width, colour and character set of the terminal, or plain text for anything else.
@@ -112,7 +190,12 @@ pub fn style(to: To) -> Style {
     let width = if terminal { size.map(|(w, _)| usize::from(w.0)) } else { columns };
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|t| t == "dumb");
-    Style { width: width.filter(|w| *w > 0).unwrap_or(100), color: terminal && !no_color && !dumb, unicode: unicode() }
+    let color = match COLOR.load(Ordering::Relaxed) {
+        1 => true,
+        2 => false,
+        _ => terminal && !no_color && !dumb,
+    };
+    Style { width: width.filter(|w| *w > 0).unwrap_or(Style::NO_TERMINAL), color, unicode: unicode() }
 }
 
 /// By the locale; without one, modern terminals take UTF-8.

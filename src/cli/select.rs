@@ -55,9 +55,19 @@ pub fn headers(store: &Store) -> Found<(Vec<Header>, usize)> {
     Ok((all, unreadable))
 }
 
-/// Whether the user wrote a path: it has a slash, the ending of a trace file, or is there.
+/// Whether the user wrote a path: it is there, has the ending of a trace file, or has a slash and no kind before it.
+/// `-` is standard input.
 pub fn looks_like_a_file(what: &str) -> bool {
-    what.contains('/') || what.ends_with(".json") || what.ends_with(".jsonl") || Path::new(what).exists()
+    if what == "-" || Path::new(what).exists() {
+        return true;
+    }
+    let of_a_kind = what.split_once(':').is_some_and(|(kind, _)| is_kind(kind));
+    !of_a_kind && (what.starts_with(['/', '.']) || what.ends_with(".json") || what.ends_with(".jsonl"))
+}
+
+/// The path that a word means, see [`looks_like_a_file`].
+pub fn file_of(what: &str) -> &Path {
+    Path::new(if what == "-" { "/dev/stdin" } else { what })
 }
 
 /// `last` is 0, `last~3` is 3.
@@ -68,14 +78,80 @@ pub fn last(what: &str) -> Option<usize> {
     }
 }
 
-/// `cold`, `warm:IMAGE` and so on: the kind and the image's name without tag.
-pub fn kind(what: &str) -> Found<Option<(&str, Option<String>)>> {
+fn is_kind(word: &str) -> bool {
+    matches!(word, "cold" | "warm" | "partial")
+}
+
+/// `cold`, `warm:IMAGE` and so on: the kind and the image.
+pub fn kind(what: &str) -> Found<Option<(&str, Option<Wanted>)>> {
     let (kind, image) = what.split_once(':').map_or((what, None), |(k, i)| (k, Some(i)));
-    if !matches!(kind, "cold" | "warm" | "partial") {
+    if !is_kind(kind) {
         return Ok(None);
     }
-    let image = image.map(ImageRef::parse).transpose()?;
-    Ok(Some((kind, image.map(|i| i.name()))))
+    Ok(Some((kind, image.map(Wanted::parse).transpose()?)))
+}
+
+/// An image as the user names it: `hello-world`, `localhost:5000/team/app:v1`, or the end of a longer name, `app`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    typed: String,
+    name: String,
+    tag: Option<String>,
+}
+
+impl Wanted {
+    pub fn parse(typed: &str) -> Found<Self> {
+        let image = ImageRef::parse(typed)?;
+        let last = typed.rsplit('/').next().unwrap_or_default();
+        let tag = last.contains(':').then(|| image.tag().map(str::to_owned)).flatten();
+        let path = typed.len() - last.len() + last.find([':', '@']).unwrap_or(last.len());
+        Ok(Wanted { typed: typed[..path].to_owned(), name: image.name(), tag })
+    }
+
+    /// Whether a run of that image (name without tag) and tag is meant.
+    pub fn is(&self, image: Option<&str>, tag: Option<&str>) -> bool {
+        let Some(image) = image else { return false };
+        let ends = || image.strip_suffix(self.typed.as_str()).is_some_and(|before| before.ends_with('/'));
+        (image == self.name || ends()) && (self.tag.is_none() || tag.is_none() || self.tag.as_deref() == tag)
+    }
+}
+
+/// What to do where nothing was found by `what`.
+pub fn hint(what: &str) -> String {
+    let store = Store::default_root().and_then(|root| Store::open(&root));
+    match nearest(what) {
+        Some(nearest) => format!("the nearest is `{nearest}`; `trace ls` lists them"),
+        None if store.is_ok_and(|s| s.traces().is_ok_and(|t| t.is_empty())) => {
+            "none is recorded yet: `trace run IMAGE` records one".to_owned()
+        }
+        None => "`trace ls` lists them".to_owned(),
+    }
+}
+
+/// What would have been found by a word that is like `what`.
+fn nearest(what: &str) -> Option<String> {
+    let store = Store::open(&Store::default_root().ok()?).ok()?;
+    let (headers, _) = headers(&store).ok()?;
+    if last(what).is_some() {
+        return Some(match headers.len() {
+            0 => return None,
+            1 => "last".to_owned(),
+            n => format!("last~{}", n - 1),
+        });
+    }
+    let mut words: Vec<String> = Vec::new();
+    for header in &headers {
+        words.push(header.id.short());
+        if let Some(image) = &header.image {
+            let image = crate::report::title::familiar(image);
+            words.push(image.to_owned());
+            words.extend(header.kind.as_ref().map(|kind| format!("{kind}:{image}")));
+        }
+    }
+    let like = |word: &String| strsim::jaro_winkler(what, word);
+    // The kind that was asked for counts for nothing where there is no such image, and the other way round.
+    words.retain(|w| like(w) > 0.75);
+    words.into_iter().max_by(|a, b| like(a).total_cmp(&like(b)))
 }
 
 /// The file of the run whose id begins so.
@@ -179,10 +255,19 @@ impl Recorded {
     fn completed(&mut self, a: &str) -> Found<(String, String)> {
         if let Some((kind, image)) = kind(a)? {
             let other = if kind == "warm" { "cold" } else { "warm" };
-            return Ok((a.to_owned(), image.map_or(other.to_owned(), |i| format!("{other}:{i}"))));
+            return Ok((a.to_owned(), image.map_or(other.to_owned(), |i| format!("{other}:{}", i.typed))));
         }
         if let Some(id) = a.strip_prefix("bench:").filter(|id| !id.contains(':')) {
             return Ok((format!("bench:{id}:cold"), format!("bench:{id}:warm")));
+        }
+        // Not a run: perhaps an image.
+        if last(a).is_none()
+            && !looks_like_a_file(a)
+            && by_id(&self.store, a).is_err()
+            && let Ok(image) = Wanted::parse(a)
+            && self.all()?.iter().any(|r| image.is(r.image.as_deref(), None))
+        {
+            return Ok((format!("cold:{a}"), format!("warm:{a}")));
         }
         let group = self.group(a);
         if let Ok(group) = &group
@@ -199,11 +284,6 @@ impl Recorded {
                 return Ok((a.to_owned(), found.id.to_string()));
             }
             return Ok((a.to_owned(), format!("{other}:{image}")));
-        }
-        // Not a run: perhaps an image.
-        let image = ImageRef::parse(a).map(|i| i.name()).unwrap_or_default();
-        if self.all()?.iter().any(|r| r.image.as_deref() == Some(&image)) {
-            return Ok((format!("cold:{image}"), format!("warm:{image}")));
         }
         group?;
         Err(CliError::Usage(format!("`{a}` has no image and kind: give a second group to compare it with")).into())
@@ -295,14 +375,15 @@ impl Recorded {
             let runs = self.all()?;
             // Of another engine's runs nobody speaks as just `cold`.
             let ours = |r: &&Run| r.observed_by.is_none() && r.kind.is_some();
-            let image =
-                image.or_else(|| runs.iter().filter(ours).find_map(|r| r.image.clone())).ok_or_else(no_trace)?;
-            let wanted = |r: &&Run| r.kind.as_deref() == Some(kind) && r.image.as_deref() == Some(&image);
+            let newest = || runs.iter().filter(ours).find_map(|r| Wanted::parse(r.image.as_deref()?).ok());
+            let image = image.or_else(newest).ok_or_else(no_trace)?;
+            let wanted = |r: &&Run| r.kind.as_deref() == Some(kind) && image.is(r.image.as_deref(), None);
             let runs: Vec<Run> = runs.iter().filter(ours).filter(wanted).cloned().collect();
             if runs.is_empty() {
-                return Err(self.nothing(&format!("{kind}:{image}")).into());
+                return Err(self.nothing(&format!("{kind}:{}", image.typed)).into());
             }
-            return Ok(Picked { label: format!("{kind} {}", crate::report::title::familiar(&image)), runs });
+            let name = runs[0].image.clone().unwrap_or(image.name);
+            return Ok(Picked { label: format!("{kind} {}", crate::report::title::familiar(&name)), runs });
         }
         if let Some(bench) = word.strip_prefix("bench:") {
             return self.bench(bench, word);
@@ -318,7 +399,16 @@ impl Recorded {
                 (None, _) => Err(no_trace().into()),
             };
         }
-        let mut runs: Vec<Run> = file::read(&by_id(&self.store, word)?)?.iter().filter_map(Run::of).collect();
+        let by_id = by_id(&self.store, word);
+        if by_id.is_err()
+            && let Ok(image) = Wanted::parse(word)
+        {
+            let runs: Vec<Run> = self.all()?.iter().filter(|r| image.is(r.image.as_deref(), None)).cloned().collect();
+            if !runs.is_empty() {
+                return Ok(Picked { label: word.to_owned(), runs });
+            }
+        }
+        let mut runs: Vec<Run> = file::read(&by_id?)?.iter().filter_map(Run::of).collect();
         match runs.len() {
             1 => Ok(single(runs.remove(0))),
             _ => Ok(Picked { label: word.to_owned(), runs }),
@@ -345,7 +435,7 @@ impl Recorded {
 
     /// All traces of a file, or of the trace files of a directory.
     fn path(&mut self, word: &str) -> Found<Picked> {
-        let path = Path::new(word);
+        let path = file_of(word);
         if !path.is_dir() {
             let mut runs: Vec<Run> = formats::read::read(path)?.iter().filter_map(Run::of).collect();
             return Ok(if runs.len() == 1 {
@@ -420,9 +510,26 @@ mod tests {
     #[test]
     fn words() {
         assert_eq!((last("last"), last("last~3"), last("lastly"), last("last~x")), (Some(0), Some(3), None, None));
-        assert_eq!(kind("warm:hello-world").unwrap(), Some(("warm", Some("docker.io/library/hello-world".into()))));
+        let (_, image) = kind("warm:hello-world").unwrap().unwrap();
+        assert!(image.unwrap().is(Some("docker.io/library/hello-world"), Some("latest")));
         assert_eq!(kind("cold").unwrap(), Some(("cold", None)));
         assert_eq!(kind("abc:def").unwrap(), None);
         assert!(kind("cold:UPPER").is_err());
+        assert!(!looks_like_a_file("cold:localhost:5000/team/app") && !looks_like_a_file("team/app"));
+        assert!(looks_like_a_file("-") && looks_like_a_file("./x") && looks_like_a_file("x.jsonl"));
+    }
+
+    #[test]
+    fn images_are_known_by_the_end_of_their_names() {
+        let is = |typed: &str, image: &str, tag| Wanted::parse(typed).unwrap().is(Some(image), tag);
+        for typed in ["app", "team/app", "localhost:5000/team/app", "app:v1"] {
+            assert!(is(typed, "localhost:5000/team/app", Some("v1")), "{typed}");
+        }
+        assert!(
+            is("alpine", "docker.io/library/alpine", None) && is("docker.io/alpine", "docker.io/library/alpine", None)
+        );
+        for typed in ["pp", "steam/app", "other:5000/team/app", "app:v2"] {
+            assert!(!is(typed, "localhost:5000/team/app", Some("v1")), "{typed}");
+        }
     }
 }

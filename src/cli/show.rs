@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::path::Path;
 
 use super::args;
-use super::output::{To, clean, print, say, style};
+use super::output::{To, clean, format, print, say, style};
 use super::recording::write_report;
 use super::{CliError, Done, select};
 use crate::formats;
@@ -12,7 +12,6 @@ use crate::names::attr;
 use crate::record::clock::unix_now;
 use crate::record::file::Header;
 use crate::record::model::Trace;
-use crate::registry::ImageRef;
 use crate::report::{self, Format};
 use crate::store::Store;
 
@@ -20,10 +19,10 @@ use crate::store::Store;
 pub fn ls(args: &args::Ls) -> Done {
     let store = Store::open(&Store::default_root()?)?;
     let (mut headers, unreadable) = select::headers(&store)?;
-    let image = args.image.as_deref().map(ImageRef::parse).transpose()?.map(|i| i.name());
+    let image = args.image.as_deref().map(select::Wanted::parse).transpose()?;
     let since = args.since.map(|d| unix_now().saturating_sub(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)));
     headers.retain(|h| {
-        image.as_ref().is_none_or(|i| h.image.as_deref() == Some(i))
+        image.as_ref().is_none_or(|i| i.is(h.image.as_deref(), h.tag.as_deref()))
             && args.kind.as_ref().is_none_or(|k| h.kind.as_deref() == Some(k))
             && since.is_none_or(|t| h.start >= t)
             && (!args.failed || h.status.is_error() || h.exit_code.is_some_and(|c| c != 0))
@@ -61,12 +60,12 @@ fn json(h: &Header) -> serde_json::Value {
 
 /// `trace show`.
 pub fn show(args: &args::Show) -> Done {
+    let default = if args.output.is_some() { Format::Waterfall } else { Format::Short };
+    let format = format(args.format.as_deref(), args.output.as_deref(), &Format::OF_RUN, default)?;
     let trace = find(&args.trace)?;
-    let named = args.format.as_deref().and_then(|name| Format::named(name, &Format::OF_RUN));
     match &args.output {
-        Some(path) => write_report(&trace, named.unwrap_or_else(|| Format::of_run_file(path)), path)?,
+        Some(path) => write_report(&trace, format, path)?,
         None => {
-            let format = named.unwrap_or(Format::Short);
             if format.is_binary() && std::io::stdout().is_terminal() {
                 let name = format.name();
                 return Err(CliError::Usage(format!(
@@ -84,7 +83,7 @@ pub fn show(args: &args::Show) -> Done {
 pub(super) fn find(what: &str) -> Result<Trace, Box<dyn crate::error::Failure>> {
     let no_trace = || CliError::NoTrace(what.to_owned());
     if select::looks_like_a_file(what) {
-        return first(Path::new(what), what);
+        return first(select::file_of(what), what);
     }
     let store = Store::open(&Store::default_root()?)?;
     if let Some(n) = select::last(what) {
@@ -93,19 +92,29 @@ pub(super) fn find(what: &str) -> Result<Trace, Box<dyn crate::error::Failure>> 
     }
     if let Some((kind, image)) = select::kind(what)? {
         let (headers, _) = select::headers(&store)?;
-        let header = headers
-            .iter()
-            .find(|h| h.kind.as_deref() == Some(kind) && image.as_ref().is_none_or(|i| h.image.as_deref() == Some(i)));
+        let header = headers.iter().find(|h| {
+            h.kind.as_deref() == Some(kind) && image.as_ref().is_none_or(|i| i.is(h.image.as_deref(), h.tag.as_deref()))
+        });
         return first(&store.trace_path(header.ok_or_else(no_trace)?.id), what);
     }
-    first(&select::by_id(&store, what)?, what)
+    let by_id = select::by_id(&store, what);
+    if by_id.is_err()
+        && let Ok(image) = select::Wanted::parse(what)
+    {
+        let (headers, _) = select::headers(&store)?;
+        if let Some(newest) = headers.iter().find(|h| image.is(h.image.as_deref(), h.tag.as_deref())) {
+            return first(&store.trace_path(newest.id), what);
+        }
+    }
+    first(&by_id?, what)
 }
 
 /// The same, but of a file all of its traces.
 pub(super) fn find_all(what: &str) -> Result<Vec<Trace>, Box<dyn crate::error::Failure>> {
     if select::looks_like_a_file(what) {
-        let contents = formats::read::salvage(Path::new(what))?;
-        remark(&contents, Path::new(what));
+        let path = select::file_of(what);
+        let contents = formats::read::salvage(path)?;
+        remark(&contents, path);
         return Ok(contents.traces);
     }
     Ok(vec![find(what)?])

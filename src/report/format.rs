@@ -84,7 +84,12 @@ impl Format {
 
     /// The one of `formats` that the ending of a file name asks for.
     pub fn of_file(path: &Path, formats: &[Format]) -> Option<Format> {
-        let format = match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+        Format::of_ending(path.extension()?).filter(|format| formats.contains(format))
+    }
+
+    /// What an ending asks for, `txt` or `svg`.
+    pub fn of_ending(ending: &std::ffi::OsStr) -> Option<Format> {
+        Some(match ending.to_str()?.to_ascii_lowercase().as_str() {
             "txt" => Format::Text,
             "md" => Format::Markdown,
             "json" => Format::Json,
@@ -92,8 +97,7 @@ impl Format {
             "png" => Format::Png,
             "html" | "htm" => Format::Html,
             _ => return None,
-        };
-        formats.contains(&format).then_some(format)
+        })
     }
 
     /// What the ending of a file asks for when a run is written to it; the waterfall for other endings and none.

@@ -14,12 +14,20 @@ pub struct Style {
 }
 
 impl Style {
+    /// The width where there is no terminal and nobody has named one.
+    pub const NO_TERMINAL: usize = usize::MAX;
+
     /// ASCII without colours, 80 columns.
     pub const PLAIN: Style = Style { width: 80, color: false, unicode: false };
 
     /// Columns that a line may take.
     pub fn columns(&self) -> usize {
-        self.width.max(40)
+        if self.width == Self::NO_TERMINAL { 100 } else { self.width.max(40) }
+    }
+
+    /// Columns that a line of a table may take: where no terminal shows it, a program reads it, and nothing is cut.
+    pub fn table_columns(&self) -> usize {
+        if self.width == Self::NO_TERMINAL { usize::MAX / 4 } else { self.columns() }
     }
 
     /// `text` in the colour `code` (an SGR parameter such as `33`), if colours are wanted.

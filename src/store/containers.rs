@@ -333,7 +333,7 @@ fn is_id(name: &OsStr) -> bool {
 }
 
 /// Docker's rule for names.
-fn check_name(name: &str) -> Result<(), StoreError> {
+pub fn check_name(name: &str) -> Result<(), StoreError> {
     let ok = name.len() <= 128
         && name.len() >= 2
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())

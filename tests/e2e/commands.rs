@@ -112,8 +112,10 @@ fn images_are_listed_removed_and_pruned() {
     let layers = || std::fs::read_dir(lab.store("layers")).unwrap().count();
     let blobs = || std::fs::read_dir(lab.store("images/blobs/sha256")).unwrap().count();
     assert_eq!(layers(), 6);
-    let said = lab.trace(&["image", "rm", "demo/layers:4x64KiB"]).ok().out();
-    assert!(said.contains("Untagged: demo/layers:4x64KiB\n") && said.contains("4 layers"), "{said}");
+    let removed = lab.trace(&["image", "rm", "demo/layers:4x64KiB"]).ok();
+    let (said, freed) = (removed.out(), removed.err());
+    assert!(said.starts_with("Untagged: demo/layers:4x64KiB\nDeleted: sha256:"), "{said}");
+    assert!(freed.starts_with("4 layers removed, "), "{freed}");
     assert_eq!(layers(), 2);
     let unknown = lab.trace(&["image", "rm", "demo/layers:4x64KiB"]).exits(125);
     assert!(unknown.err().starts_with("trace: no image `demo/layers:4x64KiB`"), "{}", unknown.err());
@@ -158,7 +160,7 @@ fn recorded_runs_are_listed_and_shown_in_every_format() {
         ("waterfall", "critical path"),
         ("tree", "    process.exec "),
         ("blame", "container.start"),
-        ("critical", "container.run"),
+        ("critical", "startup"),
         ("summary", "hello-world"),
     ] {
         let said = lab.trace(&["show", "warm", "--format", format]).ok();
@@ -173,7 +175,7 @@ fn recorded_runs_are_listed_and_shown_in_every_format() {
     assert_eq!(std::fs::read_to_string(out).unwrap(), full);
     for (what, says) in [
         ("nosuch", "trace: no recorded run is `nosuch`\nhint: `trace ls` lists them\n"),
-        ("last~9", "trace: no recorded run is `last~9`\nhint: `trace ls` lists them\n"),
+        ("last~9", "trace: no recorded run is `last~9`\nhint: the nearest is `last~2`; `trace ls` lists them\n"),
         ("partial", "trace: no recorded run is `partial`\nhint: `trace ls` lists them\n"),
     ] {
         assert_eq!(lab.trace(&["show", what]).exits(125).err(), says);

@@ -227,5 +227,5 @@ fn what_is_not_built_is_refused_by_name() {
         assert!(refused.err().contains("built yet") && refused.err().lines().count() == 1, "{name}: {}", refused.err());
     }
     let unknown = lab.quiet_run(&["--nosuch", &image, "true"]).exits(125);
-    assert_eq!(unknown.err(), "trace: unknown flag: `--nosuch`\n");
+    assert_eq!(unknown.err(), "trace: unknown flag: `--nosuch`\nSee 'trace run --help'.\n");
 }

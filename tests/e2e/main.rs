@@ -20,4 +20,5 @@ mod printed;
 mod running;
 mod statistics;
 mod terminals;
+mod transcript;
 mod written;

@@ -13,7 +13,7 @@ use super::duration;
     --otlp URL: port 4317 or grpc:// (grpcs:// with TLS) is gRPC, else HTTP, unless $OTEL_EXPORTER_OTLP_PROTOCOL says\n\
     otherwise; headers, certificates, compression and timeout come from the $OTEL_EXPORTER_OTLP_* variables.")]
 pub struct Export {
-    /// Runs to export: ids, files, last, last~N, cold or warm [default: last]
+    /// Runs to export: ids, files or `-`, last, last~N, cold, warm, cold:IMAGE, warm:IMAGE or IMAGE [default: last]
     #[arg(value_name = "TRACE")]
     pub traces: Vec<String>,
     /// Form to write [default: by the ending of FILE, else otlp]
@@ -74,7 +74,7 @@ pub struct Import {
     Opens the run's page in Jaeger if it is known and has it, else the run's report. The browser is $BROWSER, else\n\
     the desktop's; without one the address is printed, nothing else.")]
 pub struct Open {
-    /// Run to take: an id or its first characters, a file, last, last~N, cold, warm, cold:IMAGE or warm:IMAGE
+    /// Run to take: an id or its first characters, a file or `-`, last, last~N, cold, warm, cold:IMAGE, warm:IMAGE or IMAGE
     #[arg(default_value = "last")]
     pub trace: String,
     /// Jaeger's user interface [default: port 16686 on the host that traces are sent to]
@@ -92,7 +92,7 @@ pub struct Open {
     id; prometheus is the older text, without them, which node_exporter's textfile collector reads. --otlp without a URL\n\
     goes by $OTEL_EXPORTER_OTLP_[METRICS_]ENDPOINT.")]
 pub struct Metrics {
-    /// Only runs of this image
+    /// Only runs of this image, which may be the end of its name
     #[arg(long)]
     pub image: Option<String>,
     /// Only runs of this last period, for example 90s, 15m, 2h or 3d

@@ -1,19 +1,25 @@
 //! The command line as clap sees it. Plain options for the engine are made from it by the commands.
 
+mod about;
 mod exchange;
 mod exec;
 mod login;
 mod reports;
 mod run;
+pub mod spelling;
 mod store;
+pub mod usage;
 
-use clap::{Parser, Subcommand};
+use std::ffi::OsString;
 
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+pub use about::{Completions, Man, Version};
 pub use exchange::{Export, Import, Metrics, Open};
 pub use exec::Exec;
 pub use login::{Login, Logout};
 pub use reports::{Bench, Compare, Ls, Show};
-pub use run::{Pull, Run};
+pub use run::{Pull, Recording, Run};
 pub use store::{Hub, Image, Images, Logs, Prune, Ps, Rm, Volume};
 
 /// Run a container and see where the time goes.
@@ -24,19 +30,28 @@ pub struct Cli {
     /// Show the chain of causes of an error
     #[arg(long, global = true)]
     pub verbose: bool,
+    /// Colour the output: auto, always or never
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_default_value = true, value_parser = ["auto", "always", "never"])]
+    pub color: String,
     #[command(subcommand)]
     pub command: Command,
 }
 
+/// The whole command line, for those who describe it.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 impl Cli {
     /// From the words of the command line.
-    pub fn read() -> Result<Self, clap::Error> {
-        let is_run = std::env::args_os().nth(1).is_some_and(|word| word == "run");
-        if is_run && let Ok(OnlyRun { verbose, command: RunCommand::Run(args) }) = OnlyRun::try_parse() {
-            return Ok(Cli { verbose, command: Command::Run(args) });
+    pub fn read(words: &[OsString]) -> Result<Self, clap::Error> {
+        let is_run = words.get(1).is_some_and(|word| word == "run");
+        if is_run && let Ok(OnlyRun { verbose, color, command: RunCommand::Run(args) }) = OnlyRun::try_parse_from(words)
+        {
+            return Ok(Cli { verbose, color, command: Command::Run(args) });
         }
         // Help and errors of `run` too: they speak of everything there is.
-        Cli::try_parse()
+        Cli::try_parse_from(words)
     }
 }
 
@@ -47,6 +62,8 @@ impl Cli {
 struct OnlyRun {
     #[arg(long, global = true)]
     verbose: bool,
+    #[arg(long, global = true, default_value = "auto", value_parser = ["auto", "always", "never"])]
+    color: String,
     #[command(subcommand)]
     command: RunCommand,
 }
@@ -104,6 +121,13 @@ pub enum Command {
     /// Use the built-in registry
     #[command(subcommand)]
     Hub(Hub),
+    /// Write completions for a shell
+    Completions(Completions),
+    /// Show the version
+    Version(Version),
+    /// Write manual pages
+    #[command(hide = true)]
+    Man(Man),
 }
 
 /// Flags of the contract that are not built yet: they are refused by name, never ignored.
@@ -133,8 +157,7 @@ const NOT_YET: &[&str] = &[
 ];
 
 /// Commands of the contract that are not built yet.
-const COMMANDS_NOT_YET: &[&str] =
-    &["simulate", "push", "load", "save", "inspect", "stats", "wait", "stop", "kill", "completions"];
+const COMMANDS_NOT_YET: &[&str] = &["simulate", "push", "load", "save", "inspect", "stats", "wait", "stop", "kill"];
 
 /// One sentence for a flag or command that this version does not have but a later one will.
 pub fn not_yet(error: &clap::Error) -> Option<String> {
@@ -155,18 +178,6 @@ pub fn not_yet(error: &clap::Error) -> Option<String> {
         }
         _ => None,
     }
-}
-
-/// What is wrong with the words of `run`, in one sentence without clap's layout.
-pub fn sentence(error: &clap::Error) -> String {
-    use clap::error::{ContextKind, ErrorKind};
-    if let (ErrorKind::UnknownArgument, Some(flag)) = (error.kind(), error.get(ContextKind::InvalidArg)) {
-        return format!("unknown flag: `{flag}`");
-    }
-    let text = error.to_string();
-    let text = text.strip_prefix("error: ").unwrap_or(&text);
-    let lines = text.lines().map(str::trim).take_while(|l| !l.is_empty());
-    lines.collect::<Vec<_>>().join(" ")
 }
 
 /// `90s`, `15m`, `2h`, `3d`; a bare number is seconds.

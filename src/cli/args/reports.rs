@@ -8,7 +8,7 @@ use crate::report::Format;
 #[derive(Debug, Args)]
 #[command(after_help = "Example: trace ls --kind cold --since 2h")]
 pub struct Ls {
-    /// Only runs of this image
+    /// Only runs of this image, which may be the end of its name
     #[arg(long)]
     pub image: Option<String>,
     /// Only runs of this kind
@@ -31,13 +31,13 @@ pub struct Ls {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: trace show last --format blame\n         trace show cold -o cold.html")]
 pub struct Show {
-    /// Run to take: an id or its first characters, a file, last, last~N, cold, warm, cold:IMAGE or warm:IMAGE
+    /// Run to take: an id or its first characters, a file or `-`, last, last~N, cold, warm, cold:IMAGE, warm:IMAGE or IMAGE
     #[arg(default_value = "last")]
     pub trace: String,
     /// Form of the report; `waterfall` has all rows [default: short, or by the ending of FILE]
     #[arg(long, value_parser = Format::names(Format::OF_RUN))]
     pub format: Option<String>,
-    /// Write to FILE; its ending chooses the form: .svg, .png, .html, .json, or text for any other
+    /// Write to FILE; its ending chooses the form: .txt, .json, .svg, .png or .html
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<std::path::PathBuf>,
 }

@@ -287,7 +287,7 @@ pub struct Recording {
     /// Report to print at the end: `short` has the rows that matter, `full` all of them
     #[arg(long, value_name = "HOW", default_value = "short", value_parser = ["short", "full", "summary", "none"])]
     pub report: String,
-    /// Write the report to FILE; its ending chooses the form: .svg, .png, .html, .json, or text for any other
+    /// Write the report to FILE; its ending chooses the form: .txt, .json, .svg, .png or .html
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<std::path::PathBuf>,
     /// Write the trace to FILE as well, as one line of OTLP JSON

@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use self::engines::Ready;
 use self::process::{Ended, Watch};
-use super::output::{To, print, say, say_text, style, write};
+use super::output::{To, check_files, print, say, say_text, style, write};
 use super::{CliError, Done, args, export};
 use crate::analyze::bench::{Bench, BenchRun, Engine as Named, OURS, Plan, Skipped, succeeded};
 use crate::container::signals::Signals;
@@ -102,7 +102,7 @@ fn check(args: &args::Bench) -> Result<(), CliError> {
         Some((path, None)) => {
             usage(format!("the ending of `{}` names no format: expected `.md` or `.json`", path.display()))
         }
-        _ => Ok(()),
+        _ => check_files([args.output.as_deref()]),
     }
 }
 

@@ -6,9 +6,8 @@ pub mod summary;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
-use std::path::Path;
 
-use super::output::{clean, print, say, write as write_file};
+use super::output::{check_files, clean, print, say, unknown_ending, write as write_file};
 use super::{CliError, Done, args, link, select, show};
 use crate::backend::settings::{self, Signal, Target};
 use crate::error::Failure;
@@ -40,7 +39,31 @@ fn selected(args: &args::Export) -> Vec<&str> {
     if args.traces.is_empty() { vec!["last"] } else { args.traces.iter().map(String::as_str).collect() }
 }
 
+/// What is asked for by name or by the ending of the file, which must not say different things.
+fn format(args: &args::Export) -> Result<WireFormat, CliError> {
+    let named = args.format.as_deref().and_then(WireFormat::named);
+    let Some(path) = args.output.as_deref() else { return Ok(named.unwrap_or(WireFormat::Otlp)) };
+    let Some(ending) = path.extension() else { return Ok(named.unwrap_or(WireFormat::Otlp)) };
+    match (named, WireFormat::of_file(path)) {
+        // OTLP has many endings; and this one is of no form in particular.
+        (named, None) if ending.eq_ignore_ascii_case("json") => Ok(named.unwrap_or(WireFormat::Otlp)),
+        (Some(named), Some(by_ending)) if named != by_ending => Err(CliError::Usage(format!(
+            "`--format {}` contradicts the ending of `{}`, which is that of `{}`",
+            named.name(),
+            path.display(),
+            by_ending.name()
+        ))),
+        (Some(format), _) | (None, Some(format)) => Ok(format),
+        (None, None) => Err(unknown_ending(
+            path,
+            "`.otlp.json`, `.jsonl`, `.pb`, `.jaeger.json`, `.chrome.json` or `.perfetto-trace`, or `--format`",
+        )),
+    }
+}
+
 fn write(args: &args::Export) -> Done {
+    let format = format(args)?;
+    check_files([args.output.as_deref()])?;
     let mut traces = Vec::new();
     if args.all {
         let store = Store::open(&Store::default_root()?)?;
@@ -52,8 +75,6 @@ fn write(args: &args::Export) -> Done {
             traces.extend(show::find_all(word)?);
         }
     }
-    let by_ending = || args.output.as_deref().and_then(WireFormat::of_file);
-    let format = args.format.as_deref().and_then(WireFormat::named).or_else(by_ending).unwrap_or(WireFormat::Otlp);
     let bytes = format.render(&traces);
     match &args.output {
         Some(path) => write_file(path, bytes)?,
@@ -110,7 +131,7 @@ fn named(words: &[&str]) -> Result<Vec<Item>, Box<dyn Failure>> {
     let mut items = Vec::new();
     for word in words {
         if select::looks_like_a_file(word) {
-            let traces: Vec<Trace> = file::read(Path::new(word))?;
+            let traces: Vec<Trace> = file::read(select::file_of(word))?;
             items.extend(traces.into_iter().map(|t| Item::Given(Box::new(t))));
             continue;
         }

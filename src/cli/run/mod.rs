@@ -12,7 +12,7 @@ use super::args;
 use super::context;
 use super::export;
 use super::link;
-use super::output::{fail, print};
+use super::output::{check_files, fail, format, print};
 use super::progress::PullLines;
 use super::recording::{self, Compared, Export, Report};
 use super::{CliError, Done};
@@ -23,12 +23,14 @@ use crate::error::Failure;
 use crate::names::span;
 use crate::record::{Mono, Recorder};
 use crate::registry::{ImageRef, Platform};
+use crate::report::Format;
 use crate::store::Durability;
 
 /// `trace run`.
 pub fn run(args: args::Run, started: Mono, verbose: bool) -> Done {
     let options = options::resolve(&args)?;
     export::check_url(args.recording.otlp.as_deref())?;
+    check_report_files(&args.recording)?;
     let report = Report::named(&args.recording.report);
     let mut signals = block_signals()?;
     let recorder = recording::begin();
@@ -97,6 +99,7 @@ pub fn run(args: args::Run, started: Mono, verbose: bool) -> Done {
 /// `trace pull`.
 pub fn pull(args: args::Pull, started: Mono, verbose: bool) -> Done {
     export::check_url(args.recording.otlp.as_deref())?;
+    check_report_files(&args.recording)?;
     let (image, hub) = (ImageRef::parse(&args.image).map_err(EngineError::from)?, HubChoice::parse(&args.hub));
     let request = ImageRequest::new(image, &hub, platform(args.platform.as_deref())?)?;
     if !args.quiet && !args.image.contains('@') && !args.image.rsplit('/').next().unwrap_or_default().contains(':') {
@@ -138,6 +141,13 @@ pub fn tell(sent: Option<Target>, jaeger: Option<&str>, recorder: &Recorder, rep
     if let Some(target) = sent.filter(|_| report != Report::None) {
         link::tell(jaeger, &target.url, &[recorder.trace_id()]);
     }
+}
+
+/// A run whose report cannot be written afterwards need not begin.
+fn check_report_files(recording: &args::Recording) -> Result<(), CliError> {
+    let output = recording.output.as_deref();
+    format(None, output, &Format::OF_RUN, Format::Waterfall)?;
+    check_files([output, recording.trace_out.as_deref()])
 }
 
 pub fn files<'a>(trace: &'a Option<PathBuf>, report: &'a Option<PathBuf>) -> recording::Files<'a> {

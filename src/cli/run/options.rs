@@ -30,6 +30,9 @@ pub(super) fn resolve(args: &args::Run) -> Result<RunOptions, Box<dyn Failure>> 
         other => return Err(usage(format!("network `{other}` is not built yet: expected `none` or `host`")).into()),
     };
     not_built(args)?;
+    if let Some(name) = &args.name {
+        crate::store::containers::check_name(name)?;
+    }
     if args.tty && args.interactive && !std::io::stdin().is_terminal() {
         return Err(CliError::NoTerminal.into());
     }

@@ -138,7 +138,7 @@ fn durations(out: &mut String, c: &Comparison, style: &Style) {
         .for_each(|slot| *slot = slot.filter(|c| shown.iter().any(|p| !c.cell(p, &names, style).is_empty())));
     let mut rows = rows(&shown, &columns, &names, style);
     // The columns that matter least go first where the line is short.
-    while needed(&rows) > style.columns() {
+    while needed(&rows) > style.table_columns() {
         let Some(next) = columns.iter().enumerate().filter(|(_, c)| c.is_some()).max_by_key(|(i, _)| Columns::RANK[*i])
         else {
             break;
@@ -292,7 +292,7 @@ fn table(out: &mut String, rows: &[Vec<String>], right: &[bool], style: &Style, 
     let mut widths = widths(rows);
     let others: usize = widths.iter().skip(1).filter(|w| **w > 0).map(|w| w + GAP).sum();
     if let Some(first) = widths.first_mut() {
-        *first = (*first).min(style.columns().saturating_sub(others).max(LEAST));
+        *first = (*first).min(style.table_columns().saturating_sub(others).max(LEAST));
     }
     for (i, row) in rows.iter().enumerate() {
         let mut line = String::new();
@@ -303,7 +303,7 @@ fn table(out: &mut String, rows: &[Vec<String>], right: &[bool], style: &Style, 
             let put = if right[column] { cells::right } else { cells::left };
             put(&mut line, cell, *width, style.unicode);
         }
-        let line = cells::cut(line.trim_end(), style.columns(), style.unicode).into_owned();
+        let line = cells::cut(line.trim_end(), style.table_columns(), style.unicode).into_owned();
         style.paint(out, code(i), &line);
         out.push('\n');
     }

@@ -16,7 +16,7 @@ pub fn list(headers: &[Header], now_ns: u64, style: &Style) -> String {
     }
     const GAP: usize = 2;
     let others: usize = widths.iter().enumerate().filter(|(i, _)| *i != 1).map(|(_, w)| w + GAP).sum();
-    widths[1] = widths[1].min(style.columns().saturating_sub(others).max(8));
+    widths[1] = widths[1].min(style.table_columns().saturating_sub(others).max(8));
     let mut out = String::new();
     for (i, row) in rows.iter().enumerate() {
         let mut line = String::new();
@@ -30,7 +30,7 @@ pub fn list(headers: &[Header], now_ns: u64, style: &Style) -> String {
                 text::left(&mut line, cell, width, style.unicode);
             }
         }
-        let line = text::cut(line.trim_end(), style.columns(), style.unicode);
+        let line = text::cut(line.trim_end(), style.table_columns(), style.unicode);
         style.paint(&mut out, if i == 0 { sgr::BOLD } else { "" }, &line);
         out.push('\n');
     }

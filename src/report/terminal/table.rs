@@ -12,7 +12,7 @@ pub fn table(rows: &[Vec<String>], style: &Style) -> String {
     let cells: Vec<Vec<_>> = rows.iter().map(|r| r.iter().map(|c| style.clean(c).into_owned()).collect()).collect();
     let mut widths: Vec<usize> =
         (0..columns).map(|i| cells.iter().map(|r| text::width(&r[i])).max().unwrap_or(0)).collect();
-    while widths.iter().sum::<usize>() + GAP * columns.saturating_sub(1) > style.columns() {
+    while widths.iter().sum::<usize>() + GAP * columns.saturating_sub(1) > style.table_columns() {
         let widest = widths.iter_mut().max_by_key(|w| **w).filter(|w| **w > LEAST);
         let Some(widest) = widest else { break };
         *widest -= 1;
