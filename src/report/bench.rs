@@ -3,7 +3,7 @@
 use super::compare::{markdown::cell, words};
 use super::terminal::table;
 use super::{Style, sgr, text, units};
-use crate::analyze::bench::{Against, Bench, OURS, Row, rows};
+use crate::analyze::bench::{Against, Bench, BenchRun, OURS, Row, rows, succeeded};
 
 /// For people; ends with a line break.
 pub fn text(bench: &Bench, style: &Style) -> String {
@@ -162,6 +162,34 @@ pub fn json(bench: &Bench) -> String {
     out
 }
 
+/// The times of runs that went well, in seconds, in the form of hyperfine's `--export-json`, which other tools draw.
+pub fn hyperfine(bench: &Bench) -> String {
+    let mut results = Vec::new();
+    for row in rows(bench) {
+        let of_row = |r: &&BenchRun| r.engine == row.engine && r.kind == row.kind && succeeded(r);
+        let runs: Vec<&BenchRun> = bench.runs.iter().filter(of_row).collect();
+        let times: Vec<f64> = runs.iter().map(|r| r.process_ns as f64 / 1e9).collect();
+        let n = times.len() as f64;
+        let mean = times.iter().sum::<f64>() / n.max(1.0);
+        let variance = times.iter().map(|t| (t - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+        results.push(serde_json::json!({
+            "command": format!("{} {} {}", row.engine, row.kind, bench.plan.image),
+            "mean": mean,
+            "stddev": (times.len() > 1).then(|| variance.sqrt()),
+            "median": row.median_ns / 1e9,
+            // hyperfine measures them; here they are in each run's trace.
+            "user": 0.0,
+            "system": 0.0,
+            "min": row.least_ns / 1e9,
+            "max": row.most_ns / 1e9,
+            "times": times,
+            "exit_codes": runs.iter().map(|r| r.exit_code).collect::<Vec<_>>(),
+        }));
+    }
+    let text = serde_json::to_string_pretty(&serde_json::json!({ "results": results })).expect("numbers are JSON");
+    super::json::escaped(&text) + "\n"
+}
+
 /// The sentence after the table that says how to look closer.
 pub fn pointer(bench: &Bench) -> String {
     let ours = |kind: &str| bench.runs.iter().any(|r| r.engine == OURS && r.kind == kind && r.trace_id.is_some());
@@ -270,6 +298,15 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&json(&bench)).unwrap();
         assert_eq!(value["summary"].as_array().unwrap().len(), 4);
         assert_eq!(value["summary"][0]["median_ns"], 40_045_031.5);
+        let exported: serde_json::Value = serde_json::from_str(&hyperfine(&bench)).unwrap();
+        let warm = exported["results"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|r| r["command"] == "trace warm hello-world \u{1b}[31mx");
+        let warm = warm.or_else(|| exported["results"].get(0)).unwrap();
+        let times: Vec<f64> = warm["times"].as_array().unwrap().iter().map(|t| t.as_f64().unwrap()).collect();
+        assert!(times.len() == 10 && warm["min"].as_f64().unwrap() <= warm["mean"].as_f64().unwrap(), "{warm}");
         // What was written can be read again, so that a bench goes on from it.
         assert_eq!(serde_json::from_value::<Bench>(value).unwrap(), bench);
     }

@@ -22,10 +22,20 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// Says why a test does nothing. Where everything is meant to be there (`TRACE_TEST_REQUIRE_ALL=1`) that is a failure.
-#[allow(clippy::print_stdout, reason = "a skipped test says so")]
+/// It is said past the capture of the test runner, with the number of tests that this program has skipped so far.
 pub fn skipped(why: &str) {
+    use std::io::Write as _;
+    static SKIPPED: std::sync::Mutex<Vec<(String, usize)>> = std::sync::Mutex::new(Vec::new());
     assert!(std::env::var_os("TRACE_TEST_REQUIRE_ALL").is_none_or(|v| v != "1"), "skipped: {why}");
-    println!("skipped: {why}");
+    let mut skipped = SKIPPED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    match skipped.iter_mut().find(|(w, _)| w == why) {
+        Some((_, count)) => *count += 1,
+        None => skipped.push((why.to_owned(), 1)),
+    }
+    let all: Vec<String> = skipped.iter().map(|(why, count)| format!("{count} because {why}")).collect();
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or("a test");
+    let _ = writeln!(std::io::stderr(), "skipped {name}; so far {}", all.join(", "));
 }
 
 /// Whether to go on with a test that needs `what`.

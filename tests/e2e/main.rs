@@ -5,6 +5,7 @@ mod common;
 
 mod bad_input;
 mod borders;
+mod ci;
 mod commands;
 mod contract;
 mod distribution;

@@ -15,6 +15,8 @@ const ROOT: &[&str] = &[
     "LICENSE",
     "README.md",
     "benches",
+    "ci",
+    "dist",
     "docs",
     "justfile",
     "rustfmt.toml",

@@ -71,7 +71,7 @@ pub struct Compare {
 #[derive(Debug, Args)]
 #[command(override_usage = "trace bench [FLAGS] IMAGE [COMMAND [ARG...]]")]
 #[command(
-    after_help = "Example: trace bench --cold 10 --warm 10 --hub builtin --vs podman,runc -o result.md hello-world\n\n\
+    after_help = "Example: trace bench --cold 10 --warm 10 --hub builtin --vs podman,runc -o result.md hello-world\n         trace bench --check 'warm<10ms,cold<2x last-week' hello-world\n\n\
     Flags come before IMAGE. Cold and warm runs, and engines, alternate. Every run is recorded (`trace ls`).\n\
     Ctrl-C ends the bench after the current run, with statistics so far; the same command with --resume continues."
 )]
@@ -104,6 +104,13 @@ pub struct Bench {
     /// Print the results as JSON
     #[arg(long)]
     pub json: bool,
+    /// Bounds for the medians, for CI: exit code 1 if one is not kept. KIND<TIME, or KIND<Nx REFERENCE, which is
+    /// `cold`, `warm`, an earlier result.json, or benches of the same command in `last-week` or another last period
+    #[arg(long, value_name = "BOUNDS")]
+    pub check: Vec<String>,
+    /// Write the times to FILE in the form of hyperfine's --export-json
+    #[arg(long, value_name = "FILE")]
+    pub export_hyperfine: Option<std::path::PathBuf>,
     /// Write the results to FILE, which ends in .md or .json
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<std::path::PathBuf>,

@@ -1,6 +1,7 @@
 //! `trace bench`: many runs of one image, each a process of its own, cold and warm and engines in turn.
 
 mod bundle;
+mod check;
 mod engines;
 mod process;
 mod state;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use self::check::{Check, Judgement};
 use self::engines::Ready;
 use self::process::{Ended, Watch};
 use super::output::{To, check_files, print, say, say_text, style, write};
@@ -28,6 +30,9 @@ const GIVE_UP: usize = 3;
 /// `trace bench`.
 pub fn bench(args: &args::Bench) -> Done {
     check(args)?;
+    let checks = args.check.iter().map(|c| Check::parse_all(c)).collect::<Result<Vec<_>, _>>();
+    let checks = checks.map_err(CliError::Usage)?.concat();
+    checks.iter().try_for_each(Check::can_be_judged)?;
     export::check_url(args.otlp.as_deref())?;
     let mut words = args.image_and_command.iter().cloned();
     let plan = Plan {
@@ -70,7 +75,26 @@ pub fn bench(args: &args::Bench) -> Done {
     let ids: Vec<TraceId> = bench.runs[before..].iter().filter_map(id).collect();
     export::after_run::after_bench(&store, &ids, args.otlp.as_deref(), args.jaeger_url.as_deref());
     result?;
-    Ok(if bench.finished { 0 } else { 130 })
+    if !bench.finished {
+        return Ok(130);
+    }
+    judge(&checks, &bench, &store)
+}
+
+/// Says what became of each bound; 1 if one is not kept.
+fn judge(checks: &[Check], bench: &Bench, store: &Store) -> Done {
+    let mut code = 0;
+    for check in checks {
+        match check.judge(bench, store)? {
+            Judgement::Kept(sentence) => say(&format!("kept {sentence}")),
+            Judgement::Unknown(sentence) => say(&format!("Note: {sentence}")),
+            Judgement::Broken(sentence) => {
+                say(&format!("trace: not kept {sentence}"));
+                code = 1;
+            }
+        }
+    }
+    Ok(code)
 }
 
 /// What clap cannot see.
@@ -80,8 +104,19 @@ fn check(args: &args::Bench) -> Result<(), CliError> {
         return usage("nothing to do: expected at least one run by `--cold N` or `--warm N`".to_owned());
     }
     // As in `docker run` all that follows the image belongs to the container; here that is hardly ever meant.
-    const OURS: [&str; 9] =
-        ["--cold", "--warm", "--hub", "--vs", "--drop-caches", "--resume", "--output", "-o", "--json"];
+    const OURS: [&str; 11] = [
+        "--cold",
+        "--warm",
+        "--hub",
+        "--vs",
+        "--drop-caches",
+        "--resume",
+        "--output",
+        "-o",
+        "--json",
+        "--check",
+        "--export-hyperfine",
+    ];
     let own = |word: &&String| OURS.contains(&word.split('=').next().unwrap_or_default());
     if let Some(word) = args.image_and_command.get(1).filter(own) {
         return usage(format!(
@@ -102,7 +137,7 @@ fn check(args: &args::Bench) -> Result<(), CliError> {
         Some((path, None)) => {
             usage(format!("the ending of `{}` names no format: expected `.md` or `.json`", path.display()))
         }
-        _ => check_files([args.output.as_deref()]),
+        _ => check_files([args.output.as_deref(), args.export_hyperfine.as_deref()]),
     }
 }
 
@@ -245,6 +280,9 @@ fn tell(args: &args::Bench, bench: &Bench) -> Result<(), CliError> {
             _ => report::bench::markdown(bench),
         };
         write(path, &text)?;
+    }
+    if let Some(path) = &args.export_hyperfine {
+        write(path, report::bench::hyperfine(bench))?;
     }
     if args.json {
         print(report::bench::json(bench));
