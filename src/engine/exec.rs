@@ -122,6 +122,14 @@ pub fn exec(store: &Store, options: &ExecOptions, signals: &mut Signals, root: &
 fn stages(store: &Store, options: &ExecOptions, signals: &mut Signals, root: &Stage) -> Result<Done, ExecError> {
     let stage = stage!(span::CONTAINER_FIND, in root);
     let (container, process, target) = stage.end(find(store, options, root))?;
+    // Whoever may look into any process of the container can look into ours until it has become the program.
+    if process.capabilities & SYS_PTRACE != 0 {
+        crate::sys::sealed::begin_again().map_err(|source| ContainerError::File {
+            action: "run a sealed copy of",
+            path: "/proc/self/exe".into(),
+            source,
+        })?;
+    }
     let stage = stage!(span::EXEC_START, in root);
     let (child, streams, exec) = start(&stage, &container, &process, target, options)?;
     drop(stage);
@@ -162,6 +170,9 @@ fn find(store: &Store, options: &ExecOptions, root: &Stage) -> Result<(Listed, P
     }
     Ok((container, process, target))
 }
+
+/// Its bit (linux/capability.h).
+const SYS_PTRACE: u64 = 1 << 19;
 
 type Begun = (Child, Option<io::Streams>, Mono);
 

@@ -75,6 +75,8 @@ pub fn start(run: &Stage, created: Created, options: &RunOptions) -> Result<Star
                 container.state.pid = Some(running.child.pid);
                 // Only `trace ps` would miss it.
                 let _ = container.save();
+            } else {
+                container.note_pid(running.child.pid);
             }
             run.set(attr::PROCESS_EXECUTABLE_NAME, executable_name(&spec));
             // With an init of ours that one is meant: it is what we wait for.

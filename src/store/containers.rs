@@ -183,8 +183,10 @@ impl Store {
         let mut all = Vec::new();
         for entry in fs::read_dir(&root).map_err(|e| StoreError::file("read", &root, e))?.flatten() {
             let dir = entry.path();
-            if let Some(state) = read_state(&dir) {
+            if let Some(mut state) = read_state(&dir) {
                 let running = dir.exists() && Lock::try_path(&dir).is_none();
+                let noted = || fs::read_to_string(dir.join("pid")).ok()?.parse().ok();
+                state.pid = state.pid.or_else(|| if running { noted() } else { None });
                 all.push(Listed { state, running, dir });
             }
         }
@@ -253,6 +255,11 @@ impl Container {
     /// Its directory.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Notes the pid of its program where the state is not worth writing again.
+    pub fn note_pid(&self, pid: i32) {
+        let _ = fs::write(self.dir.join("pid"), pid.to_string());
     }
 
     /// Where its output is kept.

@@ -11,6 +11,7 @@ pub mod guard;
 pub mod mount;
 pub mod net;
 pub mod reaper;
+pub mod sealed;
 pub mod seccomp;
 pub mod signal;
 pub mod terminal;

@@ -163,32 +163,41 @@ fn a_hostile_container_gains_nothing_from_it() {
         let ran = inside(&lab, &["-w", &format!("/proc/self/fd/{n}"), "it", "ls", "-a"]);
         assert_eq!(ran.code(), 126, "{n}: {}", ran.out());
     }
-    // A watcher in the container sees neither our program nor a descriptor of ours.
-    let watch = "while [ ! -e /tmp/stop ]; do for p in /proc/[0-9]*; do for f in $p/exe $p/cwd $p/fd/*; do readlink $f; done; done; done > /tmp/seen 2>/dev/null";
-    inside(&lab, &["-d", "it", "sh", "-c", watch]).ok();
-    for _ in 0..30 {
-        inside(&lab, &["it", "true"]).ok();
-    }
-    let seen = inside(&lab, &["it", "sh", "-c", "touch /tmp/stop; cat /tmp/seen"]).ok().out();
-    assert!(seen.contains("/bin/busybox"), "the watcher saw something");
-    let strange: Vec<_> = seen
-        .lines()
-        .filter(|l| {
-            !["/bin/", "/dev/null", "pipe:", "/tmp/seen", "/proc/", "/bin/sh"].iter().any(|own| l.starts_with(own))
-                && *l != "/"
-        })
-        .collect();
-    assert!(strange.is_empty(), "{strange:?}");
+    assert!(!watched(&lab).contains("trace"));
     // Account files that are no files of the container's.
-    for (make, user) in [
-        ("mkfifo /etc/passwd2; mv /etc/passwd2 /etc/passwd", "ada"),
-        ("ln -sf /proc/1/root/etc/shadow /etc/passwd", "ada"),
-    ] {
+    for make in ["mkfifo /etc/passwd2; mv /etc/passwd2 /etc/passwd", "ln -sf /proc/1/root/etc/shadow /etc/passwd"] {
         inside(&lab, &["it", "sh", "-c", make]).ok();
-        inside(&lab, &["-u", user, "it", "true"]).exits(126);
+        inside(&lab, &["-u", "ada", "it", "true"]).exits(126);
     }
     inside(&lab, &["-u", "4294967296", "it", "true"]).exits(126);
     drop(running);
+}
+
+#[test]
+fn a_container_that_may_look_into_processes_finds_no_file_of_ours() {
+    let Some((lab, _shop, image)) = busybox() else { return };
+    let running = container(&lab, &["--cap-add", "SYS_PTRACE"], &image);
+    let seen = watched(&lab);
+    assert!(!seen.contains(env!("CARGO_BIN_EXE_trace")), "{seen}");
+    let status = fs::metadata(env!("CARGO_BIN_EXE_trace")).unwrap();
+    assert!(status.len() > 1_000_000, "the program is whole");
+    drop(running);
+}
+
+/// What a watcher in the container sees of the processes that come and go there.
+fn watched(lab: &Lab) -> String {
+    let watch = "while [ ! -e /tmp/stop ]; do for p in /proc/[0-9]*; do for f in $p/exe $p/cwd $p/fd/*; \
+        do readlink $f; done; done; done > /tmp/seen 2>/dev/null";
+    inside(lab, &["-d", "it", "sh", "-c", watch]).ok();
+    for _ in 0..30 {
+        inside(lab, &["it", "true"]).ok();
+    }
+    let seen = inside(lab, &["it", "sh", "-c", "touch /tmp/stop; cat /tmp/seen"]).ok().out();
+    assert!(seen.contains("/bin/busybox"), "the watcher saw something");
+    let own = ["/bin/", "/dev/null", "pipe:", "/tmp/seen", "/proc/", "/memfd:trace"];
+    let strange: Vec<_> = seen.lines().filter(|l| *l != "/" && !own.iter().any(|own| l.starts_with(own))).collect();
+    assert!(strange.is_empty(), "{strange:?}");
+    seen
 }
 
 #[test]
@@ -233,7 +242,7 @@ fn ordinary_users_enter_their_containers() {
 #[test]
 fn many_at_once_and_a_trace_of_each() {
     let Some((lab, _shop, image)) = busybox() else { return };
-    let running = container(&lab, &[], &image);
+    let running = container(&lab, &["--rm"], &image);
     let all: Vec<_> = (0..16).map(|n| lab.start(&["exec", "--report", "none", "it", "echo", &n.to_string()])).collect();
     for (n, one) in all.into_iter().enumerate() {
         assert_eq!(one.wait().ok().out(), format!("{n}\n"));

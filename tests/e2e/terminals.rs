@@ -12,7 +12,7 @@ use crate::common::lab::{Lab, processes_with};
 use crate::common::shop::Shop;
 use crate::common::terminal::{Terminal, same};
 use crate::common::user::User;
-use crate::common::{have, needs_root};
+use crate::common::{command, have, needs_root};
 
 const RUN: [&str; 4] = ["run", "-q", "--report", "none"];
 
@@ -230,4 +230,79 @@ fn making_a_terminal_is_a_stage_of_the_start() {
     let open = stage("pty.open");
     assert_eq!(trace.span(open.parent.unwrap()).unwrap().name, "container.start");
     assert_eq!((open.start, open.end), (stage("init.mounts").end, stage("init.pivot_root").start));
+}
+
+/// A terminal as people have it, in tmux: what stands on its screen.
+struct Screen {
+    socket: std::path::PathBuf,
+}
+
+impl Screen {
+    fn start(lab: &Lab, args: &[&str]) -> Screen {
+        let screen = Screen { socket: lab.dir().join("tmux") };
+        let command = lab.command(&[&RUN, args].concat());
+        let words = [command.get_program()].into_iter().chain(command.get_args());
+        let words: Vec<String> = words.map(|w| format!("'{}'", w.to_str().unwrap())).collect();
+        let root = format!("TRACE_ROOT={} {}; echo code=$?; exec cat", lab.root().display(), words.join(" "));
+        screen.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", &root]);
+        screen
+    }
+
+    fn tmux(&self, args: &[&str]) -> String {
+        let out = command("tmux").arg("-S").arg(&self.socket).args(args).env_remove("TMUX").output().unwrap();
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    }
+
+    fn keys(&self, keys: &[&str]) {
+        self.tmux(&[&["send-keys"], keys].concat());
+    }
+
+    #[track_caller]
+    fn shows(&self, so: impl Fn(&str) -> bool) {
+        let mut screen = String::new();
+        for _ in 0..600 {
+            screen = self.tmux(&["capture-pane", "-p"]);
+            if so(&screen) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("{screen}");
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        self.tmux(&["kill-server"]);
+    }
+}
+
+#[test]
+fn programs_draw_their_screens_in_tmux() {
+    let Some((lab, _shop, image)) = busybox() else { return };
+    if !have(&["tmux"]) {
+        return;
+    }
+    let at = Screen::start(&lab, &["-it", &image, "sh"]);
+    at.shows(|s| s.contains("/ #"));
+    at.keys(&["seq 100 > /tmp/f; less /tmp/f", "Enter"]);
+    at.shows(|s| s.starts_with("1\n2\n3\n") && s.contains("\n23\n"));
+    at.keys(&["Space"]);
+    at.shows(|s| s.starts_with("24\n") && s.contains("\n46\n"));
+    at.keys(&["q"]);
+    at.keys(&["vi /tmp/f", "Enter"]);
+    at.shows(|s| s.starts_with("1\n2\n") && s.contains("/tmp/f 1/100"));
+    // The program draws itself anew where the window changes.
+    at.tmux(&["resize-window", "-x", "60", "-y", "12"]);
+    at.shows(|s| s.lines().nth(11).is_some_and(|l| l.contains("/tmp/f 1/100")));
+    at.keys(&["G"]);
+    at.shows(|s| s.contains("/tmp/f 100/100"));
+    at.keys(&[":q!", "Enter"]);
+    at.keys(&["stty size", "Enter"]);
+    at.shows(|s| s.contains("12 60"));
+    at.keys(&["exit 6", "Enter"]);
+    at.shows(|s| s.contains("code=6"));
+    // Echo and lines are those of a terminal that is whole.
+    at.keys(&["whole", "Enter"]);
+    at.shows(|s| s.matches("whole").count() == 2);
 }
