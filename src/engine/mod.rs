@@ -225,7 +225,7 @@ pub fn forget(context: &Context<'_>, request: &ImageRequest, signals: &mut Signa
         found |= context.store.forget_image(&request.from_builtin().key(), Some(&platform))?;
     }
     let mut number = None;
-    let collected = context.store.collect(&mut || {
+    let collected = context.store.collect_unless(&mut || {
         number = signals.interrupted();
         number.is_none()
     });

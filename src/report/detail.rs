@@ -106,7 +106,9 @@ fn streaming(analysis: &Analysis<'_>, node: Node, style: &Style) -> Vec<String> 
     let ns = |key| analysis.tree.span(node).attributes.int(key).map(|v| v.max(0) as u64);
     let Some(busy) = ns(attr::BUSY_NS) else { return Vec::new() };
     let waiting = ns(attr::WAIT_INPUT_NS).unwrap_or(0).saturating_add(ns(attr::WAIT_OUTPUT_NS).unwrap_or(0));
-    vec![format!("busy {}", units::duration(busy, style)), format!("waiting {}", units::duration(waiting, style))]
+    let mut out = vec![format!("busy {}", units::duration(busy, style))];
+    out.extend((waiting > 0).then(|| format!("waiting {}", units::duration(waiting, style))));
+    out
 }
 
 fn steps(tree: &Tree<'_>, node: Node, style: &Style) -> Vec<String> {

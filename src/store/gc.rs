@@ -49,6 +49,21 @@ impl Store {
     ///
     /// What is removed is first renamed out of sight, so that nobody finds half of it.
     pub fn collect(&self, wait: &mut dyn FnMut() -> bool) -> Result<Collected, StoreError> {
+        self.collect_and_stop(wait, &mut |_| true)
+    }
+
+    /// The same, but `wait` is also asked while files are removed. What is out of sight by then is left to the next
+    /// command, which takes it away before it does anything else.
+    pub fn collect_unless(&self, wait: &mut dyn FnMut() -> bool) -> Result<Collected, StoreError> {
+        let wait = std::cell::RefCell::new(wait);
+        self.collect_and_stop(&mut || (wait.borrow_mut())(), &mut |_| (wait.borrow_mut())())
+    }
+
+    fn collect_and_stop(
+        &self,
+        wait: &mut dyn FnMut() -> bool,
+        go_on: &mut dyn FnMut(&Path) -> bool,
+    ) -> Result<Collected, StoreError> {
         let lock = self.lock_exclusive(wait)?;
         let mut blobs = HashSet::new();
         let mut todo = self.roots()?;
@@ -100,7 +115,13 @@ impl Store {
         }
         drop(lock);
         for path in moved {
-            collected.bytes += remove_counting(&path)?;
+            match remove_counting(&path, go_on)? {
+                Some(bytes) => collected.bytes += bytes,
+                None => {
+                    trash.leave();
+                    return Err(StoreError::Interrupted);
+                }
+            }
         }
         collected.bytes += self.discard_partials(false)?;
         Ok(collected)
@@ -134,17 +155,49 @@ fn read_document(path: &Path) -> std::io::Result<Vec<u8>> {
     fs::read(path)
 }
 
-fn remove_counting(path: &Path) -> Result<u64, StoreError> {
+/// Gives the bytes, or `None` if it is to stop.
+fn remove_counting(path: &Path, go_on: &mut dyn FnMut(&Path) -> bool) -> Result<Option<u64>, StoreError> {
+    /// So many files are looked at or removed between two questions; that takes a few milliseconds.
+    const AT_ONCE: usize = 256;
     let mut bytes = 0;
+    let (mut files, mut directories): (Vec<PathBuf>, Vec<PathBuf>) = (Vec::new(), Vec::new());
     let mut todo = vec![path.to_owned()];
+    let mut seen = 0usize;
     while let Some(path) = todo.pop() {
+        seen += 1;
+        if seen.is_multiple_of(AT_ONCE) && !go_on(&path) {
+            return Ok(None);
+        }
         let Ok(meta) = fs::symlink_metadata(&path) else { continue };
         bytes += meta.blocks() * 512;
         if meta.is_dir() {
             todo.extend(fs::read_dir(&path).into_iter().flatten().flatten().map(|e| e.path()));
+            directories.push(path);
+        } else {
+            files.push(path);
         }
     }
-    let removed = if path.is_dir() { remove_tree(path) } else { fs::remove_file(path) };
+    if !go_on(path) {
+        return Ok(None);
+    }
+    for some in files.chunks(AT_ONCE) {
+        // What does not go so, for its directory's rights, goes below or is an error there.
+        some.iter().for_each(|file| drop(fs::remove_file(file)));
+        if !go_on(path) {
+            return Ok(None);
+        }
+    }
+    for some in directories.rchunks(AT_ONCE) {
+        some.iter().rev().for_each(|dir| drop(fs::remove_dir(dir)));
+        if !go_on(path) {
+            return Ok(None);
+        }
+    }
+    let removed = match fs::symlink_metadata(path) {
+        Err(_) => Ok(()),
+        Ok(meta) if meta.is_dir() => remove_tree(path),
+        Ok(_) => fs::remove_file(path),
+    };
     removed.map_err(|e| StoreError::file("remove", path, e))?;
-    Ok(bytes)
+    Ok(Some(bytes))
 }

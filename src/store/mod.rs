@@ -212,6 +212,11 @@ impl Tmp {
         &self.path
     }
 
+    /// Leaves it to the next command to take it away.
+    fn leave(mut self) {
+        self.lock = None;
+    }
+
     /// Moves it to its final place and gives the lock that was on it.
     fn rename(mut self, to: &Path) -> Result<Lock, StoreError> {
         durable::publish(&self.path, to)?;

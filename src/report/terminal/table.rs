@@ -4,7 +4,7 @@ use crate::report::{Style, text};
 
 const GAP: usize = 3;
 /// No column is cut below this.
-const LEAST: usize = 8;
+const LEAST: usize = 4;
 
 /// Rows of equal length, the first one the heading. Cells are cleaned, so they may come from anywhere.
 pub fn table(rows: &[Vec<String>], style: &Style) -> String {
@@ -13,8 +13,8 @@ pub fn table(rows: &[Vec<String>], style: &Style) -> String {
     let mut widths: Vec<usize> =
         (0..columns).map(|i| cells.iter().map(|r| text::width(&r[i])).max().unwrap_or(0)).collect();
     while widths.iter().sum::<usize>() + GAP * columns.saturating_sub(1) > style.table_columns() {
-        let widest = widths.iter_mut().max_by_key(|w| **w).filter(|w| **w > LEAST);
-        let Some(widest) = widest else { break };
+        let widest = widths.iter_mut().max_by_key(|w| **w);
+        let Some(widest) = widest.filter(|w| **w > LEAST) else { break };
         *widest -= 1;
     }
     let mut out = String::new();
