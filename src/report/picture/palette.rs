@@ -98,7 +98,9 @@ impl Work {
     /// The kind of a span by its name.
     pub fn of(name: &str) -> Work {
         match name {
-            span::STARTUP | span::USERNS_ENTER | span::CACHE_CHECK | span::HUB_START => Work::Lookup,
+            span::STARTUP | span::CONTAINER_FIND | span::USERNS_ENTER | span::CACHE_CHECK | span::HUB_START => {
+                Work::Lookup
+            }
             span::PULL
             | span::IMAGE_PULL
             | span::PULL_WAIT
@@ -128,15 +130,17 @@ impl Work {
             | span::PTY_OPEN
             | span::NETWORK_SETUP => Work::Create,
             span::CONTAINER_START
+            | span::EXEC_START
             | span::PROCESS_CLONE
             | span::INIT_NAMESPACES
             | span::INIT_MOUNTS
             | span::INIT_PIVOT_ROOT
             | span::INIT_HARDENING
             | span::PROCESS_EXEC => Work::Start,
-            span::CONTAINER_RUN => Work::Run,
+            span::CONTAINER_RUN | span::EXEC_RUN => Work::Run,
             span::IMAGE_FORGET
             | span::CONTAINER_EXIT
+            | span::EXEC_EXIT
             | span::CONTAINER_CLEANUP
             | span::NETWORK_TEARDOWN
             | span::ROOTFS_UNMOUNT
@@ -248,7 +252,7 @@ mod tests {
             .lines()
             .filter(|l| l.trim_start().starts_with("pub const"))
             .filter_map(|l| l.split('"').nth(1))
-            .filter(|name| *name != span::RUN)
+            .filter(|name| ![span::RUN, span::EXEC].contains(name))
             .collect();
         assert!(values.len() > 35, "{values:?}");
         for name in values {
