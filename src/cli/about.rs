@@ -107,7 +107,9 @@ fn runs() -> Vec<CompletionCandidate> {
 fn images() -> Vec<CompletionCandidate> {
     let images = store().and_then(|s| s.images().ok()).unwrap_or_default();
     let name = |name: &str| {
-        let name = familiar(name.strip_prefix("builtin/").unwrap_or(name)).to_owned();
+        // What is from the built-in hub is typed as if it were from Docker Hub.
+        let name = name.strip_prefix("builtin/").map_or(name.to_owned(), |rest| format!("docker.io/{rest}"));
+        let name = familiar(&name).to_owned();
         name.strip_suffix(":latest").map(str::to_owned).unwrap_or(name)
     };
     let mut names: Vec<String> = images.iter().map(|i| name(&i.name)).collect();
