@@ -21,6 +21,12 @@ fn container(lab: &Lab, flags: &[&str], image: &str) -> Running {
     running
 }
 
+/// Ends it by its own program, so that nothing is left.
+fn end(running: Running) {
+    running.signal(rustix::process::Signal::TERM);
+    running.wait().ok();
+}
+
 fn inside(lab: &Lab, args: &[&str]) -> Ran {
     lab.trace(&[&["exec", "--report", "none"], args].concat())
 }
@@ -99,13 +105,13 @@ fn it_is_a_process_of_the_container() {
     let fed = |flag: &str| lab.fed(&["exec", "--report", "none", flag, "it", "cat"], b"typed").ok().out();
     assert_eq!(fed("-i"), "typed");
     assert_eq!(fed("--privileged=false").as_str(), "", "-i alone passes input on");
-    drop(running);
+    end(running);
 }
 
 #[test]
 fn a_terminal_in_a_running_container() {
     let Some((lab, _shop, image)) = busybox() else { return };
-    let _running = container(&lab, &[], &image);
+    let running = container(&lab, &[], &image);
     let mut user = Terminal::start(&lab.command(&["exec", "--report", "none", "-it", "it", "sh"]));
     let before = user.state();
     user.line("stty size; tty; echo $TERM", "24 80\r\n/dev/pts/0\r\nxterm\r\n");
@@ -122,6 +128,7 @@ fn a_terminal_in_a_running_container() {
     user.keys("exit 9\r");
     user.exits(9);
     assert!(same(&user.state(), &before), "the terminal is as it was");
+    end(running);
 }
 
 #[test]
@@ -146,7 +153,7 @@ fn the_keys_leave_the_program_running() {
     inside(&lab, &["-dt", "it", "sh", "-c", script]).ok();
     eventually("it runs", || inside(&lab, &["it", "cat", "/tmp/over"]).code() == 0);
     assert!(inside(&lab, &["it", "cat", "/tmp/tty"]).ok().out().starts_with("/dev/pts/"));
-    drop(running);
+    end(running);
 }
 
 #[test]
@@ -170,7 +177,7 @@ fn a_hostile_container_gains_nothing_from_it() {
         inside(&lab, &["-u", "ada", "it", "true"]).exits(126);
     }
     inside(&lab, &["-u", "4294967296", "it", "true"]).exits(126);
-    drop(running);
+    end(running);
 }
 
 #[test]
@@ -181,7 +188,7 @@ fn a_container_that_may_look_into_processes_finds_no_file_of_ours() {
     assert!(!seen.contains(env!("CARGO_BIN_EXE_trace")), "{seen}");
     let status = fs::metadata(env!("CARGO_BIN_EXE_trace")).unwrap();
     assert!(status.len() > 1_000_000, "the program is whole");
-    drop(running);
+    end(running);
 }
 
 /// What a watcher in the container sees of the processes that come and go there.
@@ -212,7 +219,7 @@ fn a_filter_from_a_file_holds_for_later_programs_too() {
     let running = container(&lab, &["--security-opt", &format!("seccomp={}", profile.display())], &image);
     let ran = inside(&lab, &["it", "mkdir", "/tmp/x"]).exits(1);
     assert!(ran.err().contains("Operation not permitted"), "{}", ran.err());
-    drop(running);
+    end(running);
 }
 
 #[test]
@@ -237,7 +244,7 @@ fn ordinary_users_enter_their_containers() {
         if many_ids {
             assert_eq!(inside(&lab, &["-u", "ada", "it", "id", "-u"]).ok().out(), "1000\n");
         }
-        drop(running);
+        end(running);
     }
 }
 
@@ -255,5 +262,5 @@ fn many_at_once_and_a_trace_of_each() {
     assert_eq!(super::contract::differences(&trace, "exec"), Vec::<String>::new());
     let root = trace.root().unwrap();
     assert_eq!((root.name.as_ref(), root.attributes.str("container.name")), ("exec", Some("it")));
-    drop(running);
+    end(running);
 }
