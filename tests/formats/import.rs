@@ -229,7 +229,8 @@ fn export_takes_the_form_from_the_ending_and_all_traces_of_a_file() {
         ("a.chrome.json", b"{\"traceEvents\":["),
         ("a.perfetto-trace", b"\x0a"),
         ("a.pftrace", b"\x0a"),
-        ("a.other", b"{\"resourceSpans\":"),
+        ("a", b"{\"resourceSpans\":"),
+        ("a.json", b"{\"resourceSpans\":"),
     ] {
         let path = lab.dir().join(ending);
         lab.trace(&["export", &many, "-o", path.to_str().unwrap()]).ok();
@@ -239,7 +240,14 @@ fn export_takes_the_form_from_the_ending_and_all_traces_of_a_file() {
             assert_eq!(trace_run::formats::read::read(&path).unwrap().len(), 10, "{ending}");
         }
     }
-    let forced = lab.dir().join("b.pb");
-    lab.trace(&["export", &many, "--format", "jaeger", "-o", forced.to_str().unwrap()]).ok();
-    assert!(std::fs::read(&forced).unwrap().starts_with(b"{\"data\":["));
+    let to = |name: &str, format: &[&str]| {
+        let path = lab.dir().join(name);
+        lab.trace(&[&["export", &many, "-o", path.to_str().unwrap()], format].concat())
+    };
+    to("b.other", &["--format", "jaeger"]).ok();
+    assert!(std::fs::read(lab.dir().join("b.other")).unwrap().starts_with(b"{\"data\":["));
+    for refused in [to("c.other", &[]), to("c.pb", &["--format", "jaeger"])] {
+        assert!(refused.exits(2).err().contains("the ending of"), "said before anything is written");
+    }
+    assert!(!lab.dir().join("c.pb").exists() && !lab.dir().join("c.other").exists());
 }
