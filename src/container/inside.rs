@@ -1,8 +1,8 @@
 //! A later program in a container that runs (`trace exec`).
 //!
-//! The container's processes are strangers that see the new one coming. Until it has become the program it cannot be looked
-//! into (not dumpable), and has no descriptor of ours but its streams. Nothing in the container is opened by following a
-//! magic link of /proc (CVE-2024-21626), and none of our files executed (CVE-2019-5736).
+//! The container's processes are strangers that see the new one coming. Until it has become the program it cannot be
+//! looked into (not dumpable), and has no descriptor of ours but its streams. Nothing in the container is opened by
+//! following a magic link of /proc (CVE-2024-21626), and none of our files executed (CVE-2019-5736).
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -108,8 +108,8 @@ pub struct Times {
 }
 
 impl Target {
-    /// The container `id` whose first process is `pid`; `None` where that one is not there any more, or another process has
-    /// its number by now.
+    /// The container `id` whose first process is `pid`; `None` where that one is not there any more, or another process
+    /// has its number by now.
     pub fn open(id: &str, pid: i32) -> Result<Option<Self>, ContainerError> {
         let Some(number) = Pid::from_raw(pid) else { return Ok(None) };
         let Ok(process) = rustix::process::pidfd_open(number, PidfdFlags::empty()) else { return Ok(None) };
@@ -259,8 +259,8 @@ fn others(proc: &Path) -> std::io::Result<ThreadNameSpaceType> {
     Ok(found)
 }
 
-/// Whether a process is the first one of container `id`, by what /proc says of it: it is in the container's cgroup; where the
-/// host gives none, it is the first in a pid namespace of its own, or has no namespace of ours.
+/// Whether a process is the first one of container `id`, by what /proc says of it: it is in the container's cgroup;
+/// where the host gives none, it is the first in a pid namespace of its own, or has no namespace of ours.
 fn is_first(status: &str, cgroup: &str, id: &str, namespaces: ThreadNameSpaceType) -> bool {
     let nested = status.lines().find_map(|l| l.strip_prefix("NSpid:")).is_some_and(|pids| {
         let pids: Vec<&str> = pids.split_whitespace().collect();

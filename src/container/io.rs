@@ -115,8 +115,8 @@ impl Streams {
 }
 
 impl Streams {
-    /// Leaves a terminal to a process of its own, which takes what comes and throws it away until the program has gone. For
-    /// callers without other threads.
+    /// Leaves a terminal to a process of its own, which takes what comes and throws it away until the program has gone.
+    /// For callers without other threads.
     pub fn hold(self, process: &OwnedFd) -> Result<(), ContainerError> {
         let out = self.out.as_fd();
         let work = || {

@@ -15,8 +15,8 @@ impl Default for DetachKeys {
 }
 
 impl DetachKeys {
-    /// Keys as docker spells them, separated by commas: a character, or `ctrl-` and one of `a` to `z`, `@`, `[`, `\`, `]`,
-    /// `^` and `_`. None are the default ones.
+    /// Keys as docker spells them, separated by commas: a character, or `ctrl-` and one of `a` to `z`, `@`, `[`, `\`,
+    /// `]`, `^` and `_`. None are the default ones.
     pub fn parse(text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Ok(Self::default());
@@ -34,8 +34,8 @@ impl DetachKeys {
         Ok(DetachKeys { keys, typed: 0 })
     }
 
-    /// Takes the keys out of what was typed: what is the program's, and whether all of the keys were typed; then what was
-    /// typed after them is nobody's. The begin of the keys is kept back until it is known what follows.
+    /// Takes the keys out of what was typed: what is the program's, and whether all of the keys were typed; then what
+    /// was typed after them is nobody's. The begin of the keys is kept back until it is known what follows.
     pub fn filter(&mut self, typed: &[u8]) -> (Vec<u8>, bool) {
         let mut theirs = Vec::with_capacity(typed.len() + self.typed);
         for byte in typed {

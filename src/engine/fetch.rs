@@ -373,8 +373,8 @@ struct Earlier {
 }
 
 impl Earlier {
-    /// Some of it, from a place before its end. `None` if it cannot be read: the layer ends as one that is too short then,
-    /// and is begun anew.
+    /// Some of it, from a place before its end. `None` if it cannot be read: the layer ends as one that is too short
+    /// then, and is begun anew.
     fn read(&self, from: u64) -> Option<Bytes> {
         let mut chunk = vec![0; (self.bytes - from).min(256 << 10) as usize];
         self.file.read_exact_at(&mut chunk, from).ok().map(|()| chunk.into())

@@ -59,8 +59,8 @@ impl<'t> Tries<'t> {
         (self.failed, self.since) = (0, Instant::now());
     }
 
-    /// After one more failure: waits and lets the caller try again, or doesn't. `asked` is how long the server wants to be
-    /// left alone.
+    /// After one more failure: waits and lets the caller try again, or doesn't. `asked` is how long the server wants to
+    /// be left alone.
     pub(super) async fn again(&mut self, options: &Options, asked: Option<Duration>) -> bool {
         self.failed += 1;
         if self.failed >= TRIES || self.since.elapsed() >= GIVE_UP || asked.is_some_and(|a| a > PAUSE_MAX) {

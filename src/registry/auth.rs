@@ -1,7 +1,7 @@
 //! From a registry's challenge to a token (distribution `docs/spec/auth/token.md`, `oauth.md`).
 //!
-//! What somebody logged in with goes into the request for a token, or into each request if the registry wants it so, and
-//! nowhere else.
+//! What somebody logged in with goes into the request for a token, or into each request if the registry wants it so,
+//! and nowhere else.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -136,9 +136,9 @@ pub(super) fn challenge(headers: &HeaderMap) -> Result<Challenge, String> {
     }
 }
 
-/// The address of a token server, if it may be asked: by HTTPS, or on this machine if the registry is, or by plain HTTP on
-/// the very host that is asked by plain HTTP anyway. Addresses of this machine and of its link (where clouds answer with
-/// the machine's own credentials) are for registries there.
+/// The address of a token server, if it may be asked: by HTTPS, or on this machine if the registry is, or by plain HTTP
+/// on the very host that is asked by plain HTTP anyway. Addresses of this machine and of its link (where clouds answer
+/// with the machine's own credentials) are for registries there.
 pub(super) fn realm(registry: &Origin, realm: &str) -> Result<Url, String> {
     let url = Url::parse(realm).map_err(|why| format!("its token server's address is unusable: {why}"))?;
     let at = &url.origin;

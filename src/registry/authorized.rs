@@ -28,8 +28,8 @@ pub(super) struct Wish<'a> {
 }
 
 impl Asker {
-    /// Asks for something of the image's repository, with a token if it wants one. Any final answer that is not a redirect
-    /// is given back if its status is 200 or one of `also`.
+    /// Asks for something of the image's repository, with a token if it wants one. Any final answer that is not a
+    /// redirect is given back if its status is 200 or one of `also`.
     /// `auth_parent` gets the `registry.auth` span, `parent` the requests.
     pub(super) async fn authorized(
         &self,
@@ -143,8 +143,8 @@ impl Asker {
         }
     }
 
-    /// What the API asks for at its top, if that is a token: some registries say 404 or 403 to who has none, and tell only
-    /// there how to get one. docker and podman begin every pull there.
+    /// What the API asks for at its top, if that is a token: some registries say 404 or 403 to who has none, and tell
+    /// only there how to get one. docker and podman begin every pull there.
     async fn ping(&self, parent: &Stage, api: &Origin) -> Option<Challenge> {
         let url = Url::new(api, "/v2/".into());
         let mut want = Want { reached: true, ..Want::small(&self.options, &url, &["*/*"]) };

@@ -355,8 +355,8 @@ impl Client {
     }
 
     /// Begins to fetch a layer, from its byte `from` on; its requests are spans under `parent`. Size is verified on the
-    /// way, the digest is not: the caller hashes what it unpacks. A token that expired meanwhile is renewed under `parent`
-    /// too. `told` hears of pauses.
+    /// way, the digest is not: the caller hashes what it unpacks. A token that expired meanwhile is renewed under
+    /// `parent` too. `told` hears of pauses.
     pub async fn blob<'t>(
         &self,
         parent: &Stage,

@@ -27,8 +27,9 @@
 //! adds up to `wall_ns`. `bound_by` and `cause` are `connect`, `first_byte`, `network`, `hash`, `inflate`, `create`,
 //! `write`, `hub` (the built-in one starts), `other_pull` (waiting for another process's), `failed_attempt` (what was
 //! tried again or elsewhere), `startup` (our own program's start and look-up, and forgetting an image), `kernel`
-//! (making, starting and removing the container), `process` (the container's own), `other`. The `causes` are of the critical path and add up to `critical_ns`; `bound_by` is the
-//! stage of the layer that worked longest, wherever the critical path runs.
+//! (making, starting and removing the container), `process` (the container's own), `other`. The `causes` are of the
+//! critical path and add up to `critical_ns`; `bound_by` is the stage of the layer that worked longest, wherever the
+//! critical path runs.
 
 use serde_json::{Map, Value as Json, json};
 

@@ -254,8 +254,8 @@ impl Draft {
         open_dir(&self.tmp.path().join("diff"))
     }
 
-    /// The file to keep the blob in, and how much of it is there already; nothing if it is to be `fresh`. It stays if this
-    /// draft comes to nothing, unless [`Draft::discard_blob`] says that it is worth nothing.
+    /// The file to keep the blob in, and how much of it is there already; nothing if it is to be `fresh`. It stays if
+    /// this draft comes to nothing, unless [`Draft::discard_blob`] says that it is worth nothing.
     pub fn blob(&mut self, store: &Store, fresh: bool) -> Result<(File, u64), StoreError> {
         if self.partial.is_none() {
             self.partial = store.partial(&self.blob, self.size)?;

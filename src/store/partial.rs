@@ -1,6 +1,6 @@
 //! Blobs of which a part has arrived: `partial/<digest>`. They outlive the process that was downloading them, and the
-//! next one goes on from there. Their digest is checked like that of any other when they are whole; what turns out to be
-//! wrong is thrown away.
+//! next one goes on from there. Their digest is checked like that of any other when they are whole; what turns out to
+//! be wrong is thrown away.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek, SeekFrom};
@@ -70,8 +70,8 @@ impl Store {
         Ok(Some(partial))
     }
 
-    /// Takes away downloads that were broken off: all of them, or those that nobody has gone on with for long. Gives the
-    /// bytes.
+    /// Takes away downloads that were broken off: all of them, or those that nobody has gone on with for long. Gives
+    /// the bytes.
     pub fn discard_partials(&self, all: bool) -> Result<u64, StoreError> {
         let mut bytes = 0;
         for (_, path) in self.entries("partial") {

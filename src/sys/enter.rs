@@ -1,7 +1,8 @@
 //! A process in the namespaces of another one.
 //!
-//! A pid namespace is entered only by the children of who has joined it. So there are two processes: the first joins, and
-//! starts the second as its own sibling (CLONE_PARENT), a child of this program, which can wait for it as for any other.
+//! A pid namespace is entered only by the children of who has joined it. So there are two processes: the first joins,
+//! and starts the second as its own sibling (CLONE_PARENT), a child of this program, which can wait for it as for any
+//! other.
 
 use std::ffi::c_void;
 use std::io;
@@ -27,9 +28,9 @@ struct Task<'a, T, J, F> {
 }
 
 /// Starts a process that runs `join(data)`, on cgroup v2 in `cgroup`, and if that is true another one that runs
-/// `run(data)`. Returns when this one has exec'ed or exited, an exit status in the latter case to be reaped by the caller;
-/// `None` where `join` has failed. Both run in memory shared with this process while the calling thread waits: system
-/// calls only, as for [`super::clone::spawn`].
+/// `run(data)`. Returns when this one has exec'ed or exited, an exit status in the latter case to be reaped by the
+/// caller; `None` where `join` has failed. Both run in memory shared with this process while the calling thread waits:
+/// system calls only, as for [`super::clone::spawn`].
 pub fn spawn_inside<T: Sync, J: Fn(&T) -> bool + Sync, F: Fn(&T) -> u8 + Sync>(
     cgroup: Option<BorrowedFd<'_>>,
     data: &T,
@@ -44,8 +45,8 @@ pub fn spawn_inside<T: Sync, J: Fn(&T) -> bool + Sync, F: Fn(&T) -> u8 + Sync>(
         args.flags |= INTO_CGROUP;
         args.cgroup = fd.as_raw_fd() as u64;
     }
-    // SAFETY: `args` is a valid clone_args with a stack of its own, and `joining` never returns. `task` and both stacks live
-    // until below both processes have been waited for.
+    // SAFETY: `args` is a valid clone_args with a stack of its own, and `joining` never returns. `task` and both stacks
+    // live until below both processes have been waited for.
     let pid = unsafe { clone3(&raw mut args, joining::<T, J, F>, (&raw const task).cast_mut().cast()) };
     if pid < 0 {
         return Err(io::Error::from_raw_os_error(-pid as i32));
@@ -58,7 +59,8 @@ pub fn spawn_inside<T: Sync, J: Fn(&T) -> bool + Sync, F: Fn(&T) -> u8 + Sync>(
             errno => Err(io::Error::from_raw_os_error(errno)),
         };
     }
-    // Where the first one was killed, nobody has waited for the second yet. The kernel's wake-up is one between processes.
+    // Where the first one was killed, nobody has waited for the second yet. The kernel's wake-up is one between
+    // processes.
     while task.using.load(Ordering::Acquire) != 0 {
         let _ = futex::wait(&task.using, futex::Flags::empty(), 1, None);
     }
@@ -78,8 +80,8 @@ extern "C" fn joining<T, J: Fn(&T) -> bool, F: Fn(&T) -> u8>(arg: *mut c_void) -
             child_tid: task.using.as_ptr() as u64,
             ..task.stack.args()
         };
-        // SAFETY: `args` is a valid clone_args with a stack of its own; `running` never returns. What it uses lives until
-        // the caller has seen `using` become 0.
+        // SAFETY: `args` is a valid clone_args with a stack of its own; `running` never returns. What it uses lives
+        // until the caller has seen `using` become 0.
         let pid = unsafe { clone3(&raw mut args, running::<T, J, F>, arg) };
         if pid < 0 {
             task.errno.store(-pid as i32, Ordering::Relaxed);
@@ -97,8 +99,8 @@ extern "C" fn running<T, J: Fn(&T) -> bool, F: Fn(&T) -> u8>(arg: *mut c_void) -
     unsafe { libc::_exit(code.into()) }
 }
 
-/// In the new process: closes every descriptor from 3 up but these, in ascending order. They are the parent's, whose table
-/// is another one.
+/// In the new process: closes every descriptor from 3 up but these, in ascending order. They are the parent's, whose
+/// table is another one.
 pub fn close_all_but(kept: &[RawFd]) {
     let mut next: libc::c_uint = 3;
     let close = |from: libc::c_uint, to: libc::c_uint| {

@@ -14,5 +14,6 @@ pub mod reaper;
 pub mod sealed;
 pub mod seccomp;
 pub mod signal;
+mod startup;
 pub mod terminal;
 pub mod wait;

@@ -1,5 +1,5 @@
-//! This program as a sealed copy in memory. Whoever sees a process of ours in a container and has the power to look into
-//! it could otherwise open the program's file by /proc/PID/exe, and change it on the host (CVE-2019-5736).
+//! This program as a sealed copy in memory. Whoever sees a process of ours in a container and has the power to look
+//! into it could otherwise open the program's file by /proc/PID/exe, and change it on the host (CVE-2019-5736).
 
 use std::ffi::CString;
 use std::fs::File;
@@ -14,8 +14,8 @@ use super::exec::{StringArray, exec_descriptor};
 
 const SEALS: SealFlags = SealFlags::SEAL.union(SealFlags::SHRINK).union(SealFlags::GROW).union(SealFlags::WRITE);
 
-/// Begins this command again as a sealed copy of this program, and returns only where that is what runs already, or why it
-/// cannot be done. For callers that have not done anything yet.
+/// Begins this command again as a sealed copy of this program, and returns only where that is what runs already, or why
+/// it cannot be done. For callers that have not done anything yet.
 pub fn begin_again() -> io::Result<()> {
     let mut own = File::open("/proc/self/exe")?;
     if rustix::fs::fcntl_get_seals(&own).is_ok_and(|seals| seals.contains(SEALS)) {

@@ -6,14 +6,16 @@ use std::ffi::c_int;
 /// background job of a shell without job control), or SIGPIPE by the Rust runtime. A program is to find a fresh state,
 /// and ignored signals are the one thing that clone and exec hand on.
 pub fn reset_for_exec() {
-    // SAFETY: sigset_t and sigaction are plain data, filled by sigemptyset and the kernel; the calls affect this
-    // process only.
+    // SAFETY: the arrays are at least as large as the kernel's `struct sigaction`, whose first word is the handler and
+    // which is all zero for the default; sigset_t is plain data; the calls affect this process only.
     unsafe {
-        let mut now: libc::sigaction = std::mem::zeroed();
         for number in 1..=MAX {
-            // Those that cannot be changed, and the two of the C library, are never ignored.
-            if libc::sigaction(number, std::ptr::null(), &raw mut now) == 0 && now.sa_sigaction == libc::SIG_IGN {
-                libc::signal(number, libc::SIG_DFL);
+            // By the kernel: the C library refuses its own two, 32 and 33, but a caller may have ignored them.
+            let mut now = [0_usize; 4];
+            let read = libc::syscall(libc::SYS_rt_sigaction, number, 0_usize, now.as_mut_ptr(), size_of::<u64>());
+            if read == 0 && now[0] == libc::SIG_IGN {
+                let default = [0_usize; 4];
+                libc::syscall(libc::SYS_rt_sigaction, number, default.as_ptr(), 0_usize, size_of::<u64>());
             }
         }
         let mut none: libc::sigset_t = std::mem::zeroed();

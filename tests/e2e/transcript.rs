@@ -2,8 +2,8 @@
 //!
 //! A line `$ COMMAND` is given to `sh -c`, in a store and a directory of the file's own; `trace` is this program and
 //! images come from the built-in hub. Below it stand standard output (`> `), standard error (`! `) and, where it is not
-//! 0, the exit code (`? N`). Times, sizes of what is pulled and ids are `<t>`, `<%>` and `<id>`, and several spaces are one. With
-//! `TRACE_UPDATE_TRANSCRIPT=1` the files are written anew; look at the difference before you commit it.
+//! 0, the exit code (`? N`). Times, sizes of what is pulled and ids are `<t>`, `<%>` and `<id>`, and several spaces are
+//! one. With `TRACE_UPDATE_TRANSCRIPT=1` the files are written anew; look at the difference before you commit it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -74,7 +74,8 @@ pub struct Import {
     Opens the run's page in Jaeger if it is known and has it, else the run's report. The browser is $BROWSER, else\n\
     the desktop's; without one the address is printed, nothing else.")]
 pub struct Open {
-    /// Run to take: an id or its first characters, a file or `-`, last, last~N, cold, warm, cold:IMAGE, warm:IMAGE or IMAGE
+    /// Run to take: an id or its first characters, a file or `-`, last, last~N, cold, warm, cold:IMAGE, warm:IMAGE or
+    /// IMAGE
     #[arg(default_value = "last")]
     pub trace: String,
     /// Jaeger's user interface [default: port 16686 on the host that traces are sent to]

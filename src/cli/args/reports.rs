@@ -31,7 +31,8 @@ pub struct Ls {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: trace show last --format blame\n         trace show cold -o cold.html")]
 pub struct Show {
-    /// Run to take: an id or its first characters, a file or `-`, last, last~N, cold, warm, cold:IMAGE, warm:IMAGE or IMAGE
+    /// Run to take: an id or its first characters, a file or `-`, last, last~N, cold, warm, cold:IMAGE, warm:IMAGE or
+    /// IMAGE
     #[arg(default_value = "last")]
     pub trace: String,
     /// Form of the report; `waterfall` has all rows [default: short, or by the ending of FILE]

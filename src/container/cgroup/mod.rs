@@ -245,8 +245,8 @@ pub struct Joining {
     pub frozen: bool,
 }
 
-/// The groups of container `id`, whose first process has `text` in its /proc/PID/cgroup: in the unified hierarchy the group
-/// that this process is in now, which the container may have chosen among its own.
+/// The groups of container `id`, whose first process has `text` in its /proc/PID/cgroup: in the unified hierarchy the
+/// group that this process is in now, which the container may have chosen among its own.
 pub fn joining(id: &str, text: &str) -> Result<Joining, ContainerError> {
     let mount = match layout() {
         Layout::Unified => Some(Path::new(ROOT).to_owned()),

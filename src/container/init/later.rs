@@ -1,5 +1,5 @@
-//! What the processes of a later program in a running container do: the first joins the container, the second becomes the
-//! program, see [`crate::sys::enter`].
+//! What the processes of a later program in a running container do: the first joins the container, the second becomes
+//! the program, see [`crate::sys::enter`].
 
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 

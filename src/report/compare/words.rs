@@ -151,8 +151,8 @@ pub fn interval_of_times(interval: Option<Interval>, style: &Style) -> Option<St
     })
 }
 
-/// `2.33 to 4.17`: the interval of a ratio as [`units::ratio`] states it, that is turned round with a ratio below 1. One
-/// that contains 1 begins below it.
+/// `2.33 to 4.17`: the interval of a ratio as [`units::ratio`] states it, that is turned round with a ratio below 1.
+/// One that contains 1 begins below it.
 pub fn interval_of_ratios(ratio: f64, interval: Option<Interval>) -> Option<String> {
     let turned = |i: Interval| if ratio < 1.0 { (1.0 / i.high, 1.0 / i.low) } else { (i.low, i.high) };
     interval.map(turned).map(|(low, high)| format!("{} to {}", units::number(low), units::number(high)))

@@ -2,9 +2,9 @@
 //!
 //! A row holds a mark (◆ on the critical path, ✗ failed), the indented name, a bar in a lane as long as the run, the
 //! duration, the share of the wall time (children of the root only) and details. In a bar what is on the critical path
-//! is solid, the rest shaded. No line is ever longer than the width: details give way first, then the lane shrinks, then
-//! names are cut. Of details that don't fit the short form tells the first ones that do, and the full form goes on in
-//! the next line, so that nothing ends in dots.
+//! is solid, the rest shaded. No line is ever longer than the width: details give way first, then the lane shrinks,
+//! then names are cut. Of details that don't fit the short form tells the first ones that do, and the full form goes on
+//! in the next line, so that nothing ends in dots.
 
 use crate::analyze::Analysis;
 use crate::names::attr;

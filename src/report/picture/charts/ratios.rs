@@ -1,4 +1,5 @@
-//! Each phase: how often it happened, how long it took, and how much faster or slower the second group was, with its 95 % interval.
+//! Each phase: how often it happened, how long it took, and how much faster or slower the second group was, with its 95
+//! % interval.
 
 use super::axis::{Axis, BODY, LEFT, MARGIN, RIGHT, SMALL, heading, name_of, time, whisker, work_of};
 use crate::analyze::compare::{Comparison, PhaseComparison, Verdict};
