@@ -29,6 +29,10 @@ const IDLE: Duration = Duration::from_secs(60);
 /// … and after this one during a request: long enough for the largest demo image to be made.
 const STALLED: Duration = Duration::from_secs(600);
 
+/// How a connection of HTTP/2 begins. `axum` would take it, since the clients of this program link HTTP/2; but the
+/// limits here are those of connections with one request at a time.
+const HTTP2: &[u8] = b"PRI ";
+
 struct Server {
     library: Arc<Library>,
     observer: Option<Observer>,
@@ -108,7 +112,8 @@ impl Listener for Limited {
         // Without it a small answer can wait 40 ms for an acknowledgement; a failure costs no more than that.
         let _ = stream.set_nodelay(true);
         let timer = Box::pin(tokio::time::sleep(IDLE));
-        let connection = Connection { stream, _slot: slot, requests: Arc::default(), moved: Instant::now(), timer };
+        let connection =
+            Connection { stream, _slot: slot, requests: Arc::default(), moved: Instant::now(), timer, http2: Some(0) };
         (connection, peer)
     }
 
@@ -127,6 +132,8 @@ struct Connection {
     moved: Instant,
     /// Fires at or before the time to give up; only then is it set again, which is cheaper than at every read.
     timer: Pin<Box<Sleep>>,
+    /// How many bytes of [`HTTP2`] have come, as long as nothing else has.
+    http2: Option<usize>,
 }
 
 impl Connection {
@@ -150,7 +157,15 @@ impl Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
         let progress = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        for byte in &buffer.filled()[before..] {
+            let Some(seen) = self.http2 else { break };
+            self.http2 = (*byte == HTTP2[seen]).then_some(seen + 1);
+            if self.http2 == Some(HTTP2.len()) {
+                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            }
+        }
         self.watch(cx, progress)
     }
 }
