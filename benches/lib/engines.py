@@ -42,7 +42,7 @@ class Trace(Engine):
     name = "trace"
     pulls = measures_memory = True
     note = (
-        "image look-up, container directory, overlay root, cgroup (only v2's hierarchy on a hybrid host), 6 namespaces, "
+        "image look-up, container directory, overlay root, cgroups (version 2's and, on a hybrid host, every one of version 1), 6 namespaces, "
         "14 capabilities, masked and read-only paths, output through pipes; docker's seccomp filter; then the trace file and the report."
     )
 
