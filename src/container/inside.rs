@@ -188,11 +188,13 @@ impl Target {
             streams: theirs,
             ulimits: self.limits.iter().map(|(resource, limit)| (*resource, allowed(*resource, limit))).collect(),
             init: false,
+            shared: true,
+            scratch: &std::env::temp_dir(),
         })?;
         let filter_instructions = program.seccomp.as_ref().map(|filter| filter.program.len());
-        let mut kept: Vec<_> = program.streams.descriptors().iter().map(AsRawFd::as_raw_fd).collect();
+        let mut kept: Vec<_> = program.descriptors().iter().map(AsRawFd::as_raw_fd).collect();
         kept.sort_unstable();
-        let entry = Entry {
+        let mut entry = Entry {
             kept,
             process: self.process,
             namespaces: self.namespaces,
@@ -211,7 +213,7 @@ impl Target {
             other => other,
         };
         let child = spawned.map_err(privilege::clone_error)?;
-        if let Some(fault) = report.fault() {
+        if let Some(fault) = entry.program.started(report) {
             if let Some(mut child) = child {
                 let _ = child.reap();
             }

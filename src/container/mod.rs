@@ -149,6 +149,7 @@ impl Prepared {
         let (streams, theirs) = io::ends(spec.interactive, spec.terminal)?;
         let open = privileged || spec.security.open_system_paths;
         let capabilities = spec.powers.capabilities & program::known_capabilities();
+        let shared = !mounts.is_empty() || spec.spaces.ipc == Ipc::Host || spec.spaces.host_pid;
         let plan = Plan {
             rootfs,
             attach_at: c_string("the store's path", spec.attach_at.as_os_str())?,
@@ -186,6 +187,8 @@ impl Prepared {
                 streams: theirs,
                 ulimits: ulimits(spec),
                 init: spec.settings.init,
+                shared,
+                scratch: &spec.attach_at,
             })?,
         };
         Ok(Prepared { plan, namespaces, unified_cgroup: cgroup.unified_fd()?, streams })
@@ -210,7 +213,7 @@ impl Prepared {
     }
 
     /// Starts the process and returns when it has become the program, or has failed to. Times are stamped either way.
-    pub fn start(self) -> (Times, Result<Running, ContainerError>) {
+    pub fn start(mut self) -> (Times, Result<Running, ContainerError>) {
         let report = Report::default();
         let both = (&self.plan, &report);
         let called = Mono::now();
@@ -220,6 +223,7 @@ impl Prepared {
             &both,
             |(plan, report)| init::main(plan, report),
         );
+        let fault = if spawned.is_ok() { self.plan.program.started(&report) } else { None };
         let returned = Mono::now();
         let times =
             Times { called, borders: BORDERS.map(|b| report.at(b)), terminal: report.at(Border::Terminal), returned };
@@ -227,7 +231,7 @@ impl Prepared {
             Ok(child) => child,
             Err(source) => return (times, Err(privilege::clone_error(source))),
         };
-        if let Some(fault) = report.fault() {
+        if let Some(fault) = fault {
             let _ = child.reap();
             return (times, Err(self.word(fault)));
         }

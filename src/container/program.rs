@@ -3,19 +3,21 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ffi::{CStr, CString, OsStr, OsString};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use rustix::process::{Gid, Resource, Rlimit, Uid};
 
 use super::error::ContainerError;
-use super::init::{Fault, Step};
+use super::init::{Fault, Report, Step};
 use super::io::TheirStreams;
 use super::options::{clean, environment as entries};
 use super::seccomp::Filter;
 use super::user::Identity;
 use super::{c_string, interpreter};
 use crate::sys::exec::StringArray;
+use crate::sys::launcher::Launcher;
 
 /// See the module. All descriptors are close-on-exec.
 pub struct Program {
@@ -47,22 +49,25 @@ pub struct Program {
     pub candidates: Vec<CString>,
     /// They come from `$PATH`.
     pub searched: bool,
-    /// Becomes the first process, with the program as its child.
-    pub reaper: Option<Reaper>,
-    /// Arguments, the program's name first.
-    pub argv: StringArray,
+    /// What becomes the program, or its parent.
+    pub starter: Starter,
     /// Environment.
     pub envp: StringArray,
     /// The program as it was asked for.
     name: OsString,
 }
 
-/// See [`crate::sys::reaper`].
-pub struct Reaper {
-    /// Its program.
-    pub program: OwnedFd,
-    /// Its arguments for each of the candidates.
-    pub argv: Vec<StringArray>,
+/// What executes the container's program: where others could change what lies at its path, a program of ours, so that
+/// this is not done from the engine's own file.
+pub enum Starter {
+    /// The new process itself, with these arguments.
+    Itself(StringArray),
+    /// See [`crate::sys::launcher`].
+    Launcher(Launcher),
+    /// See [`crate::sys::reaper`]: its arguments with the candidates, and its program.
+    Reaper(StringArray, OwnedFd),
+    /// It has done its work.
+    Gone,
 }
 
 /// What a [`Program`] is made from.
@@ -80,6 +85,10 @@ pub(super) struct Wanted<'a> {
     pub streams: TheirStreams,
     pub ulimits: Vec<(Resource, Rlimit)>,
     pub init: bool,
+    /// Other processes may reach the container's files before its program runs.
+    pub shared: bool,
+    /// A directory for files without names, see [`crate::sys::sealed`].
+    pub scratch: &'a Path,
 }
 
 /// Docker's default search path.
@@ -98,7 +107,7 @@ impl Program {
         }
         let cwd = clean(wanted.cwd.as_bytes());
         let candidates = candidates(&name, env)?;
-        let reaper = if wanted.init { Some(reaper(&candidates, argv)?) } else { None };
+        let starter = starter(&candidates, &wanted)?;
         Ok(Program {
             cwd_parts: cwd
                 .split(|b| *b == b'/')
@@ -118,11 +127,30 @@ impl Program {
             ulimits: wanted.ulimits,
             searched: !name.as_bytes().contains(&b'/'),
             candidates,
-            reaper,
-            argv: c_strings("an argument", argv)?,
+            starter,
             envp: c_strings("an environment variable", env)?,
             name,
         })
+    }
+
+    /// What the new process needs of ours for becoming the program.
+    pub(super) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let mut all = self.streams.descriptors();
+        match &self.starter {
+            Starter::Launcher(launcher) => all.extend(launcher.descriptors()),
+            Starter::Reaper(_, program) => all.push(program.as_fd()),
+            Starter::Itself(_) | Starter::Gone => {}
+        }
+        all
+    }
+
+    /// Once the new process has become what starts the program: waits until this runs, or says why it does not.
+    pub(super) fn started(&mut self, report: &Report) -> Option<Fault> {
+        let before = report.fault();
+        match std::mem::replace(&mut self.starter, Starter::Gone) {
+            Starter::Launcher(launcher) if before.is_none() => launcher.outcome().map(|errno| report.launched(errno)),
+            _ => before,
+        }
     }
 
     /// Words a failure of one of its steps; `root` is the container's.
@@ -176,21 +204,17 @@ pub(super) fn candidates(program: &OsStr, env: &[OsString]) -> Result<Vec<CStrin
         .collect()
 }
 
-fn reaper(candidates: &[CString], argv: &[OsString]) -> Result<Reaper, ContainerError> {
-    let program = crate::sys::reaper::program().map_err(|e| ContainerError::File {
-        action: "make",
-        path: "the container's init".into(),
-        source: e.into(),
-    })?;
-    let argv = candidates
-        .iter()
-        .map(|path| {
-            let own = [c"init".to_owned(), path.clone()];
-            let program: Vec<CString> = argv.iter().map(|t| c_string("an argument", t)).collect::<Result<_, _>>()?;
-            Ok(StringArray::new(own.into_iter().chain(program).collect()))
-        })
-        .collect::<Result<_, ContainerError>>()?;
-    Ok(Reaper { program, argv })
+fn starter(candidates: &[CString], wanted: &Wanted<'_>) -> Result<Starter, ContainerError> {
+    let argv = wanted.argv.iter().map(|t| c_string("an argument", t)).collect::<Result<Vec<_>, _>>()?;
+    let fail = |source| ContainerError::File { action: "make", path: "the program that starts it".into(), source };
+    if wanted.init {
+        let program = crate::sys::reaper::program(wanted.scratch).map_err(fail)?;
+        return Ok(Starter::Reaper(StringArray::choosing(c"init".to_owned(), candidates.to_vec(), argv), program));
+    }
+    if !wanted.shared {
+        return Ok(Starter::Itself(StringArray::new(argv)));
+    }
+    Launcher::new(candidates, argv, wanted.scratch).map(Starter::Launcher).map_err(fail)
 }
 
 pub(super) fn last_capability() -> u32 {

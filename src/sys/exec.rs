@@ -1,34 +1,64 @@
 //! execve(2) and what must happen just before it.
 
 use std::ffi::{CStr, CString, c_char};
+use std::io::Write as _;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use rustix::io::Errno;
 
 /// A NULL-terminated array of C strings, as execve wants it, built before the clone.
 pub struct StringArray {
-    pointers: Vec<*const c_char>,
+    pointers: Vec<AtomicPtr<c_char>>,
     _strings: Vec<CString>,
+    choices: Vec<CString>,
 }
-
-// SAFETY: the pointers refer to heap buffers owned by `_strings`, which are never changed after construction.
-unsafe impl Sync for StringArray {}
-// SAFETY: as above; moving the Vec of CStrings does not move their heap buffers.
-unsafe impl Send for StringArray {}
 
 impl StringArray {
     /// Takes the strings.
     pub fn new(strings: Vec<CString>) -> Self {
-        let pointers = strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
-        StringArray { pointers, _strings: strings }
+        let pointers = strings.iter().map(|s| s.as_ptr().cast_mut()).chain([std::ptr::null_mut()]);
+        StringArray { pointers: pointers.map(AtomicPtr::new).collect(), _strings: strings, choices: Vec::new() }
+    }
+
+    /// With `first`, then what is [chosen](StringArray::choose), then the rest.
+    pub fn choosing(first: CString, choices: Vec<CString>, rest: Vec<CString>) -> Self {
+        let strings = [first, CString::default()].into_iter().chain(rest).collect();
+        StringArray { choices, ..StringArray::new(strings) }
+    }
+
+    /// Takes the `n`th choice.
+    pub fn choose(&self, n: usize) {
+        if let Some(choice) = self.choices.get(n) {
+            self.pointers[1].store(choice.as_ptr().cast_mut(), Ordering::Relaxed);
+        }
+    }
+
+    /// Every pointer refers to a heap buffer owned by `_strings` or `choices`, which are never changed. An atomic
+    /// pointer lies in memory as a plain one.
+    fn as_ptr(&self) -> *const *const c_char {
+        self.pointers.as_ptr().cast()
     }
 }
 
 /// In the new process: replaces it by `path`. Returns only with the reason why it could not.
 pub fn execve(path: &CStr, argv: &StringArray, envp: &StringArray) -> Errno {
     // SAFETY: both arrays are NULL-terminated and own their strings.
-    unsafe { libc::execve(path.as_ptr(), argv.pointers.as_ptr(), envp.pointers.as_ptr()) };
+    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
     last_errno()
+}
+
+/// In the new process: the same for the program that `file` has open, by its name in /proc if that is there: a filter
+/// that knows execve alone must not be in the way.
+pub fn exec_by_name(file: BorrowedFd<'_>, argv: &StringArray, envp: &StringArray) -> Errno {
+    let mut path = [0u8; 32];
+    let mut left = &mut path[..];
+    // Formatting integers into a slice allocates nothing.
+    let _ = write!(left, "/proc/self/fd/{}\0", file.as_raw_fd());
+    match execve(CStr::from_bytes_until_nul(&path).unwrap_or(c""), argv, envp) {
+        Errno::NOENT | Errno::NOTDIR => exec_descriptor(file, argv, envp),
+        errno => errno,
+    }
 }
 
 /// In the new process: replaces it by the program that `file` has open. Returns only with the reason why it could not.
@@ -40,8 +70,8 @@ pub fn exec_descriptor(file: BorrowedFd<'_>, argv: &StringArray, envp: &StringAr
             libc::SYS_execveat,
             file.as_raw_fd(),
             c"".as_ptr(),
-            argv.pointers.as_ptr(),
-            envp.pointers.as_ptr(),
+            argv.as_ptr(),
+            envp.as_ptr(),
             libc::AT_EMPTY_PATH,
         )
     };
@@ -70,6 +100,11 @@ pub fn close_from_3_on_exec() -> Result<(), Errno> {
         libc::syscall(libc::SYS_close_range, 3 as libc::c_uint, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC)
     };
     if r == 0 { Ok(()) } else { Err(last_errno()) }
+}
+
+/// In the new process: lets a descriptor outlive exec.
+pub fn keep_on_exec(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())
 }
 
 /// In the new process: /dev/null of the root that it has now, if that is it. What else lies there is not waited for.

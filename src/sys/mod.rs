@@ -8,6 +8,7 @@ pub mod clone;
 pub mod enter;
 pub mod exec;
 pub mod guard;
+pub mod launcher;
 pub mod mount;
 pub mod net;
 pub mod reaper;

@@ -5,10 +5,11 @@
 //! container can neither read this program's memory nor change its file on the host through /proc/1/exe
 //! (CVE-2019-5736).
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 
-use rustix::fs::{MemfdFlags, SealFlags};
-use rustix::io::Errno;
+use super::sealed;
 
 // argv is: own name, path of the program, the program's own arguments.
 #[cfg(target_arch = "x86_64")]
@@ -208,44 +209,10 @@ fn code() -> &'static [u8] {
     }
 }
 
-/// An executable with one segment that holds everything (System V ABI, ch. 4 and 5).
-fn elf(code: &[u8]) -> Vec<u8> {
-    const BASE: u64 = 0x40_0000;
-    const HEADERS: u64 = 64 + 56;
-    let machine: u16 = if cfg!(target_arch = "aarch64") { 183 } else { 62 };
-    let size = HEADERS + code.len() as u64;
-    let mut out = vec![0x7f, b'E', b'L', b'F', 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    // ET_EXEC, machine, EV_CURRENT
-    out.extend([2u16.to_le_bytes(), machine.to_le_bytes()].concat());
-    out.extend(1u32.to_le_bytes());
-    // Entry, program headers, section headers.
-    [BASE + HEADERS, 64, 0].iter().for_each(|n: &u64| out.extend(n.to_le_bytes()));
-    // Flags; sizes and counts of the headers.
-    out.extend(0u32.to_le_bytes());
-    [64u16, 56, 1, 64, 0, 0].iter().for_each(|n| out.extend(n.to_le_bytes()));
-    // PT_LOAD, readable and executable.
-    [1u32, 5].iter().for_each(|n| out.extend(n.to_le_bytes()));
-    [0, BASE, BASE, size, size, 0x1_0000].iter().for_each(|n: &u64| out.extend(n.to_le_bytes()));
-    out.extend(code);
-    out
-}
-
-/// The program in sealed memory, ready for [`super::exec::exec_descriptor`].
-pub fn program() -> Result<OwnedFd, Errno> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    // Linux 6.3 wants it said that this is to be executed.
-    let fd = match rustix::fs::memfd_create(c"init", flags | MemfdFlags::EXEC) {
-        Err(Errno::INVAL) => rustix::fs::memfd_create(c"init", flags),
-        other => other,
-    }?;
-    let elf = elf(code());
-    let mut rest = elf.as_slice();
-    while !rest.is_empty() {
-        let n = rustix::io::retry_on_intr(|| rustix::io::write(&fd, rest))?;
-        rest = &rest[n..];
-    }
-    rustix::fs::fcntl_add_seals(fd.as_fd(), SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
-    Ok(fd)
+/// The program, ready for [`super::exec::StringArray`]s whose first two strings are a name of its own and the path of
+/// the program that it starts. `scratch` is a directory for hosts without executable memory.
+pub fn program(scratch: &Path) -> io::Result<OwnedFd> {
+    sealed::program(c"init", code(), scratch)
 }
 
 #[cfg(test)]
@@ -256,7 +223,7 @@ mod tests {
     use std::process::Command;
 
     fn run(script: &str) -> std::process::Output {
-        let fd = program().unwrap();
+        let fd = program(Path::new("/tmp")).unwrap();
         // Read-only: the kernel runs no file that is open for writing.
         Command::new(format!("/proc/self/fd/{}", fd.as_raw_fd()))
             .arg0("init")
@@ -270,7 +237,7 @@ mod tests {
         assert_eq!(run("exit 7").status.code(), Some(7));
         assert_eq!(run("kill -TERM $$").status.code(), Some(143));
         assert_eq!(run("echo $PPID; read x < /proc/$PPID/comm; true").status.code(), Some(0));
-        let fd = program().unwrap();
+        let fd = program(Path::new("/tmp")).unwrap();
         let gone = Command::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).args(["/no/such", "x"]).status().unwrap();
         assert_eq!(gone.code(), Some(127));
     }

@@ -239,3 +239,54 @@ fn keys_of_the_callers_session_are_not_the_containers() {
     assert_eq!(ran.out(), "found nothing\n");
     lab.assert_clean(&[]);
 }
+
+/// The program lies on a volume and is swapped all the time for a link to /proc/self/exe. Were our file executed, it
+/// would say its version: the image has all that it needs.
+#[test]
+fn a_program_that_is_swapped_while_it_starts_is_never_ours() {
+    if !needs_root() || !image::needs_busybox() || !crate::common::have(&["ldd"]) {
+        return;
+    }
+    let mut libraries = Layer::new();
+    let listed = Command::new("ldd").arg(env!("CARGO_BIN_EXE_trace")).output().unwrap();
+    for path in String::from_utf8_lossy(&listed.stdout).split_whitespace().filter(|word| word.starts_with('/')) {
+        libraries = libraries.file(&path[1..], 0o755, &fs::read(path).unwrap());
+    }
+    let shop = Shop::open();
+    let layers = [image::busybox_layer(), &libraries.end()];
+    let image = shop.put("libraries:1", Image::new(&layers, json!({"Env": ["PATH=/bin"]})));
+    let lab = Lab::new();
+    let users = ["useradd", "userdel", "usermod", "setpriv", "newuidmap"];
+    let user = crate::common::have(&users).then(|| crate::common::user::User::create(true));
+    let ordinary = user.as_ref().map(|user| user.lab());
+    for lab in [Some(&lab), ordinary.as_ref()].into_iter().flatten() {
+        let volume = lab.dir().join("volume");
+        fs::create_dir(&volume).unwrap();
+        let [program, link] = ["program", "link"].map(|name| volume.join(name));
+        fs::write(&program, "#!/bin/sh\necho honest\n").unwrap();
+        fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        std::os::unix::fs::symlink("/proc/self/exe", &link).unwrap();
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    let exchange = rustix::fs::RenameFlags::EXCHANGE;
+                    rustix::fs::renameat_with(rustix::fs::CWD, &program, rustix::fs::CWD, &link, exchange).unwrap();
+                }
+            });
+            let at = format!("{}:/v", volume.display());
+            let begin = std::time::Instant::now();
+            let (mut ours, mut honest) = (Vec::new(), 0);
+            while begin.elapsed().as_secs() < 8 {
+                let ran = lab.quiet_run(&["-v", &at, &image, "/v/program", "--version"]);
+                honest += u32::from(ran.out() == "honest\n");
+                if ran.out().contains(env!("CARGO_PKG_VERSION")) {
+                    ours.push(ran.out());
+                }
+            }
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(ours.is_empty(), "{} times, such as {}", ours.len(), ours[0]);
+            assert!(honest > 0, "the program never ran");
+        });
+    }
+}

@@ -6,40 +6,39 @@ use std::os::fd::AsFd;
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::report::{Fault, Step};
-use crate::container::program::Program;
+use super::report::{Fault, Report, Step};
+use crate::container::program::{Program, Starter};
 use crate::sys;
 
 /// Tries the candidates in order and returns why none of them could be run. As docker does, and unlike execvp(3), what
 /// is found by `$PATH` and cannot be executed by its mode is passed over.
-pub(super) fn exec(program: &Program, refused: Option<usize>) -> Fault {
-    let searched = program.searched;
+pub(super) fn exec(program: &Program, refused: Option<usize>, report: &Report) -> Fault {
     for (i, path) in program.candidates.iter().enumerate() {
-        let detail = i as u32;
+        let fault = |step, errno| Fault { step, errno, detail: i as u32 };
         if refused == Some(i) {
-            return Fault { step: Step::ExecMagicLink, errno: Errno::LOOP, detail };
+            return fault(Step::ExecMagicLink, Errno::LOOP);
         }
-        let errno = match &program.reaper {
-            Some(_) if !is_there(path) => Errno::NOENT,
-            Some(_) if !is_executable(path) => Errno::ACCESS,
-            Some(reaper) => {
-                let errno = sys::exec::exec_descriptor(reaper.program.as_fd(), &reaper.argv[i], &program.envp);
-                return Fault { step: Step::Exec, errno, detail };
+        match rustix::fs::stat(path) {
+            Err(Errno::NOENT | Errno::NOTDIR) => continue,
+            Err(Errno::ACCESS) if program.searched => continue,
+            Ok(_) if program.searched && !is_executable(path) => continue,
+            Err(e) => return fault(Step::Exec, e),
+            Ok(_) => {}
+        }
+        report.chosen(i);
+        let errno = match &program.starter {
+            Starter::Itself(argv) => return report.launched(sys::exec::execve(path, argv, &program.envp)),
+            Starter::Launcher(launcher) => launcher.exec(i, &program.envp),
+            Starter::Reaper(..) if !is_executable(path) => Errno::ACCESS,
+            Starter::Reaper(argv, reaper) => {
+                argv.choose(i);
+                sys::exec::exec_by_name(reaper.as_fd(), argv, &program.envp)
             }
-            None => sys::exec::execve(path, &program.argv, &program.envp),
+            Starter::Gone => Errno::BADF,
         };
-        match errno {
-            Errno::NOENT if is_there(path) => return Fault { step: Step::Interpreter, errno, detail },
-            Errno::NOENT | Errno::NOTDIR => {}
-            Errno::ACCESS if searched && !is_executable(path) => {}
-            errno => return Fault { step: Step::Exec, errno, detail },
-        }
+        return fault(Step::Exec, errno);
     }
     Fault { step: Step::NotFound, errno: Errno::NOENT, detail: 0 }
-}
-
-fn is_there(path: &CStr) -> bool {
-    rustix::fs::stat(path).is_ok()
 }
 
 fn is_executable(path: &CStr) -> bool {
@@ -54,12 +53,10 @@ pub(super) fn first_refused(program: &Program) -> Option<usize> {
 /// More than the kernel follows (5, `exec_binprm`).
 const INTERPRETERS: usize = 8;
 
-/// Until exec this process's /proc/self/exe is the engine itself. An image whose program, or whose program's
-/// interpreter line, leads there would run the engine's file inside the container and could then overwrite it on the
-/// host (CVE-2019-5736). Paths through /proc's magic links are therefore refused, and with them links that go in
-/// circles.
-///
-/// An ELF interpreter that leads there is harmless: /proc/self/exe is then the image's program.
+/// An image whose program, or whose program's interpreter line, leads to /proc/self/exe means the engine by it
+/// (CVE-2019-5736). It would only find the launcher there, see [`crate::sys::launcher`]; that it is refused gives it a
+/// better answer; where nobody else can change what is looked at, see [`Starter::Itself`], it is all that it takes.
+/// Paths through other magic links of /proc are refused with it, and links that go in circles.
 fn leads_to_engine(path: &CStr) -> bool {
     let mut line = [0u8; 256];
     let mut interpreter: Option<[u8; 256]> = None;

@@ -14,7 +14,7 @@ use super::report::{At, Fault, Step};
 use super::target::{self, Missing};
 use super::terminal::connect;
 use crate::container::plan::Plan;
-use crate::container::program::Program;
+use crate::container::program::{Program, Starter};
 use crate::sys;
 
 /// Gives the first candidate that must not be executed, see `exec::leads_to_engine`.
@@ -85,6 +85,9 @@ pub(super) fn confine(
         return Err(Fault { step: Step::WorkingDir, errno: Errno::XDEV, detail: 0 });
     }
     sys::exec::close_from_3_on_exec().at(Step::Descriptors)?;
+    if let Starter::Launcher(launcher) = &program.starter {
+        launcher.keep().at(Step::Descriptors)?;
+    }
     rustix::process::umask(Mode::from_raw_mode(0o022));
     sys::signal::reset_for_exec();
     load_filter(program)?;

@@ -17,7 +17,7 @@ use crate::sys;
 
 /// Everything that they need.
 pub struct Entry {
-    /// Descriptors of the program's streams, in ascending order.
+    /// Descriptors that the program is started with, in ascending order.
     pub kept: Vec<RawFd>,
     /// The container's first process.
     pub process: OwnedFd,
@@ -63,7 +63,7 @@ pub fn enter(entry: &Entry, report: &Report) -> bool {
 pub fn inside(entry: &Entry, report: &Report) -> u8 {
     report.stamp(Border::Namespaces);
     let fault = match prepare(&entry.program, report) {
-        Ok(refused) => exec(&entry.program, refused),
+        Ok(refused) => exec(&entry.program, refused, report),
         Err(fault) => fault,
     };
     report.failed(fault);

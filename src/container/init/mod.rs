@@ -32,7 +32,7 @@ use crate::sys;
 pub fn main(plan: &Plan, report: &Report) -> u8 {
     report.stamp(Border::Cloned);
     let fault = match prepare(plan, report) {
-        Ok(refused) => exec::exec(&plan.program, refused),
+        Ok(refused) => exec::exec(&plan.program, refused, report),
         Err(fault) => fault,
     };
     report.failed(fault);

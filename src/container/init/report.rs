@@ -140,6 +140,17 @@ impl Report {
         self.step.store(fault.step as u32, Ordering::Relaxed);
     }
 
+    /// Which candidate will be executed.
+    pub(super) fn chosen(&self, candidate: usize) {
+        self.detail.store(candidate as u32, Ordering::Relaxed);
+    }
+
+    /// The failure of the candidate that was chosen.
+    pub fn launched(&self, errno: Errno) -> Fault {
+        let step = if errno == Errno::NOENT { Step::Interpreter } else { Step::Exec };
+        Fault { step, errno, detail: self.detail.load(Ordering::Relaxed) }
+    }
+
     /// When the border was crossed, if it was.
     pub fn at(&self, border: Border) -> Option<Mono> {
         match self.stamps[border as usize].load(Ordering::Relaxed) {
