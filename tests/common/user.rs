@@ -4,13 +4,18 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::lab::Lab;
-use super::{find, run};
+use super::{find, have, needs_root, run};
 
 /// A user without privileges.
 pub struct User {
     pub name: String,
     pub uid: u32,
     gid: u32,
+}
+
+/// Whether such users can be made here and can map ids of their own; a skipped test says what is missing.
+pub fn can_be_made() -> bool {
+    needs_root() && have(&["useradd", "userdel", "usermod", "setpriv", "newuidmap"])
 }
 
 impl User {

@@ -11,8 +11,8 @@ use serde_json::json;
 use crate::common::image::{self, Entry, Image, Layer};
 use crate::common::lab::{Lab, Ran, Running};
 use crate::common::shop::Shop;
-use crate::common::user::User;
-use crate::common::{find, have, needs_root};
+use crate::common::user::{self, User};
+use crate::common::{find, have};
 
 const QUIET: [&str; 4] = ["run", "-q", "--report", "none"];
 
@@ -26,8 +26,7 @@ struct Everybody {
 
 impl Everybody {
     fn with(image: Image) -> Option<Everybody> {
-        if !needs_root() || !image::needs_busybox() || !have(&["useradd", "userdel", "usermod", "setpriv", "newuidmap"])
-        {
+        if !user::can_be_made() || !image::needs_busybox() {
             return None;
         }
         let users = vec![User::create(true), User::create(false)];

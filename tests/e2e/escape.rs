@@ -256,8 +256,7 @@ fn a_program_that_is_swapped_while_it_starts_is_never_ours() {
     let layers = [image::busybox_layer(), &libraries.end()];
     let image = shop.put("libraries:1", Image::new(&layers, json!({"Env": ["PATH=/bin"]})));
     let lab = Lab::new();
-    let users = ["useradd", "userdel", "usermod", "setpriv", "newuidmap"];
-    let user = crate::common::have(&users).then(|| crate::common::user::User::create(true));
+    let user = crate::common::user::can_be_made().then(|| crate::common::user::User::create(true));
     let ordinary = user.as_ref().map(|user| user.lab());
     for lab in [Some(&lab), ordinary.as_ref()].into_iter().flatten() {
         let volume = lab.dir().join("volume");

@@ -147,7 +147,7 @@ fn a_program_that_changes_its_user_goes_with_its_engine() {
     if !needs_root() || !image::needs_busybox() || !crate::common::probe::needs_compiler() {
         return;
     }
-    if !crate::common::have(&["useradd", "userdel", "usermod", "setpriv", "newuidmap"]) {
+    if !crate::common::user::can_be_made() {
         return;
     }
     let probe = crate::common::probe::compile(BECOMES_ANOTHER);

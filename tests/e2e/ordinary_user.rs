@@ -5,14 +5,11 @@ use std::os::unix::fs::MetadataExt;
 use crate::common::image;
 use crate::common::lab::{cgroups_of, names_in};
 use crate::common::shop::Shop;
-use crate::common::user::User;
-use crate::common::{have, needs_root};
-
-const TOOLS: &[&str] = &["useradd", "userdel", "usermod", "setpriv"];
+use crate::common::user::{self, User};
 
 #[test]
 fn an_ordinary_user_runs_hello_world_cold_and_warm() {
-    if !needs_root() || !have(TOOLS) || !have(&["newuidmap"]) {
+    if !user::can_be_made() {
         return;
     }
     for many_ids in [true, false] {
@@ -44,7 +41,7 @@ fn an_ordinary_user_runs_hello_world_cold_and_warm() {
 
 #[test]
 fn with_a_range_of_ids_everybody_in_the_image_exists() {
-    if !needs_root() || !have(TOOLS) || !have(&["newuidmap"]) || !image::needs_busybox() {
+    if !user::can_be_made() || !image::needs_busybox() {
         return;
     }
     let user = User::create(true);
@@ -84,7 +81,7 @@ fn with_a_range_of_ids_everybody_in_the_image_exists() {
 
 #[test]
 fn with_a_single_id_everything_belongs_to_it() {
-    if !needs_root() || !have(TOOLS) || !image::needs_busybox() {
+    if !user::can_be_made() || !image::needs_busybox() {
         return;
     }
     let user = User::create(false);
@@ -104,7 +101,7 @@ fn with_a_single_id_everything_belongs_to_it() {
 
 #[test]
 fn users_do_not_see_each_others_containers() {
-    if !needs_root() || !have(TOOLS) || !have(&["newuidmap"]) || !image::needs_busybox() {
+    if !user::can_be_made() || !image::needs_busybox() {
         return;
     }
     let (one, two) = (User::create(false), User::create(false));

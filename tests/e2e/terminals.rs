@@ -11,8 +11,8 @@ use crate::common::image::{self, Image, Layer};
 use crate::common::lab::{Lab, processes_with};
 use crate::common::shop::Shop;
 use crate::common::terminal::{Terminal, same};
-use crate::common::user::User;
-use crate::common::{command, have, needs_root};
+use crate::common::user::{self, User};
+use crate::common::{command, have};
 
 const RUN: [&str; 4] = ["run", "-q", "--report", "none"];
 
@@ -185,7 +185,7 @@ fn an_image_cannot_redirect_its_terminal() {
 
 #[test]
 fn ordinary_users_have_terminals_too() {
-    if !needs_root() || !have(&["useradd", "userdel", "usermod", "setpriv", "newuidmap"]) || !image::needs_busybox() {
+    if !user::can_be_made() || !image::needs_busybox() {
         return;
     }
     let (_shop, name) = Shop::with(image::busybox());

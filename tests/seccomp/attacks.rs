@@ -2,8 +2,7 @@
 
 use super::support::{image_with, said};
 use crate::common::lab::Lab;
-use crate::common::user::User;
-use crate::common::{have, needs_root};
+use crate::common::user::{self, User};
 
 const EPERM: &str = "1";
 const ENOSYS: &str = "38";
@@ -46,7 +45,7 @@ fn attacks_are_refused() {
 
 #[test]
 fn attacks_are_refused_to_an_ordinary_user() {
-    if !needs_root() || !have(&["useradd", "userdel", "usermod", "setpriv", "newuidmap"]) {
+    if !user::can_be_made() {
         return;
     }
     for many_ids in [true, false] {

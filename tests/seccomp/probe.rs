@@ -8,7 +8,7 @@ use trace_run::container::seccomp::policy::Arch;
 
 use super::support::{MODULE, compiled, image_with, module_file, said};
 use crate::common::lab::{Lab, eventually};
-use crate::common::user::User;
+use crate::common::user::{self, User};
 use crate::common::{find, have, needs_root, text};
 
 /// What current docker allows and docker 20.10 refused, see docs/docker-parity.md.
@@ -156,7 +156,7 @@ fn what_is_refused_is_what_docker_refuses() {
 #[test]
 fn an_ordinary_users_container_refuses_the_same() {
     let Some((_shop, image)) = image_with("probe") else { return };
-    if !have(&["useradd", "userdel", "usermod", "setpriv", "newuidmap"]) {
+    if !user::can_be_made() {
         return;
     }
     let ours = lines(&said(&Lab::new(), &[], &image, &["probe"]));
