@@ -14,14 +14,15 @@ pub(crate) mod lenient;
 pub(crate) mod mend;
 mod read;
 mod salvage;
+mod wire;
 mod write;
 
 use std::path::PathBuf;
 
 pub use header::{Header, read_headers};
-pub(crate) use read::VALUE_DEPTH;
 pub use read::{bytes, collect, no_spans, parse, read, sane_times};
 pub use salvage::{Cut, collect_cut, salvage, salvage_text};
+pub(crate) use wire::VALUE_DEPTH;
 pub use write::{to_line, write};
 
 /// Largest file that is read, in bytes. A run of 200 layers is about 1 MB.

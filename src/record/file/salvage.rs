@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::FileError;
 use super::mend::mend;
-use super::read::{Resource, ScopeIn, SpanIn, bytes, each_value, parse, span, take};
+use super::read::{bytes, each_value, parse, span, take};
+use super::wire::{Resource, ScopeIn, SpanIn};
 use crate::record::collect::{Collect, Skipped};
 use crate::record::model::Trace;
 
