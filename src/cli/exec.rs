@@ -70,7 +70,8 @@ fn resolve(args: &args::Exec) -> Result<ExecOptions, Box<dyn Failure>> {
     if args.tty && args.interactive && !args.detach && !std::io::stdin().is_terminal() {
         return Err(CliError::NoTerminal.into());
     }
-    if let Some(dir) = args.workdir.as_ref().filter(|dir| !dir.is_empty() && !dir.as_bytes().starts_with(b"/")) {
+    if let Some(dir) = args.process.workdir.as_ref().filter(|dir| !dir.is_empty() && !dir.as_bytes().starts_with(b"/"))
+    {
         let dir = dir.to_string_lossy();
         return Err(CliError::NotAbsolute(dir.into_owned()).into());
     }
@@ -80,9 +81,9 @@ fn resolve(args: &args::Exec) -> Result<ExecOptions, Box<dyn Failure>> {
     Ok(ExecOptions {
         container,
         command,
-        env: environment(&args.env_file, &args.env)?,
-        workdir: args.workdir.clone().filter(|dir| !dir.is_empty()),
-        user: args.user.clone().filter(|user| !user.is_empty()),
+        env: environment(&args.process.env_file, &args.process.env)?,
+        workdir: args.process.workdir.clone().filter(|dir| !dir.is_empty()),
+        user: args.process.user.clone().filter(|user| !user.is_empty()),
         privileged: args.privileged,
         streams: match (args.detach, args.tty) {
             (_, true) => Connection::Terminal { interactive },

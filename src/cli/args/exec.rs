@@ -1,11 +1,10 @@
 //! `trace exec` as clap sees it.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
 
-use super::run::Recording;
+use super::run::{Process, Recording};
 use crate::container::options::boolean;
 
 /// Run another program in a container that runs.
@@ -21,18 +20,8 @@ pub struct Exec {
     /// Give the program a terminal; with -i our own becomes it
     #[arg(short, long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, value_name = "BOOL", action = ArgAction::Set, value_parser = boolean)]
     pub tty: bool,
-    /// Set an environment variable; KEY alone passes its value on
-    #[arg(short, long, value_name = "KEY[=VALUE]")]
-    pub env: Vec<OsString>,
-    /// Read environment variables from FILE
-    #[arg(long, value_name = "FILE")]
-    pub env_file: Vec<PathBuf>,
-    /// Working directory in the container
-    #[arg(short, long, value_name = "DIR")]
-    pub workdir: Option<OsString>,
-    /// User or uid, optionally with :group or :gid
-    #[arg(short, long, value_name = "USER")]
-    pub user: Option<String>,
+    #[command(flatten)]
+    pub process: Process,
     /// Give it all capabilities
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", hide_default_value = true, hide_possible_values = true, value_name = "BOOL", action = ArgAction::Set, value_parser = boolean)]
     pub privileged: bool,

@@ -58,18 +58,8 @@ pub struct Run {
     /// Name of the container, which is kept unless --rm is given
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// Set an environment variable; KEY alone passes its value on
-    #[arg(short, long, value_name = "KEY[=VALUE]")]
-    pub env: Vec<OsString>,
-    /// Read environment variables from FILE
-    #[arg(long, value_name = "FILE")]
-    pub env_file: Vec<PathBuf>,
-    /// Working directory in the container
-    #[arg(short, long, value_name = "DIR")]
-    pub workdir: Option<OsString>,
-    /// User or uid, optionally with :group or :gid
-    #[arg(short, long, value_name = "USER")]
-    pub user: Option<String>,
+    #[command(flatten)]
+    pub process: Process,
     /// Add a group of the image, or a gid
     #[arg(long, value_name = "GROUP")]
     pub group_add: Vec<String>,
@@ -279,6 +269,23 @@ pub struct Pull {
     /// Print only the name of the image
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// What a program in a container is given, the first one and later ones.
+#[derive(Debug, Args)]
+pub struct Process {
+    /// Set an environment variable; KEY alone passes its value on
+    #[arg(short, long, value_name = "KEY[=VALUE]")]
+    pub env: Vec<OsString>,
+    /// Read environment variables from FILE
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Vec<PathBuf>,
+    /// Working directory in the container
+    #[arg(short, long, value_name = "DIR")]
+    pub workdir: Option<OsString>,
+    /// User or uid, optionally with :group or :gid
+    #[arg(short, long, value_name = "USER")]
+    pub user: Option<String>,
 }
 
 /// What becomes of the trace.

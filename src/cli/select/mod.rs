@@ -1,7 +1,12 @@
 //! Which recorded runs the user means: one for `trace show`, a group for `trace compare`.
 
+mod parallel;
+mod words;
+
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+
+pub use parallel::in_parallel;
+pub use words::{Wanted, file_of, kind, last, looks_like_a_file, selector};
 
 use super::CliError;
 use super::remote::Groups;
@@ -9,41 +14,13 @@ use crate::analyze::compare::{Comparison, Run};
 use crate::backend::find::Selector;
 use crate::error::Failure;
 use crate::formats;
-use crate::names::attr;
 use crate::record::file::{self, Header};
 use crate::record::model::{Trace, TraceId};
-use crate::registry::ImageRef;
 use crate::report::compare::typical;
 use crate::store::Store;
 use crate::store::traces::SUFFIX;
 
 type Found<T> = Result<T, Box<dyn Failure>>;
-
-/// Calls `each` with all `items` on all processors; the results stand in the order of the items.
-pub(super) fn in_parallel<T: Sync, R: Send>(items: &[T], each: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(items.len() / 8).max(1);
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        while let Some((i, item)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, items.get(i)?))) {
-            done.push((i, each(item)));
-        }
-        done
-    };
-    let mut all = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
-        let mut all = work();
-        for other in others {
-            match other.join() {
-                Ok(done) => all.extend(done),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        all
-    });
-    all.sort_by_key(|(i, _)| *i);
-    all.into_iter().map(|(_, result)| result).collect()
-}
 
 /// The headers of all recorded runs, newest first, and how many files could not be read. One unreadable file must not
 /// hide the others; `trace show FILE` says what is wrong with it.
@@ -53,67 +30,6 @@ pub fn headers(store: &Store) -> Found<(Vec<Header>, usize)> {
     let mut all: Vec<Header> = read.into_iter().flatten().flatten().collect();
     all.sort_by_key(|h| std::cmp::Reverse((h.start, h.id)));
     Ok((all, unreadable))
-}
-
-/// Whether the user wrote a path: it is there, has the ending of a trace file, or has a slash and no kind before it.
-/// `-` is standard input.
-pub fn looks_like_a_file(what: &str) -> bool {
-    if what == "-" || Path::new(what).exists() {
-        return true;
-    }
-    let of_a_kind = what.split_once(':').is_some_and(|(kind, _)| is_kind(kind));
-    !of_a_kind && (what.starts_with(['/', '.']) || what.ends_with(".json") || what.ends_with(".jsonl"))
-}
-
-/// The path that a word means, see [`looks_like_a_file`].
-pub fn file_of(what: &str) -> &Path {
-    Path::new(if what == "-" { "/dev/stdin" } else { what })
-}
-
-/// `last` is 0, `last~3` is 3.
-pub fn last(what: &str) -> Option<usize> {
-    match what.strip_prefix("last")? {
-        "" => Some(0),
-        rest => rest.strip_prefix('~')?.parse().ok(),
-    }
-}
-
-fn is_kind(word: &str) -> bool {
-    matches!(word, "cold" | "warm" | "partial")
-}
-
-/// `cold`, `warm:IMAGE` and so on: the kind and the image.
-pub fn kind(what: &str) -> Found<Option<(&str, Option<Wanted>)>> {
-    let (kind, image) = what.split_once(':').map_or((what, None), |(k, i)| (k, Some(i)));
-    if !is_kind(kind) {
-        return Ok(None);
-    }
-    Ok(Some((kind, image.map(Wanted::parse).transpose()?)))
-}
-
-/// An image as the user names it: `hello-world`, `localhost:5000/team/app:v1`, or the end of a longer name, `app`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    typed: String,
-    name: String,
-    tag: Option<String>,
-}
-
-impl Wanted {
-    pub fn parse(typed: &str) -> Found<Self> {
-        let image = ImageRef::parse(typed)?;
-        let last = typed.rsplit('/').next().unwrap_or_default();
-        let tag = last.contains(':').then(|| image.tag().map(str::to_owned)).flatten();
-        let path = typed.len() - last.len() + last.find([':', '@']).unwrap_or(last.len());
-        Ok(Wanted { typed: typed[..path].to_owned(), name: image.name(), tag })
-    }
-
-    /// Whether a run of that image (name without tag) and tag is meant.
-    pub fn is(&self, image: Option<&str>, tag: Option<&str>) -> bool {
-        let Some(image) = image else { return false };
-        let ends = || image.strip_suffix(self.typed.as_str()).is_some_and(|before| before.ends_with('/'));
-        (image == self.name || ends()) && (self.tag.is_none() || tag.is_none() || self.tag.as_deref() == tag)
-    }
 }
 
 /// What to do where nothing was found by `what`.
@@ -169,31 +85,6 @@ pub fn by_id(store: &Store, what: &str) -> Found<PathBuf> {
         (Some(_), Some(_)) if !what.is_empty() => Err(CliError::Ambiguous(what.to_owned()).into()),
         _ => Err(CliError::NoTrace(what.to_owned()).into()),
     }
-}
-
-/// `service=a,trace.run.kind=cold`: runs by attributes, all of which a span must have; `service` and `operation` are
-/// the names of the service and of the span. `None` for words of another sort.
-pub fn selector(words: &str) -> Found<Option<Selector>> {
-    let all = || words.split(',').map(str::trim).filter(|w| !w.is_empty());
-    let pair = |w: &str| w.split_once('=').filter(|(k, _)| !k.is_empty() && !k.contains('/')).is_some();
-    if !all().any(pair) || Path::new(words).exists() {
-        return Ok(None);
-    }
-    let mut out = Selector::default();
-    for word in all() {
-        let Some((key, value)) = word.split_once('=').filter(|_| pair(word)) else {
-            return Err(CliError::Usage(format!(
-                "`{words}` mixes attributes and names of runs: expected `KEY=VALUE,…` or, with a comma between, what else a group can be"
-            ))
-            .into());
-        };
-        match key {
-            "service" | attr::SERVICE_NAME => out.service = Some(value.to_owned()),
-            "operation" => out.operation = Some(value.to_owned()),
-            _ => out.tags.push((key.to_owned(), value.to_owned())),
-        }
-    }
-    Ok(Some(out))
 }
 
 /// A group of runs and what to call it.
@@ -494,42 +385,4 @@ fn single(run: Run) -> Picked {
         label.push_str(&format!(" {}", crate::report::title::familiar(image)));
     }
     Picked { label, runs: vec![run] }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parallel_results_stand_in_order() {
-        let items: Vec<usize> = (0..1000).collect();
-        assert_eq!(in_parallel(&items, |i| i * 2), items.iter().map(|i| i * 2).collect::<Vec<_>>());
-        assert!(in_parallel(&[0; 0], |i| *i).is_empty());
-    }
-
-    #[test]
-    fn words() {
-        assert_eq!((last("last"), last("last~3"), last("lastly"), last("last~x")), (Some(0), Some(3), None, None));
-        let (_, image) = kind("warm:hello-world").unwrap().unwrap();
-        assert!(image.unwrap().is(Some("docker.io/library/hello-world"), Some("latest")));
-        assert_eq!(kind("cold").unwrap(), Some(("cold", None)));
-        assert_eq!(kind("abc:def").unwrap(), None);
-        assert!(kind("cold:UPPER").is_err());
-        assert!(!looks_like_a_file("cold:localhost:5000/team/app") && !looks_like_a_file("team/app"));
-        assert!(looks_like_a_file("-") && looks_like_a_file("./x") && looks_like_a_file("x.jsonl"));
-    }
-
-    #[test]
-    fn images_are_known_by_the_end_of_their_names() {
-        let is = |typed: &str, image: &str, tag| Wanted::parse(typed).unwrap().is(Some(image), tag);
-        for typed in ["app", "team/app", "localhost:5000/team/app", "app:v1"] {
-            assert!(is(typed, "localhost:5000/team/app", Some("v1")), "{typed}");
-        }
-        assert!(
-            is("alpine", "docker.io/library/alpine", None) && is("docker.io/alpine", "docker.io/library/alpine", None)
-        );
-        for typed in ["pp", "steam/app", "other:5000/team/app", "app:v2"] {
-            assert!(!is(typed, "localhost:5000/team/app", Some("v1")), "{typed}");
-        }
-    }
 }
