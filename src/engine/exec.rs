@@ -3,8 +3,9 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
+use super::start_spans::{self, Asked};
 use super::{RunOptions, wait};
-use crate::container::inside::{Connection, Later, Target, Times};
+use crate::container::inside::{Connection, Later, Target};
 use crate::container::io::{self, Over, Passed};
 use crate::container::keys::DetachKeys;
 use crate::container::options::capability;
@@ -14,7 +15,7 @@ use crate::container::signals::Signals;
 use crate::container::{ContainerError, Network};
 use crate::error::Failure;
 use crate::names::{attr, event, span};
-use crate::record::{Finished, Mono, Stage};
+use crate::record::{Mono, Stage};
 use crate::registry::RunConfig;
 use crate::stage;
 use crate::store::containers::{Listed, Process};
@@ -207,39 +208,19 @@ fn start(
         oom_score_adj: process.oom_score_adj,
         streams: options.streams,
     };
-    let namespaces = target.namespace_names();
+    let mut asked = Asked {
+        namespaces: target.namespace_names(),
+        capabilities,
+        no_new_privileges: process.no_new_privileges,
+        seccomp_profile: seccomp.name(),
+        seccomp_instructions: None,
+    };
     let (times, started) = target.start(&later);
     // What is done here for the record is no part of the start: the program already runs.
     stage.began(times.called);
     stage.ended(times.returned);
-    let instructions = started.as_ref().ok().and_then(|s| s.filter_instructions);
+    asked.seccomp_instructions = started.as_ref().ok().and_then(|s| s.filter_instructions);
     let tty = matches!(options.streams, Connection::Terminal { .. });
-    add_spans(stage, &times, tty, started.as_ref().err(), |finished, name| match name {
-        span::INIT_NAMESPACES => finished.with(attr::NAMESPACES, namespaces.clone()),
-        span::INIT_HARDENING => {
-            let finished = finished
-                .with(attr::CAPABILITIES, capability::names(capabilities))
-                .with(attr::NO_NEW_PRIVILEGES, process.no_new_privileges)
-                .with(attr::SECCOMP, if instructions.is_some() { "filter" } else { "none" })
-                .with(attr::SECCOMP_PROFILE, seccomp.name());
-            match instructions {
-                Some(count) => finished.with(attr::SECCOMP_INSTRUCTIONS, count),
-                None => finished,
-            }
-        }
-        _ => finished,
-    });
-    let started = stage.clone().end(started)?;
-    Ok((started.child, started.streams, times.returned))
-}
-
-fn add_spans(
-    stage: &Stage,
-    times: &Times,
-    tty: bool,
-    error: Option<&ContainerError>,
-    describe: impl Fn(Finished, &'static str) -> Finished,
-) {
     let stages = [
         Some((span::PROCESS_CLONE, times.cloned)),
         Some((span::INIT_NAMESPACES, times.joined)),
@@ -247,16 +228,10 @@ fn add_spans(
         Some((span::INIT_HARDENING, times.hardened)),
         Some((span::PROCESS_EXEC, None)),
     ];
-    let mut begin = times.called;
-    for (name, border) in stages.into_iter().flatten() {
-        let mut finished = describe(Finished::new(name, begin, border.unwrap_or(times.returned)), name);
-        if let (None, Some(error)) = (border, error) {
-            finished = finished.failed(error);
-        }
-        stage.finished(finished);
-        let Some(border) = border else { break };
-        begin = border;
-    }
+    let stages = stages.into_iter().flatten();
+    start_spans::add(stage, times.called, stages, times.returned, started.as_ref().err(), &asked);
+    let started = stage.clone().end(started)?;
+    Ok((started.child, started.streams, times.returned))
 }
 
 fn wait_for(

@@ -11,6 +11,7 @@ pub mod options;
 pub mod pull;
 pub mod resolve;
 mod start;
+mod start_spans;
 pub mod startup;
 mod verify;
 mod wait;

@@ -4,15 +4,14 @@ use std::ffi::OsString;
 
 use super::create::{Created, command, environment};
 use super::events::Event;
+use super::start_spans::{self, Asked};
 use super::{Context, EngineError, RunOptions, parse_config, wait};
 use crate::container::cgroup::Cgroup;
-use crate::container::options::capability;
 use crate::container::rootfs::open_lowers;
-use crate::container::seccomp::Seccomp;
 use crate::container::settings::{Powers, Settings, Spaces};
 use crate::container::signals::Signals;
 use crate::container::user::Identity;
-use crate::container::{ContainerError, Running, Spec, Times, plain};
+use crate::container::{Running, Spec, plain};
 use crate::names::{attr, span};
 use crate::record::model::SpanId;
 use crate::record::{Finished, Mono, Stage};
@@ -53,22 +52,29 @@ pub struct Failed {
 pub fn start(run: &Stage, created: Created, options: &RunOptions) -> Result<Started, Box<Failed>> {
     let stage = stage!(span::CONTAINER_START, in run);
     let Created { mut container, cgroup, prepared, spec, run_id } = created;
-    let (namespaces, no_new_privileges) = (prepared.namespace_names(), prepared.no_new_privileges());
-    let filter = Filter::of(&spec.security.seccomp, prepared.filter_instructions());
+    let asked = Asked {
+        namespaces: prepared.namespace_names(),
+        capabilities: spec.powers.capabilities,
+        no_new_privileges: prepared.no_new_privileges(),
+        seccomp_profile: spec.security.seccomp.name(),
+        seccomp_instructions: prepared.filter_instructions(),
+    };
     let (times, started) = prepared.start();
     // What is done here for the record is no part of the start: the program already runs.
     stage.began(times.called);
     stage.ended(times.returned);
-    let error = started.as_ref().err();
-    add_spans(&stage, &times, spec.terminal, error, |finished, name| match name {
-        span::INIT_NAMESPACES => finished.with(attr::NAMESPACES, namespaces.clone()),
-        span::INIT_HARDENING => filter.describe(
-            finished
-                .with(attr::CAPABILITIES, capability::names(spec.powers.capabilities))
-                .with(attr::NO_NEW_PRIVILEGES, no_new_privileges),
-        ),
-        _ => finished,
-    });
+    let [cloned, namespaces, mounts, pivoted, hardened] = times.borders;
+    let stages = [
+        Some((span::PROCESS_CLONE, cloned)),
+        Some((span::INIT_NAMESPACES, namespaces)),
+        Some((span::INIT_MOUNTS, mounts)),
+        spec.terminal.then_some((span::PTY_OPEN, times.terminal)),
+        Some((span::INIT_PIVOT_ROOT, pivoted)),
+        Some((span::INIT_HARDENING, hardened)),
+        Some((span::PROCESS_EXEC, None)),
+    ];
+    let stages = stages.into_iter().flatten();
+    start_spans::add(&stage, times.called, stages, times.returned, started.as_ref().err(), &asked);
     match stage.end(started) {
         Ok(running) => {
             if options.keep {
@@ -87,66 +93,10 @@ pub fn start(run: &Stage, created: Created, options: &RunOptions) -> Result<Star
     }
 }
 
-/// The filter that a program gets, for its span.
-struct Filter {
-    profile: &'static str,
-    instructions: Option<usize>,
-}
-
-impl Filter {
-    fn of(wanted: &Seccomp, instructions: Option<usize>) -> Filter {
-        Filter { profile: wanted.name(), instructions }
-    }
-
-    fn describe(&self, finished: Finished) -> Finished {
-        let finished = finished
-            .with(attr::SECCOMP, if self.instructions.is_some() { "filter" } else { "none" })
-            .with(attr::SECCOMP_PROFILE, self.profile);
-        match self.instructions {
-            Some(count) => finished.with(attr::SECCOMP_INSTRUCTIONS, count),
-            None => finished,
-        }
-    }
-}
-
 /// The file name of the program, without its directory: arguments and paths may say more than the user wants recorded.
 fn executable_name(spec: &Spec) -> String {
     let program = spec.argv.first().map(|p| p.to_string_lossy()).unwrap_or_default();
     program.rsplit('/').next().unwrap_or_default().to_owned()
-}
-
-/// The stages between the borders that were stamped; the one that failed is marked.
-fn add_spans(
-    stage: &Stage,
-    times: &Times,
-    tty: bool,
-    error: Option<&ContainerError>,
-    describe: impl Fn(Finished, &'static str) -> Finished,
-) {
-    let [cloned, namespaces, mounts, pivoted, hardened] = times.borders;
-    let stages = [
-        Some((span::PROCESS_CLONE, cloned)),
-        Some((span::INIT_NAMESPACES, namespaces)),
-        Some((span::INIT_MOUNTS, mounts)),
-        tty.then_some((span::PTY_OPEN, times.terminal)),
-        Some((span::INIT_PIVOT_ROOT, pivoted)),
-        Some((span::INIT_HARDENING, hardened)),
-        Some((span::PROCESS_EXEC, None)),
-    ];
-    let mut begin = times.called;
-    for (name, border) in stages.into_iter().flatten() {
-        let end = border.unwrap_or(times.returned);
-        let mut finished = describe(Finished::new(name, begin, end), name);
-        let last = border.is_none();
-        if let (true, Some(error)) = (last, error) {
-            finished = finished.failed(error);
-        }
-        stage.finished(finished);
-        if last {
-            break;
-        }
-        begin = end;
-    }
 }
 
 /// The way without namespaces: clone, exec, wait.
@@ -189,7 +139,7 @@ pub fn run_plain(
         stage.clone().end(started)?;
     stage.ended(exec);
     let finished = Finished::new(span::PROCESS_EXEC, called, exec).with(attr::NO_NEW_PRIVILEGES, no_new_privileges);
-    stage.finished(Filter::of(&spec.security.seccomp, filter_instructions).describe(finished));
+    stage.finished(start_spans::with_filter(finished, spec.security.seccomp.name(), filter_instructions));
     drop(stage);
     run.set(attr::PROCESS_EXECUTABLE_NAME, executable_name(&spec));
     let program = wait::Program { vpid: child.pid, exec, argv: &spec.argv, run_id };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use serde_json::Value;
+use trace_run::container::options::capability::NAMES;
 use trace_run::container::seccomp::calls::{CALLS, Call as Named};
 use trace_run::container::seccomp::compile::compile;
 use trace_run::container::seccomp::policy::{Arch, Policy};
@@ -18,50 +19,6 @@ const EPERM: u32 = 0x0005_0001;
 const ENOSYS: u32 = 0x0005_0026;
 const X32: u32 = 0x4000_0000;
 
-const CAPABILITIES: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-];
-
 /// One rule of the profile that is there on this kind of machine for these capabilities.
 struct Rule {
     names: Vec<String>,
@@ -75,7 +32,7 @@ fn texts(value: &Value) -> Vec<String> {
 
 fn rules(profile: &Value, go_arch: &str, capabilities: u64) -> Vec<Rule> {
     let has = |cap: &String| {
-        let n = CAPABILITIES.iter().position(|c| cap.strip_prefix("CAP_") == Some(c)).expect("a capability");
+        let n = NAMES.iter().position(|c| cap.strip_prefix("CAP_") == Some(c)).expect("a capability");
         capabilities & (1 << n) != 0
     };
     let mut there = Vec::new();
@@ -160,9 +117,9 @@ fn samples() -> Vec<[u64; 6]> {
 
 fn capability_sets() -> Vec<u64> {
     let dockers = 0xa804_25fb;
-    let all = (1 << CAPABILITIES.len()) - 1;
-    let single = (0..CAPABILITIES.len()).map(|n| 1 << n);
-    let docker_and_one = (0..CAPABILITIES.len()).map(|n| dockers | 1 << n);
+    let all = (1 << NAMES.len()) - 1;
+    let single = (0..NAMES.len()).map(|n| 1 << n);
+    let docker_and_one = (0..NAMES.len()).map(|n| dockers | 1 << n);
     [0, dockers, all, all & !(1 << 21)].into_iter().chain(single).chain(docker_and_one).collect()
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::calls::Call;
 use super::policy::{Action, Arch, Comparison, Condition, EPERM, Policy, Rule};
+use crate::container::options::capability;
 
 /// A profile that is well-formed.
 #[derive(Clone, Debug, Default)]
@@ -40,51 +41,6 @@ struct When {
 
 /// What is wrong with a profile: a clause that follows its file's name.
 pub type Wrong = String;
-
-/// Capability names by number (linux/capability.h).
-const CAPABILITIES: [&str; 41] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "DAC_READ_SEARCH",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "SETGID",
-    "SETUID",
-    "SETPCAP",
-    "LINUX_IMMUTABLE",
-    "NET_BIND_SERVICE",
-    "NET_BROADCAST",
-    "NET_ADMIN",
-    "NET_RAW",
-    "IPC_LOCK",
-    "IPC_OWNER",
-    "SYS_MODULE",
-    "SYS_RAWIO",
-    "SYS_CHROOT",
-    "SYS_PTRACE",
-    "SYS_PACCT",
-    "SYS_ADMIN",
-    "SYS_BOOT",
-    "SYS_NICE",
-    "SYS_RESOURCE",
-    "SYS_TIME",
-    "SYS_TTY_CONFIG",
-    "MKNOD",
-    "LEASE",
-    "AUDIT_WRITE",
-    "AUDIT_CONTROL",
-    "SETFCAP",
-    "MAC_OVERRIDE",
-    "MAC_ADMIN",
-    "SYSLOG",
-    "WAKE_ALARM",
-    "BLOCK_SUSPEND",
-    "AUDIT_READ",
-    "PERFMON",
-    "BPF",
-    "CHECKPOINT_RESTORE",
-];
 
 /// What libseccomp calls architectures; those that do not run on this machine are known to be none of ours.
 const OTHER_ARCHES: [&str; 16] = [
@@ -162,7 +118,7 @@ struct Host {
 
 impl Host {
     fn has(&self, capability: &str) -> bool {
-        let number = CAPABILITIES.iter().position(|name| capability.strip_prefix("CAP_") == Some(name));
+        let number = capability::NAMES.iter().position(|name| capability.strip_prefix("CAP_") == Some(name));
         number.is_some_and(|n| self.capabilities & (1 << n) != 0)
     }
 }
